@@ -1,0 +1,118 @@
+/**
+ * A backend: a table of functions, one slot an operation and pass, typed by kernels/<op>.h.
+ *
+ *   ref    plain loops, complete: the definition
+ *   check  ref with memory poisoned by NaN: who reads what nobody wrote gets NaN
+ *   cpu    ref with oneDNN, OpenBLAS and vector code
+ *   cuda   the device (when the build and the machine have one)
+ *
+ * Parallel work is laid out by dmq_lanes (lanes.h): a lane is one thread with one queue; a CPU queue
+ * computes single-threaded, so that the result of a piece of work does not depend on who runs it.
+ */
+#ifndef DMQ_BACKEND_BACKEND_H
+#define DMQ_BACKEND_BACKEND_H
+
+#include "kernels/adaround.h"
+#include "kernels/conv2d.h"
+#include "kernels/embed.h"
+#include "kernels/fake_quant.h"
+#include "kernels/group_norm.h"
+#include "kernels/kernel.h"
+#include "kernels/layer_norm.h"
+#include "kernels/layout.h"
+#include "kernels/loss.h"
+#include "kernels/matmul.h"
+#include "kernels/noise.h"
+#include "kernels/observe.h"
+#include "kernels/optim.h"
+#include "kernels/pointwise.h"
+#include "kernels/resample.h"
+#include "kernels/sampler.h"
+#include "kernels/simplex.h"
+#include "kernels/softmax.h"
+
+/** Every operation slot: X(name of slot, type of its arguments). All are present in every backend. */
+#define DMQ_BACKEND_OPS(X)                                                                         \
+    X(conv2d_forward, dmq_conv2d_args)                                                             \
+    X(conv2d_backward_data, dmq_conv2d_args)                                                       \
+    X(conv2d_backward_weights, dmq_conv2d_args)                                                    \
+    X(matmul, dmq_matmul_args)                                                                     \
+    X(col_sum, dmq_col_sum_args)                                                                   \
+    X(softmax_forward, dmq_softmax_args)                                                           \
+    X(softmax_derive, dmq_softmax_args)                                                            \
+    X(xent_forward, dmq_xent_args)                                                                 \
+    X(xent_backward, dmq_xent_args)                                                                \
+    X(fake_quant_forward, dmq_fake_quant_args)                                                     \
+    X(fake_quant_backward, dmq_fake_quant_args)                                                    \
+    X(fake_quant_jvp, dmq_fake_quant_args)                                                         \
+    X(adaround_init, dmq_adaround_args)                                                            \
+    X(adaround_forward, dmq_adaround_args)                                                         \
+    X(adaround_backward, dmq_adaround_args)                                                        \
+    X(adaround_jvp, dmq_adaround_args)                                                             \
+    X(adaround_curve, dmq_adaround_args)                                                           \
+    X(adaround_regularize, dmq_adaround_args)                                                      \
+    X(adaround_step, dmq_adaround_step_args)                                                       \
+    X(group_norm_forward, dmq_group_norm_args)                                                     \
+    X(group_norm_backward, dmq_group_norm_args)                                                    \
+    X(group_norm_jvp, dmq_group_norm_args)                                                         \
+    X(layer_norm_forward, dmq_layer_norm_args)                                                     \
+    X(layer_norm_backward, dmq_layer_norm_args)                                                    \
+    X(layer_norm_jvp, dmq_layer_norm_args)                                                         \
+    X(unary_forward, dmq_unary_args)                                                               \
+    X(unary_derive, dmq_unary_args)                                                                \
+    X(geglu_forward, dmq_geglu_args)                                                               \
+    X(geglu_backward, dmq_geglu_args)                                                              \
+    X(geglu_jvp, dmq_geglu_args)                                                                   \
+    X(binary_forward, dmq_binary_args)                                                             \
+    X(binary_backward, dmq_binary_args)                                                            \
+    X(axpby, dmq_axpby_args)                                                                       \
+    X(copy2d, dmq_copy2d_args)                                                                     \
+    X(permute, dmq_permute_args)                                                                   \
+    X(upsample_forward, dmq_resample_args)                                                         \
+    X(upsample_backward, dmq_resample_args)                                                        \
+    X(avg_pool_forward, dmq_resample_args)                                                         \
+    X(avg_pool_backward, dmq_resample_args)                                                        \
+    X(embed_forward, dmq_embed_args)                                                               \
+    X(embed_backward, dmq_embed_args)                                                              \
+    X(time_embed, dmq_time_embed_args)                                                             \
+    X(minmax, dmq_minmax_args)                                                                     \
+    X(range_search, dmq_range_search_args)                                                         \
+    X(loss_forward, dmq_loss_args)                                                                 \
+    X(loss_backward, dmq_loss_args)                                                                \
+    X(loss_jvp, dmq_loss_args)                                                                     \
+    X(adam, dmq_adam_args)                                                                         \
+    X(sum_blocks, dmq_sum_blocks_args)                                                             \
+    X(dot, dmq_dot_args)                                                                           \
+    X(noise_normal, dmq_noise_args)                                                                \
+    X(sampler_update, dmq_sampler_args)                                                            \
+    X(simplex_forward, dmq_simplex_args)                                                           \
+    X(simplex_backward, dmq_simplex_args)
+
+typedef struct dmq_backend {
+    const char *name;
+
+    dmq_status (*alloc)(void **out, size_t bytes); /**< 64-byte aligned; check: filled with NaN */
+    void (*free)(void *memory);                    /**< takes NULL */
+    dmq_status (*upload)(dmq_queue *queue, void *device, const void *host, size_t bytes);
+    dmq_status (*download)(dmq_queue *queue, void *host, const void *device, size_t bytes);
+    dmq_status (*queue_create)(dmq_queue **out, int lane);
+    void (*queue_destroy)(dmq_queue *queue); /**< takes NULL */
+    dmq_status (*sync)(dmq_queue *queue);
+
+#define DMQ_SLOT(slot, args) dmq_status (*slot)(dmq_queue *queue, const args *a);
+    DMQ_BACKEND_OPS(DMQ_SLOT)
+#undef DMQ_SLOT
+} dmq_backend;
+
+/**
+ * The backend of a name ("ref", "check", "cpu", "cuda", or "auto": the best that is here).
+ *
+ * @return ENOTSUP when it is absent, with a message that says whether the build or the machine lacks it
+ */
+dmq_status dmq_backend_open(const dmq_backend **out, const char *name);
+
+const dmq_backend *dmq_backend_ref(void);
+const dmq_backend *dmq_backend_check(void);
+const dmq_backend *dmq_backend_cpu(void);
+
+#endif

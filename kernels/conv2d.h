@@ -1,0 +1,37 @@
+/**
+ * 2-d convolution (cross-correlation, as the frameworks mean it), any stride, any padding.
+ *
+ *   y[n,i,j,k] = bias[k] + sum_{r,s,c} x[n, i*stride - pad_top + r, j*stride - pad_left + s, c] w[k,r,s,c]
+ *   dx         = the transpose in x, dw = the transpose in w, dbias[k] = sum_{n,i,j} dy[n,i,j,k]
+ *
+ * Outside of x counts as zero. Sizes: ho = (h + pad_top + pad_bottom - r)/stride + 1, wo likewise;
+ * the down-sampling of the DDPM UNet is r = s = 3, stride 2, pad_bottom = pad_right = 1 alone.
+ * The tangent of y is forward(x_tan, w) + forward(x, w_tan): the forward slot with add = 1.
+ */
+#ifndef DMQ_KERNELS_CONV2D_H
+#define DMQ_KERNELS_CONV2D_H
+
+#include "kernels/kernel.h"
+
+typedef struct dmq_conv2d_args {
+    const dmq_real *x;    /**< (n, h, w, c) */
+    const dmq_real *w;    /**< (k, r, s, c) */
+    const dmq_real *bias; /**< (k), optional */
+    dmq_real *y;          /**< (n, ho, wo, k), not x; forward */
+    const dmq_real *dy;   /**< gradient of y; both backward passes */
+    dmq_real *dx;         /**< as x; backward_data */
+    dmq_real *dw;         /**< as w; backward_weights */
+    dmq_real *dbias;      /**< (k), optional; backward_weights */
+    int n, h, wd, c;      /**< images, height, width, channels in */
+    int k, r, s;          /**< channels out, kernel height, kernel width */
+    int stride;           /**< both directions */
+    int pad_top, pad_left;
+    int ho, wo;           /**< size of y; bottom and right padding follow from it */
+    int add;              /**< 1: add to y, dx, or dw and dbias */
+} dmq_conv2d_args;
+
+dmq_status dmq_conv2d_forward_ref(dmq_queue *queue, const dmq_conv2d_args *a);
+dmq_status dmq_conv2d_backward_data_ref(dmq_queue *queue, const dmq_conv2d_args *a);
+dmq_status dmq_conv2d_backward_weights_ref(dmq_queue *queue, const dmq_conv2d_args *a);
+
+#endif

@@ -1,0 +1,37 @@
+/**
+ * Embeddings: rows of a learned table, and the sinusoidal embedding of a timestep.
+ *
+ *   lookup:   y[i] = table[index[i]]         backward: dtable[index[i]] += dy[i], in the order of i
+ *   time:     f_j = exp(-log(10000) j / divisor),  y = [sin(t f) | cos(t f)], or [cos | sin] if cos_first
+ *             DDPM: divisor d/2 - 1, sin first.  openaimodel: divisor d/2, cos first.
+ *             Accurate range reduction: t reaches 999 (tolerance 1e-4 because t f itself rounds).
+ */
+#ifndef DMQ_KERNELS_EMBED_H
+#define DMQ_KERNELS_EMBED_H
+
+#include "kernels/kernel.h"
+
+typedef struct dmq_embed_args {
+    const dmq_real *table; /**< (rows, d); forward, and the tangent with its tangent */
+    const int *index;      /**< (n), 0..rows-1 */
+    dmq_real *y;           /**< (n, d); forward */
+    const dmq_real *dy;    /**< (n, d); backward */
+    dmq_real *dtable;      /**< (rows, d); backward */
+    int n, d, rows;
+    int add;               /**< of y, dtable */
+} dmq_embed_args;
+
+dmq_status dmq_embed_forward_ref(dmq_queue *queue, const dmq_embed_args *a);
+dmq_status dmq_embed_backward_ref(dmq_queue *queue, const dmq_embed_args *a);
+
+typedef struct dmq_time_embed_args {
+    const dmq_real *t; /**< (n), whole or fractional steps */
+    dmq_real *y;       /**< (n, d), d even */
+    int n, d;
+    dmq_real divisor;
+    int cos_first;
+} dmq_time_embed_args;
+
+dmq_status dmq_time_embed_ref(dmq_queue *queue, const dmq_time_embed_args *a);
+
+#endif

@@ -1,0 +1,35 @@
+/**
+ * Reconstruction loss of each sample.
+ *
+ *   loss[i] = coef * sum |f - y|^p               no 1/n: a sample's loss does not know its batch
+ *   backward: df = dloss[i] * coef * p |f - y|^(p-1) sign(f - y)
+ *   jvp:      loss_tan[i] = coef * sum p |f - y|^(p-1) sign(f - y) f_tan
+ *
+ * coef carries the reduction of the papers (sum over axis 1 of NCHW or (B, L, C), mean over the rest):
+ * an image (C, H, W): 1/(HW);   tokens (L, D): 1/D;   a vector (D): 1. Sums in double, in fixed order.
+ *
+ * @see specs: gac.md 1.1, qdiffusion.md 3.5
+ */
+#ifndef DMQ_KERNELS_LOSS_H
+#define DMQ_KERNELS_LOSS_H
+
+#include "kernels/kernel.h"
+
+typedef struct dmq_loss_args {
+    const dmq_real *f, *y;  /**< (n, per): output and target */
+    dmq_real *loss;         /**< (n); forward */
+    const dmq_real *dloss;  /**< (n); backward */
+    dmq_real *df;           /**< (n, per); backward */
+    const dmq_real *f_tan;  /**< (n, per); jvp */
+    dmq_real *loss_tan;     /**< (n); jvp */
+    int n;
+    size_t per;
+    dmq_real coef, power;   /**< power 2 or 2.4 */
+    int add;                /**< of df */
+} dmq_loss_args;
+
+dmq_status dmq_loss_forward_ref(dmq_queue *queue, const dmq_loss_args *a);
+dmq_status dmq_loss_backward_ref(dmq_queue *queue, const dmq_loss_args *a);
+dmq_status dmq_loss_jvp_ref(dmq_queue *queue, const dmq_loss_args *a);
+
+#endif
