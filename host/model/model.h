@@ -1,0 +1,148 @@
+/**
+ * A network: its parameters by name, its layers, and its reconstruction units in order of execution.
+ *
+ * The network is a straight list of units over numbered values. Value 0 is the input x; every unit
+ * reads one or two values (a decoder block: h and the skip), at most one embedding value, and makes
+ * one value; the first unit, the temporal information block, turns t into all embedding values. So
+ * everything that goes through a model one unit at a time (reconstruction, caches, observers) is a loop
+ * over units, and a whole pass is the same loop on one tape.
+ *
+ * Quantization is not known here. Each layer is recorded through hooks, which may put something in
+ * front of its input and in place of its weight; without hooks the full-precision layer is recorded.
+ *
+ *   conv2d(input hook(x), weight hook(w)) + bias
+ */
+#ifndef DMQ_MODEL_MODEL_H
+#define DMQ_MODEL_MODEL_H
+
+#include "tape/ops.h"
+#include "tape/tape.h"
+
+#define DMQ_NAME_MAX 96
+
+/** One named tensor in the parameter block. */
+typedef struct dmq_entry {
+    char name[DMQ_NAME_MAX]; /**< as in the state dict: "down.0.block.0.conv1.weight" */
+    dmq_shape shape;         /**< in memory: (K,R,S,C), (K,D) or (C) */
+    int rank4;               /**< 1: a convolution weight, told and stored in files as (K,C,R,S) */
+    size_t offset;           /**< in numbers, in dmq_model.params; each entry starts at a multiple of 16 */
+} dmq_entry;
+
+typedef enum dmq_layer_kind { DMQ_LAYER_CONV, DMQ_LAYER_LINEAR } dmq_layer_kind;
+
+/** A convolution or linear layer: what a quantizer can be attached to. */
+typedef struct dmq_layer {
+    char name[DMQ_NAME_MAX]; /**< without ".weight": "down.0.block.0.conv1" */
+    dmq_layer_kind kind;
+    int index;               /**< position in dmq_model.layer, in order of execution */
+    int unit;                /**< the unit that records it */
+    int weight, bias;        /**< entries; bias -1: none */
+    int out, in;             /**< channels */
+    int kernel, stride;
+    dmq_pad pad;
+    int temporal;            /**< belongs to the temporal information block */
+    int shortcut;            /**< nin_shortcut: the 1x1 beside a residual block */
+    int downsample;
+    int split;               /**< > 0: its input is a concatenation cut at this channel */
+    int first, last;         /**< first / last layer of the network on x */
+} dmq_layer;
+
+typedef enum dmq_unit_kind {
+    DMQ_UNIT_TEMPORAL, /**< t -> all embedding values */
+    DMQ_UNIT_LAYER,    /**< one layer alone, with the norm and activation in front of it, if any */
+    DMQ_UNIT_RESBLOCK,
+    DMQ_UNIT_ATTENTION
+} dmq_unit_kind;
+
+#define DMQ_MAX_LAYERS_IN_UNIT 64
+
+typedef struct dmq_unit {
+    char name[DMQ_NAME_MAX]; /**< "down.0.block.0" */
+    dmq_unit_kind kind;
+    int index;
+    int in[2];               /**< values; in[1] -1: none, else concatenated behind in[0] */
+    int emb;                 /**< embedding value, -1: none */
+    int out;                 /**< value made */
+    int layer[DMQ_MAX_LAYERS_IN_UNIT]; /**< its layers in order; the temporal unit's too */
+    int n_layers;
+    int reference_order;     /**< position in the module-registration order of the released code */
+    int arch;                /**< for the architecture's own use */
+} dmq_unit;
+
+/** A value between units. */
+typedef struct dmq_value {
+    dmq_shape shape; /**< with N = 1 */
+    int is_emb;      /**< made by the temporal unit: depends on t only */
+    int last_reader; /**< last unit that reads it, in order of execution */
+} dmq_value;
+
+typedef struct dmq_hooks {
+    void *context;
+    /** In front of a layer's input; returns x itself to leave it. NULL: nothing. */
+    dmq_var *(*input)(void *context, dmq_tape *tape, const dmq_layer *layer, dmq_var *x);
+    /** In place of its weight; NULL result or NULL hook: the full-precision constant. */
+    dmq_var *(*weight)(void *context, dmq_tape *tape, const dmq_layer *layer);
+} dmq_hooks;
+
+struct dmq_model;
+
+/** What an architecture provides (model/ddpm_unet.c is the first). */
+typedef struct dmq_arch {
+    const char *kind; /**< "ddpm_unet" */
+    /** Record a unit: in and emb as its fields say; for the temporal unit in[0] is t (N), out is an array. */
+    dmq_var *(*record)(const struct dmq_model *model, const dmq_unit *unit, dmq_tape *tape,
+                       const dmq_hooks *hooks, dmq_var *in0, dmq_var *in1, dmq_var *emb);
+    /** The temporal unit: emb[v] is set for every embedding value v. */
+    dmq_status (*record_temporal)(const struct dmq_model *model, dmq_tape *tape,
+                                  const dmq_hooks *hooks, dmq_var *t, dmq_var **emb);
+} dmq_arch;
+
+typedef struct dmq_model {
+    const dmq_arch *arch;
+    void *config;        /**< the architecture's, owned by the model */
+    char *config_text;   /**< canonical "key: value" lines of it: stored in files, hashed */
+    dmq_shape input;     /**< (1, H, W, C) */
+    dmq_entry *entry;
+    int n_entries;
+    dmq_layer *layer;
+    int n_layers;
+    dmq_unit *unit;
+    int n_units;
+    dmq_value *value;
+    int n_values;
+    int output;          /**< value that is the network's result */
+    dmq_real *params;    /**< one block; host memory */
+    size_t n_params;     /**< numbers in the block, padding included */
+    int as_params;       /**< 1: weights are recorded as parameters (training), 0: as constants */
+} dmq_model;
+
+/** Takes NULL. */
+void dmq_model_destroy(dmq_model *model);
+
+/** NULL when there is none. Accepts names with a "module." prefix. */
+const dmq_entry *dmq_model_entry(const dmq_model *model, const char *name);
+const dmq_layer *dmq_model_layer(const dmq_model *model, const char *name);
+
+/** Numbers that a state dict would hold (35,746,307 for the CIFAR-10 UNet). */
+size_t dmq_model_count(const dmq_model *model);
+
+/** Leaf of an entry on a tape: a parameter at its offset if model->as_params, else a constant. */
+dmq_var *dmq_model_leaf(const dmq_model *model, dmq_tape *tape, int entry);
+
+/** Record a layer with its hooks: what architectures call for every conv and linear. */
+dmq_var *dmq_model_record_layer(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
+                                int layer, dmq_var *x);
+
+/** Record one unit other than the temporal one. */
+dmq_var *dmq_model_record_unit(const dmq_model *model, int unit, dmq_tape *tape,
+                               const dmq_hooks *hooks, dmq_var *in0, dmq_var *in1, dmq_var *emb);
+
+/** Record the temporal unit; emb has room for n_values and is set at embedding values. */
+dmq_status dmq_model_record_temporal(const dmq_model *model, dmq_tape *tape,
+                                     const dmq_hooks *hooks, dmq_var *t, dmq_var **emb);
+
+/** Record the whole network: x (N,H,W,C) and t (N) -> eps (N,H,W,C). */
+dmq_var *dmq_model_record(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
+                          dmq_var *x, dmq_var *t);
+
+#endif
