@@ -15,9 +15,10 @@ static dmq_status shapes_fill(const dmq_dataset *set, float *images, int *labels
 
     /* One writer an image: the number of threads changes nothing but the time. */
 #pragma omp parallel for schedule(static) if (n > 8)
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         dmq_shapes_image(images + (size_t)i * image, labels ? labels + i : NULL, set->size,
                          set->seed, indices[i]);
+    }
     return DMQ_OK;
 }
 
@@ -44,9 +45,10 @@ static dmq_status unknown(const char *name)
     char names[256];
     size_t used = 0;
 
-    for (int i = 0; i < N_KNOWN && used < sizeof names; i++)
+    for (int i = 0; i < N_KNOWN && used < sizeof names; i++) {
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "",
                                  known[i].name);
+    }
     return dmq_fail(DMQ_EINVAL, "data set \"%s\": not known\n  hint: the data sets are %s", name,
                     names);
 }
@@ -82,9 +84,10 @@ dmq_status dmq_dataset_fill(const dmq_dataset *set, float *images, int *labels,
                             const uint64_t *indices, int n)
 {
     for (int i = 0; i < n; i++) {
-        if (indices[i] >= set->count)
+        if (indices[i] >= set->count) {
             return dmq_fail(DMQ_EINVAL, "data set %s: image %" PRIu64 " of %" PRIu64, set->name,
                             indices[i], set->count);
+        }
     }
     return set->fill(set, images, labels, indices, n);
 }

@@ -8,6 +8,7 @@
 #include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,7 +16,18 @@
 
 #include <cmocka.h>
 
-enum { S16 = 16 * 16 * 3, S32 = 32 * 32 * 3, BATCH = 96 };
+#define S16   ((size_t)16 * 16 * 3)
+#define S32   ((size_t)32 * 32 * 3)
+#define BATCH 96
+
+static bool same(const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (a[i] != b[i])
+            return false;
+    }
+    return true;
+}
 
 static float *floats(size_t n)
 {
@@ -41,17 +53,17 @@ static void same_image_in_any_order_batch_and_thread_count(void **state)
 
     omp_set_num_threads(1);
     assert_int_equal(dmq_dataset_range(set, forward, labels, 1000, BATCH), DMQ_OK);
-    for (int i = 0; i < BATCH; i++)
-        indices[i] = 1000 + (uint64_t)(i * 35 % BATCH);
+    for (uint64_t i = 0; i < BATCH; i++)
+        indices[i] = 1000 + i * 35 % BATCH;
     omp_set_num_threads(5);
     assert_int_equal(dmq_dataset_fill(set, mixed, mixed_labels, indices, BATCH), DMQ_OK);
     omp_set_num_threads(threads);
-    for (int i = 0; i < BATCH; i++) {
-        int j = (int)(indices[i] - 1000);
-        assert_memory_equal(mixed + i * S16, forward + j * S16, S16 * sizeof(float));
+    for (size_t i = 0; i < BATCH; i++) {
+        size_t j = indices[i] - 1000;
+        assert_true(same(mixed + i * S16, forward + j * S16, S16));
         assert_int_equal(mixed_labels[i], labels[j]);
         dmq_shapes_image(one, &label, 16, 3, indices[i]);
-        assert_memory_equal(one, mixed + i * S16, sizeof one);
+        assert_true(same(one, mixed + i * S16, S16));
         assert_int_equal(label, mixed_labels[i]);
         assert_int_equal(label, dmq_shapes_label(3, indices[i]));
     }
@@ -66,10 +78,10 @@ static void values_fill_the_range_and_images_differ(void **state)
     enum { N = 400 };
     float *all = floats(N * S16), low = 1, high = -1;
 
-    for (int i = 0; i < N; i++) {
+    for (size_t i = 0; i < N; i++) {
         float min = 1, max = -1, *image = all + i * S16;
-        dmq_shapes_image(image, NULL, 16, 11, (uint64_t)i);
-        for (int k = 0; k < S16; k++) {
+        dmq_shapes_image(image, NULL, 16, 11, i);
+        for (size_t k = 0; k < S16; k++) {
             assert_true(image[k] >= -1.0f && image[k] <= 1.0f); /* also false for NaN */
             min = fminf(min, image[k]);
             max = fmaxf(max, image[k]);
@@ -77,8 +89,8 @@ static void values_fill_the_range_and_images_differ(void **state)
         assert_true(max - min > 0.6f); /* the object stands out */
         low = fminf(low, min);
         high = fmaxf(high, max);
-        for (int j = 0; j < i; j++)
-            assert_true(memcmp(image, all + j * S16, S16 * sizeof(float)) != 0);
+        for (size_t j = 0; j < i; j++)
+            assert_false(same(image, all + j * S16, S16));
     }
     assert_true(low < -0.95f && high > 0.95f);
     dmq_free(all);
@@ -94,7 +106,7 @@ static void seeds_and_high_index_bits_matter(void **state)
     for (int i = 0; i < 4; i++) {
         dmq_shapes_image(image[i], NULL, 16, seed[i], index[i]);
         for (int j = 0; j < i; j++)
-            assert_true(memcmp(image[i], image[j], sizeof image[i]) != 0);
+            assert_false(same(image[i], image[j], S16));
     }
 }
 
@@ -127,14 +139,14 @@ static void both_sizes_show_the_same_scene(void **state)
         dmq_shapes_image(small, &label16, 16, 2, i);
         dmq_shapes_image(large, &label32, 32, 2, i);
         assert_int_equal(label16, label32);
-        for (int y = 0; y < 16; y++) {
-            for (int k = 0; k < 48; k++) {
+        for (size_t y = 0; y < 16; y++) {
+            for (size_t k = 0; k < 48; k++) {
                 const float *a = large + 2 * y * 96 + k / 3 * 6 + k % 3;
                 sum +=
                     fabs(0.25 * (double)(a[0] + a[3] + a[96] + a[99]) - (double)small[y * 48 + k]);
             }
         }
-        worst = fmax(worst, sum / S16);
+        worst = fmax(worst, sum / (double)S16);
     }
     assert_true(worst < 0.08);
 }
@@ -142,12 +154,12 @@ static void both_sizes_show_the_same_scene(void **state)
 /* Contrast to the mean of the corners, which are background: keeps the outline, drops the colours. */
 static void contrast(float out[256], const float *image)
 {
-    const int corner[4] = { 0, 15, 240, 255 };
+    const size_t corner[4] = { 0, 15, 240, 255 };
     float mean = 0;
 
-    for (int p = 0; p < 256; p++) {
+    for (size_t p = 0; p < 256; p++) {
         float sum = 0;
-        for (int c = 0; c < 3; c++) {
+        for (size_t c = 0; c < 3; c++) {
             float back = 0;
             for (int k = 0; k < 4; k++)
                 back += 0.25f * image[corner[k] * 3 + c];
@@ -223,7 +235,7 @@ static void sets_by_name(void **state)
     assert_string_equal(set->class_name[9], "arrow");
     assert_int_equal(dmq_dataset_fill(set, images, NULL, index, 2), DMQ_OK);
     dmq_shapes_image(alone, NULL, 32, 9, 3);
-    assert_memory_equal(alone, images + S32, sizeof alone);
+    assert_true(same(alone, images + S32, S32));
 
     set->count = 5;
     assert_int_equal(dmq_dataset_fill(set, images, NULL, index, 2), DMQ_EINVAL);
