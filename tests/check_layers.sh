@@ -2,7 +2,7 @@
 # A folder includes itself and the folders before it; nobody includes cuda/.
 set -u
 cd "${1:-.}" || exit 1
-order="base kernels backend tensor tape dist io model diffusion train calib quant recon bilevel eval report cli"
+order="base kernels backend tensor tape dist io model diffusion train calib quant recon bilevel eval report run cli"
 rank() { local n=0 f; for f in $order; do [ "$f" = "$1" ] && { echo $n; return; }; n=$((n + 1)); done; echo -1; }
 bad=0
 while IFS=: read -r file line text; do
