@@ -1,0 +1,20 @@
+#include "backend/backend.h"
+#include "backend/backend_host.h"
+
+const dmq_backend *dmq_backend_check(void)
+{
+    static const dmq_backend backend = { .name = "check",
+                                         .alloc = dmq_host_alloc_poisoned,
+                                         .free = dmq_host_free,
+                                         .upload = dmq_host_copy,
+                                         .download = dmq_host_copy,
+                                         .queue_create = dmq_host_queue_create,
+                                         .queue_destroy = dmq_host_queue_destroy,
+                                         .sync = dmq_host_sync,
+#define REF_SLOT(slot, args) .slot = dmq_##slot##_ref,
+                                         DMQ_BACKEND_OPS(REF_SLOT)
+#undef REF_SLOT
+    };
+
+    return &backend;
+}

@@ -1,0 +1,26 @@
+/**
+ * Memory and queues of the backends that compute on the host. A queue there only knows its lane: the
+ * pass has happened when the call returns.
+ */
+#ifndef DMQ_BACKEND_BACKEND_HOST_H
+#define DMQ_BACKEND_BACKEND_HOST_H
+
+#include "kernels/kernel.h"
+
+/** 64-byte aligned, zeroed; ENOMEM. */
+dmq_status dmq_host_alloc(void **out, size_t bytes);
+
+/** As dmq_host_alloc, but filled with NaN, so that what nobody wrote is seen in the result. */
+dmq_status dmq_host_alloc_poisoned(void **out, size_t bytes);
+
+/** Takes NULL. */
+void dmq_host_free(void *memory);
+
+/** upload and download alike. */
+dmq_status dmq_host_copy(dmq_queue *queue, void *dst, const void *src, size_t bytes);
+
+dmq_status dmq_host_queue_create(dmq_queue **out, int lane);
+void dmq_host_queue_destroy(dmq_queue *queue); /**< takes NULL */
+dmq_status dmq_host_sync(dmq_queue *queue);
+
+#endif
