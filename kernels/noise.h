@@ -4,7 +4,9 @@
  *
  *   key = (low word of seed, high word of seed ^ purpose)
  *   counter = (element / 4, step, low word of sample, high word of sample)
- *   normal: Box-Muller on pairs of the four words, u = (word + 0.5) 2^-32 in double, rounded once
+ *   normal: Box-Muller on pairs of the four words, u = (word + 0.5) 2^-32 in double, rounded once;
+ *           logarithm and angle by series of exactly rounded operations (noise_math.h), so that every
+ *           backend and machine makes the same bits
  *
  * @see Salmon et al., SC'11; library Random123
  */

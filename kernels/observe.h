@@ -1,13 +1,15 @@
 /**
  * What a range is made from: minimum and maximum, and the search for the step of least error.
  *
- *   minmax    lo[c], hi[c] over x seen as (outer, c, inner)
+ *   minmax    lo[c], hi[c] over x seen as (outer, c, inner), not empty; a NaN makes both NaN
  *   search    per channel, 80 candidates i = 0..79 that shrink both ends together:
  *             hi_i = hi (1 - 0.01 i), lo_i = lo (1 - 0.01 i), scale_i = (hi_i - lo_i)/(2^bits - 1),
  *             zero_i = rint(-lo_i/scale_i); score_i = mean |x - fq_i(x)|^p, p = 2.4; first smallest wins
  *             always_zero: scale_i = hi_i/(2^bits - 1), zero_i = 0 (softmax output)
- *             The range is not forced to contain 0. A channel whose range is empty: scale 1e-8, zero 0.
+ *             The range is not forced to contain 0. Nothing to search: a constant v has scale |v| and
+ *             zero [v < 0], met exactly; zeros (always_zero: no positive value) have scale 1e-8, zero 0.
  *             (1 - 0.01 i) is formed in double; product and error in real, the mean in double.
+ *             A channel with a NaN has a NaN for scale and score.
  *
  * @see specs: qdiffusion.md 1.3, gac.md 3.3
  */
@@ -31,7 +33,7 @@ typedef struct dmq_range_search_args {
     int *winner;            /**< (c), candidate number; optional */
     int outer, c, inner;
     int bits;
-    int candidates;         /**< 80 */
+    int candidates;         /**< 80; at most 100 */
     dmq_real power;         /**< 2.4 */
     int always_zero;
 } dmq_range_search_args;
