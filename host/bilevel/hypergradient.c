@@ -1,0 +1,417 @@
+#include "bilevel/hypergradient.h"
+
+#include "base/memory.h"
+#include "bilevel/vec.h"
+#include "kernels/noise.h"
+
+#include <assert.h>
+#include <string.h>
+
+struct dmq_hyper {
+    const dmq_problem *problem;
+    dmq_hyper_config config;
+    int n_max, k_max;
+    dmq_real *jacobian;   /* (n, P), explicit only */
+    dmq_real *scale;      /* (n): c_i */
+    dmq_real *signed_w;   /* (n): weights of a weighted backward pass */
+    dmq_real *theta_star; /* (P) */
+    dmq_real *g;          /* (K, P) */
+    dmq_real *compare;    /* (K, n): G_t */
+    dmq_real *phi;        /* (K, n) */
+    dmq_real *q;          /* (P) */
+    dmq_real *direction;  /* (P) */
+    dmq_real *work;       /* (2 P) */
+    dmq_real *w_tilde;    /* (n) */
+};
+
+dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, int k,
+                            const dmq_hyper_config *config)
+{
+    dmq_status st = DMQ_OK;
+    dmq_hyper *h = NULL;
+    size_t p = problem->n_theta, rows = (size_t)n, groups = (size_t)k;
+
+    assert(n > 0 && k > 0 && k <= DMQ_MAX_GROUPS);
+    DMQ_TRY(dmq_alloc((void **)&h, 1, sizeof *h));
+    h->problem = problem;
+    h->config = *config;
+    h->n_max = n;
+    h->k_max = k;
+    if (!config->matrix_free)
+        DMQ_TRY(dmq_alloc((void **)&h->jacobian, rows * p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->scale, rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->signed_w, rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->w_tilde, rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->theta_star, p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->g, groups * p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->compare, groups * rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->phi, groups * rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->q, p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->direction, p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->work, 2 * p, sizeof(dmq_real)));
+    *out = h;
+    h = NULL;
+done:
+    dmq_hyper_destroy(h);
+    return st;
+}
+
+void dmq_hyper_destroy(dmq_hyper *h)
+{
+    if (!h)
+        return;
+    dmq_free(h->jacobian);
+    dmq_free(h->scale);
+    dmq_free(h->signed_w);
+    dmq_free(h->w_tilde);
+    dmq_free(h->theta_star);
+    dmq_free(h->g);
+    dmq_free(h->compare);
+    dmq_free(h->phi);
+    dmq_free(h->q);
+    dmq_free(h->direction);
+    dmq_free(h->work);
+    dmq_free(h);
+}
+
+void dmq_hyper_set_eta(dmq_hyper *h, double eta)
+{
+    h->config.eta = eta;
+}
+
+void dmq_hyper_set_order(dmq_hyper *h, uint32_t step)
+{
+    h->config.order_step = step;
+}
+
+/* ------------------------------------------------------------------ products with J */
+
+/* Build J (explicit) and the factors c_i. Norms need the gradients one by one in either route; the
+   matrix-free one builds them in pieces of one sample and keeps only the norm. */
+static dmq_status prepare(dmq_hyper *h, const dmq_real *theta, const int *train, int n)
+{
+    const dmq_problem *p = h->problem;
+    dmq_status st = DMQ_OK;
+
+    for (int i = 0; i < n; i++)
+        h->scale[i] = 1;
+    if (h->jacobian)
+        DMQ_TRY(p->grad_each(p->context, theta, train, n, h->jacobian, NULL));
+    if (!h->config.normalize)
+        goto done;
+    for (int i = 0; i < n; i++) {
+        const dmq_real *row = h->work;
+        double norm;
+
+        if (h->jacobian)
+            row = h->jacobian + (size_t)i * p->n_theta;
+        else
+            DMQ_TRY(p->grad(p->context, theta, train + i, NULL, 1, h->work, NULL));
+        norm = dmq_vec_norm(row, p->n_theta);
+        h->scale[i] = (dmq_real)(norm > 0 ? 1 / norm : 0);
+    }
+done:
+    return st;
+}
+
+/* out = J v */
+static dmq_status times(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                        const dmq_real *v, dmq_real *out)
+{
+    const dmq_problem *p = h->problem;
+
+    for (int i = 0; i < n; i++)
+        h->signed_w[i] = v[i] * h->scale[i];
+    if (!h->jacobian)
+        return p->grad(p->context, theta, train, h->signed_w, n, out, NULL);
+    memset(out, 0, p->n_theta * sizeof *out);
+    for (int i = 0; i < n; i++)
+        dmq_vec_axpby(out, 1, h->jacobian + (size_t)i * p->n_theta, (double)h->signed_w[i],
+                      p->n_theta);
+    return DMQ_OK;
+}
+
+/* out = J^T v */
+static dmq_status times_transposed(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                                   const dmq_real *v, dmq_real *out)
+{
+    const dmq_problem *p = h->problem;
+    dmq_status st = DMQ_OK;
+
+    if (h->jacobian)
+        for (int i = 0; i < n; i++)
+            out[i] = (dmq_real)dmq_vec_dot(h->jacobian + (size_t)i * p->n_theta, v, p->n_theta);
+    else
+        DMQ_TRY(p->jvp(p->context, theta, train, n, v, out));
+    for (int i = 0; i < n; i++)
+        out[i] *= h->scale[i];
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ the outer side */
+
+static dmq_status group_gradient(dmq_hyper *h, const dmq_real *theta, const int *sample, int count,
+                                 dmq_real *g, double *loss)
+{
+    const dmq_problem *p = h->problem;
+    dmq_status st = DMQ_OK;
+    dmq_real *losses = NULL;
+    double sum = 0;
+
+    DMQ_TRY(dmq_alloc((void **)&losses, (size_t)count, sizeof *losses));
+    DMQ_TRY(p->grad(p->context, theta, sample, NULL, count, g, losses));
+    dmq_vec_axpby(g, 0, g, 1.0 / count, p->n_theta);
+    for (int i = 0; i < count; i++)
+        sum += (double)losses[i];
+    if (loss)
+        *loss = sum / count;
+done:
+    dmq_free(losses);
+    return st;
+}
+
+dmq_status dmq_hvp(const dmq_problem *problem, const dmq_real *theta, const int *sample, int count,
+                   const dmq_real *v, double move, dmq_real *work, dmq_real *out)
+{
+    size_t n = problem->n_theta;
+    double rms = dmq_vec_norm(v, n) / sqrt((double)n), e;
+    dmq_status st = DMQ_OK;
+
+    memset(out, 0, n * sizeof *out);
+    if (!(rms > 0))
+        return st;
+    e = move / rms;
+    for (int side = 1; side >= -1; side -= 2) {
+        dmq_real *point = work, *g = work + n;
+
+        for (size_t i = 0; i < n; i++)
+            point[i] = theta[i] + (dmq_real)(side * e) * v[i];
+        DMQ_TRY(problem->grad(problem->context, point, sample, NULL, count, g, NULL));
+        dmq_vec_axpby(out, 1, g, side / (2 * e * count), n);
+    }
+done:
+    return st;
+}
+
+/* phi_t of the alignment of k vectors a_t (length m): -c sum_{t<k} <a_t, a_k>, or of their directions.
+   Returns the value. phi may not be a. */
+static double alignment(dmq_real *phi, const dmq_real *a, int k, size_t m, int cosine)
+{
+    double c = k > 1 ? 2.0 / (k * (k - 1.0)) : 0, value = 0, norm[DMQ_MAX_GROUPS];
+
+    for (int t = 0; t < k; t++) {
+        norm[t] = cosine ? dmq_vec_norm(a + (size_t)t * m, m) : 1;
+        if (!(norm[t] > 0))
+            norm[t] = 1; /* a zero gradient has no direction: its terms vanish by themselves */
+    }
+    for (int t = 0; t < k; t++) {
+        dmq_real *f = phi + (size_t)t * m;
+        const dmq_real *at = a + (size_t)t * m;
+
+        memset(f, 0, m * sizeof *f);
+        for (int j = 0; j < k; j++)
+            if (j != t)
+                dmq_vec_axpby(f, 1, a + (size_t)j * m, 1 / norm[j], m);
+        value -= 0.5 * c * dmq_vec_dot(f, at, m) / norm[t];
+        if (cosine) /* S - a^ (a^ . S) */
+            dmq_vec_axpby(f, 1, at, -dmq_vec_dot(f, at, m) / (norm[t] * norm[t]), m);
+        dmq_vec_axpby(f, 0, f, -c / norm[t], m);
+    }
+    return value;
+}
+
+static double mean_cosine(const dmq_real *g, int k, size_t p)
+{
+    double sum = 0;
+    int pairs = 0;
+
+    for (int t = 0; t < k; t++)
+        for (int j = 0; j < t; j++) {
+            const dmq_real *x = g + (size_t)t * p, *y = g + (size_t)j * p;
+            double norms = dmq_vec_norm(x, p) * dmq_vec_norm(y, p);
+
+            sum += norms > 0 ? dmq_vec_dot(x, y, p) / norms : 0;
+            pairs++;
+        }
+    return pairs ? sum / pairs : 1;
+}
+
+static dmq_status move_theta(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                             const dmq_real *w)
+{
+    size_t p = h->problem->n_theta;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(times(h, theta, train, n, w, h->direction));
+    for (size_t i = 0; i < p; i++)
+        h->theta_star[i] = theta[i] - (dmq_real)h->config.eta * h->direction[i];
+done:
+    return st;
+}
+
+/* q = sum_t H_t at_t, where at_t is made by the caller's form */
+static dmq_status curvature(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                            const dmq_groups *groups)
+{
+    size_t p = h->problem->n_theta;
+    int surrogate = h->config.form == DMQ_GM_SURROGATE;
+    dmq_status st = DMQ_OK;
+    dmq_real *sum = NULL;
+
+    DMQ_TRY(dmq_alloc((void **)&sum, p, sizeof *sum));
+    for (int t = 0; t < groups->k; t++) {
+        const dmq_real *v = h->phi + (size_t)t * (surrogate ? (size_t)h->n_max : p);
+
+        if (surrogate) { /* J is at theta, H_t at theta*: the two points are not to be mixed */
+            DMQ_TRY(times(h, theta, train, n, v, h->direction));
+            v = h->direction;
+        }
+        DMQ_TRY(dmq_hvp(h->problem, h->theta_star, groups->sample[t], groups->count[t], v,
+                        h->config.hvp_move, h->work, h->q));
+        dmq_vec_axpby(sum, 1, h->q, 1, p);
+    }
+    memcpy(h->q, sum, p * sizeof *sum);
+done:
+    dmq_free(sum);
+    return st;
+}
+
+static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                                     const dmq_groups *groups, dmq_real *d_gm, double *value)
+{
+    const dmq_hyper_config *c = &h->config;
+    size_t p = h->problem->n_theta;
+    dmq_status st = DMQ_OK;
+    dmq_real *phi = NULL, *small = h->phi;
+    double factor;
+
+    if (c->form == DMQ_GM_SURROGATE) {
+        for (int t = 0; t < groups->k; t++) {
+            dmq_real *row = h->compare + (size_t)t * (size_t)n;
+
+            DMQ_TRY(times_transposed(h, theta, train, n, h->g + (size_t)t * p, row));
+            dmq_vec_axpby(row, 0, row, -c->eta, (size_t)n);
+        }
+        DMQ_TRY(dmq_alloc((void **)&phi, (size_t)groups->k * (size_t)h->n_max, sizeof *phi));
+        *value = alignment(phi, h->compare, groups->k, (size_t)n, c->cosine);
+        for (int t = groups->k - 1; t >= 0; t--) /* rows of n to rows of n_max, from behind */
+            memmove(phi + (size_t)t * (size_t)h->n_max, phi + (size_t)t * (size_t)n,
+                    (size_t)n * sizeof *phi);
+        factor = c->eta * c->eta;
+    } else {
+        DMQ_TRY(dmq_alloc((void **)&phi, (size_t)groups->k * p, sizeof *phi));
+        *value = alignment(phi, h->g, groups->k, p, c->cosine);
+        factor = -c->eta;
+    }
+    h->phi = phi;
+    st = curvature(h, theta, train, n, groups);
+    h->phi = small;
+    if (st == DMQ_OK)
+        st = times_transposed(h, theta, train, n, h->q, d_gm);
+    if (st == DMQ_OK)
+        dmq_vec_axpby(d_gm, 0, d_gm, factor, (size_t)n);
+done:
+    dmq_free(phi);
+    return st;
+}
+
+/* R2: one walk over the groups; d = (w - w~)/(rate K). */
+static dmq_status sequential_gradient(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                                      const dmq_real *w, const dmq_groups *groups,
+                                      const dmq_real *d_mse, dmq_real *d_gm)
+{
+    const dmq_hyper_config *c = &h->config;
+    dmq_status st = DMQ_OK;
+    int order[DMQ_MAX_GROUPS];
+
+    assert(c->rate > 0);
+    dmq_permutation(order, groups->k, c->order_seed, DMQ_FOR_META, 1, c->order_step);
+    memcpy(h->w_tilde, w, (size_t)n * sizeof *w);
+    for (int i = 0; i < groups->k; i++) {
+        int t = order[i];
+
+        DMQ_TRY(move_theta(h, theta, train, n, h->w_tilde));
+        DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[t], groups->count[t], h->q, NULL));
+        DMQ_TRY(times_transposed(h, theta, train, n, h->q, h->compare));
+        for (int j = 0; j < n; j++) /* G_t = -eta J^T g_t */
+            h->w_tilde[j] += (dmq_real)(c->rate * c->eta) * h->compare[j];
+    }
+    for (int j = 0; j < n; j++)
+        d_gm[j] = (w[j] - h->w_tilde[j]) / (dmq_real)(c->rate * groups->k) - d_mse[j];
+done:
+    return st;
+}
+
+dmq_status dmq_hyper_eval(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                          const dmq_real *w, const dmq_groups *groups, dmq_real *d_mse,
+                          dmq_real *d_gm, dmq_hyper_result *result)
+{
+    size_t p = h->problem->n_theta;
+    dmq_status st = DMQ_OK;
+    dmq_hyper_result r = { 0 };
+
+    assert(n <= h->n_max && groups->k <= h->k_max);
+    DMQ_TRY(prepare(h, theta, train, n));
+    DMQ_TRY(move_theta(h, theta, train, n, w));
+    r.move = h->config.eta * dmq_vec_norm(h->direction, p) / sqrt((double)p);
+    for (int t = 0; t < groups->k; t++) {
+        double loss;
+
+        DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[t], groups->count[t],
+                               h->g + (size_t)t * p, &loss));
+        r.loss_mse += loss / groups->k;
+    }
+    r.cosine = mean_cosine(h->g, groups->k, p);
+
+    memset(h->q, 0, p * sizeof *h->q); /* gbar */
+    for (int t = 0; t < groups->k; t++)
+        dmq_vec_axpby(h->q, 1, h->g + (size_t)t * p, 1.0 / groups->k, p);
+    DMQ_TRY(times_transposed(h, theta, train, n, h->q, d_mse));
+    dmq_vec_axpby(d_mse, 0, d_mse, -h->config.eta, (size_t)n);
+
+    memset(d_gm, 0, (size_t)n * sizeof *d_gm);
+    if (h->config.with_gm && h->config.form == DMQ_GM_SEQUENTIAL)
+        DMQ_TRY(sequential_gradient(h, theta, train, n, w, groups, d_mse, d_gm));
+    else if (h->config.with_gm)
+        DMQ_TRY(alignment_gradient(h, theta, train, n, groups, d_gm, &r.loss_gm));
+    for (int i = 0; i < n; i++)
+        if (!isfinite(d_mse[i]) || !isfinite(d_gm[i]))
+            return dmq_fail(DMQ_EDIVERGE, "hypergradient: the gradient of sample %d is not finite",
+                            train[i]);
+    if (result)
+        *result = r;
+done:
+    return st;
+}
+
+dmq_status dmq_hyper_eta_for_move(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                                  const dmq_real *w, double move, double *eta)
+{
+    size_t p = h->problem->n_theta;
+    dmq_status st = DMQ_OK;
+    double norm;
+
+    DMQ_TRY(prepare(h, theta, train, n));
+    DMQ_TRY(times(h, theta, train, n, w, h->direction));
+    norm = dmq_vec_norm(h->direction, p);
+    *eta = norm > 0 ? move * sqrt((double)p) / norm : 0;
+done:
+    return st;
+}
+
+dmq_status dmq_hyper_rate_for_share(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                                    const dmq_real *w, const dmq_groups *groups, double share)
+{
+    dmq_status st = DMQ_OK;
+    double norm;
+
+    DMQ_TRY(prepare(h, theta, train, n));
+    DMQ_TRY(move_theta(h, theta, train, n, w));
+    DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[0], groups->count[0], h->q, NULL));
+    DMQ_TRY(times_transposed(h, theta, train, n, h->q, h->compare));
+    norm = h->config.eta * dmq_vec_norm(h->compare, (size_t)n);
+    h->config.rate = norm > 0 ? share / n * sqrt((double)n) / norm : 1;
+done:
+    return st;
+}
