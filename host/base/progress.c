@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STAGES = 32, NAME_SIZE = 32, NOTE_SIZE = 64, TEXT_SIZE = 256, BAR_CELLS = 20 };
+enum { STAGES = 32, NAME_SIZE = 32, NOTE_SIZE = 64, TEXT_SIZE = 512, BAR_CELLS = 20 };
 
 typedef struct planned {
     char name[NAME_SIZE];
