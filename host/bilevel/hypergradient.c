@@ -17,11 +17,13 @@ struct dmq_hyper {
     dmq_real *theta_star; /* (P) */
     dmq_real *g;          /* (K, P) */
     dmq_real *compare;    /* (K, n): G_t */
-    dmq_real *phi;        /* (K, n) */
+    dmq_real *phi;        /* (K, n) or (K, P): phi_t of the form */
     dmq_real *q;          /* (P) */
+    dmq_real *sum;        /* (P) */
     dmq_real *direction;  /* (P) */
     dmq_real *work;       /* (2 P) */
     dmq_real *w_tilde;    /* (n) */
+    dmq_real *loss;       /* (samples) */
 };
 
 dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, int k,
@@ -45,8 +47,11 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
     DMQ_TRY(dmq_alloc((void **)&h->theta_star, p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->g, groups * p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->compare, groups * rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->phi, groups * rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->phi,
+                      groups * (config->form == DMQ_GM_ORIGINAL ? p : rows), sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->q, p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->sum, p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->loss, (size_t)problem->n_samples, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->direction, p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->work, 2 * p, sizeof(dmq_real)));
     *out = h;
@@ -69,6 +74,8 @@ void dmq_hyper_destroy(dmq_hyper *h)
     dmq_free(h->compare);
     dmq_free(h->phi);
     dmq_free(h->q);
+    dmq_free(h->sum);
+    dmq_free(h->loss);
     dmq_free(h->direction);
     dmq_free(h->work);
     dmq_free(h);
@@ -156,18 +163,16 @@ static dmq_status group_gradient(dmq_hyper *h, const dmq_real *theta, const int 
 {
     const dmq_problem *p = h->problem;
     dmq_status st = DMQ_OK;
-    dmq_real *losses = NULL;
     double sum = 0;
 
-    DMQ_TRY(dmq_alloc((void **)&losses, (size_t)count, sizeof *losses));
-    DMQ_TRY(p->grad(p->context, theta, sample, NULL, count, g, losses));
+    assert(count > 0 && count <= p->n_samples);
+    DMQ_TRY(p->grad(p->context, theta, sample, NULL, count, g, h->loss));
     dmq_vec_axpby(g, 0, g, 1.0 / count, p->n_theta);
     for (int i = 0; i < count; i++)
-        sum += (double)losses[i];
+        sum += (double)h->loss[i];
     if (loss)
         *loss = sum / count;
 done:
-    dmq_free(losses);
     return st;
 }
 
@@ -250,18 +255,17 @@ done:
     return st;
 }
 
-/* q = sum_t H_t at_t, where at_t is made by the caller's form */
+/* sum = sum_t H_t v_t with v_t = J phi_t (surrogate) or phi_t (original) */
 static dmq_status curvature(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
                             const dmq_groups *groups)
 {
     size_t p = h->problem->n_theta;
     int surrogate = h->config.form == DMQ_GM_SURROGATE;
     dmq_status st = DMQ_OK;
-    dmq_real *sum = NULL;
 
-    DMQ_TRY(dmq_alloc((void **)&sum, p, sizeof *sum));
+    memset(h->sum, 0, p * sizeof *h->sum);
     for (int t = 0; t < groups->k; t++) {
-        const dmq_real *v = h->phi + (size_t)t * (surrogate ? (size_t)h->n_max : p);
+        const dmq_real *v = h->phi + (size_t)t * (surrogate ? (size_t)n : p);
 
         if (surrogate) { /* J is at theta, H_t at theta*: the two points are not to be mixed */
             DMQ_TRY(times(h, theta, train, n, v, h->direction));
@@ -269,11 +273,9 @@ static dmq_status curvature(dmq_hyper *h, const dmq_real *theta, const int *trai
         }
         DMQ_TRY(dmq_hvp(h->problem, h->theta_star, groups->sample[t], groups->count[t], v,
                         h->config.hvp_move, h->work, h->q));
-        dmq_vec_axpby(sum, 1, h->q, 1, p);
+        dmq_vec_axpby(h->sum, 1, h->q, 1, p);
     }
-    memcpy(h->q, sum, p * sizeof *sum);
 done:
-    dmq_free(sum);
     return st;
 }
 
@@ -283,7 +285,6 @@ static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta, const 
     const dmq_hyper_config *c = &h->config;
     size_t p = h->problem->n_theta;
     dmq_status st = DMQ_OK;
-    dmq_real *phi = NULL, *small = h->phi;
     double factor;
 
     if (c->form == DMQ_GM_SURROGATE) {
@@ -293,26 +294,16 @@ static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta, const 
             DMQ_TRY(times_transposed(h, theta, train, n, h->g + (size_t)t * p, row));
             dmq_vec_axpby(row, 0, row, -c->eta, (size_t)n);
         }
-        DMQ_TRY(dmq_alloc((void **)&phi, (size_t)groups->k * (size_t)h->n_max, sizeof *phi));
-        *value = alignment(phi, h->compare, groups->k, (size_t)n, c->cosine);
-        for (int t = groups->k - 1; t >= 0; t--) /* rows of n to rows of n_max, from behind */
-            memmove(phi + (size_t)t * (size_t)h->n_max, phi + (size_t)t * (size_t)n,
-                    (size_t)n * sizeof *phi);
+        *value = alignment(h->phi, h->compare, groups->k, (size_t)n, c->cosine);
         factor = c->eta * c->eta;
     } else {
-        DMQ_TRY(dmq_alloc((void **)&phi, (size_t)groups->k * p, sizeof *phi));
-        *value = alignment(phi, h->g, groups->k, p, c->cosine);
+        *value = alignment(h->phi, h->g, groups->k, p, c->cosine);
         factor = -c->eta;
     }
-    h->phi = phi;
-    st = curvature(h, theta, train, n, groups);
-    h->phi = small;
-    if (st == DMQ_OK)
-        st = times_transposed(h, theta, train, n, h->q, d_gm);
-    if (st == DMQ_OK)
-        dmq_vec_axpby(d_gm, 0, d_gm, factor, (size_t)n);
+    DMQ_TRY(curvature(h, theta, train, n, groups));
+    DMQ_TRY(times_transposed(h, theta, train, n, h->sum, d_gm));
+    dmq_vec_axpby(d_gm, 0, d_gm, factor, (size_t)n);
 done:
-    dmq_free(phi);
     return st;
 }
 
