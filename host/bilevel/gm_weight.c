@@ -26,8 +26,8 @@ void dmq_gm_combine(dmq_real *d, const dmq_real *d_mse, const dmq_real *d_gm, co
     }
     stats->rho = mm > 0 ? sqrt(gg / mm) : 0;
     stats->cosine = mm > 0 && gg > 0 ? mg / sqrt(mm * gg) : 0;
-    along = mm > 0 ? mg / mm : 0;       /* d_gm = along * d_mse + rest */
-    rest = gg - along * mg;             /* squared norm of the orthogonal part */
+    along = mm > 0 ? mg / mm : 0; /* d_gm = along * d_mse + rest */
+    rest = gg - along * mg;       /* squared norm of the orthogonal part */
     if (policy != DMQ_GM_PROJECTED)
         along = 0;
     if (lambda > 0)

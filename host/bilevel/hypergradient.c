@@ -47,8 +47,8 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
     DMQ_TRY(dmq_alloc((void **)&h->theta_star, p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->g, groups * p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->compare, groups * rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->phi,
-                      groups * (config->form == DMQ_GM_ORIGINAL ? p : rows), sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->phi, groups * (config->form == DMQ_GM_ORIGINAL ? p : rows),
+                      sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->q, p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->sum, p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->loss, (size_t)problem->n_samples, sizeof(dmq_real)));

@@ -46,9 +46,9 @@ typedef struct dmq_groups {
 
 typedef struct dmq_hyper_config {
     dmq_gm_form form;
-    int with_gm;         /**< 0: only d_mse (no Hessian) */
-    int cosine;          /**< compare directions instead of vectors */
-    int normalize;       /**< c_i = 1/|g_i| instead of 1: weights by cosine */
+    int with_gm;   /**< 0: only d_mse (no Hessian) */
+    int cosine;    /**< compare directions instead of vectors */
+    int normalize; /**< c_i = 1/|g_i| instead of 1: weights by cosine */
     int matrix_free;
     double eta;          /**< inner step */
     double hvp_move;     /**< rms of the step of a central difference, in units of theta: 1e-2 */
@@ -66,10 +66,10 @@ void dmq_hyper_destroy(dmq_hyper *hyper);
 
 /** What one evaluation found. */
 typedef struct dmq_hyper_result {
-    double loss_mse;   /**< mean over groups of L_t(theta*) */
-    double loss_gm;    /**< value of the alignment term */
-    double move;       /**< rms of theta* - theta */
-    double cosine;     /**< mean pairwise cosine of g_t */
+    double loss_mse; /**< mean over groups of L_t(theta*) */
+    double loss_gm;  /**< value of the alignment term */
+    double move;     /**< rms of theta* - theta */
+    double cosine;   /**< mean pairwise cosine of g_t */
 } dmq_hyper_result;
 
 /**
@@ -91,8 +91,9 @@ void dmq_hyper_set_eta(dmq_hyper *hyper, double eta);
 void dmq_hyper_set_order(dmq_hyper *hyper, uint32_t step);
 
 /** The step in w with which the sequential form's first group moves the weights by `share` of 1/n rms. */
-dmq_status dmq_hyper_rate_for_share(dmq_hyper *hyper, const dmq_real *theta, const int *train, int n,
-                                    const dmq_real *w, const dmq_groups *groups, double share);
+dmq_status dmq_hyper_rate_for_share(dmq_hyper *hyper, const dmq_real *theta, const int *train,
+                                    int n, const dmq_real *w, const dmq_groups *groups,
+                                    double share);
 
 /**
  * H v by a central difference: (grad(theta + e v) - grad(theta - e v)) / (2 e), e = move / rms(v), of the

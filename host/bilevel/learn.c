@@ -21,15 +21,15 @@ typedef struct learner {
     const dmq_learn_config *config;
     dmq_hyper *hyper;
     dmq_real *s, *s_before;
-    dmq_real *m, *v;           /* Adam's moments, one of each a sample */
-    int *visited;              /* Adam's step count of each sample */
-    int *order;                /* permutation of an epoch */
-    int *pick;                 /* positions of the batch in train */
-    int *sample;               /* their sample numbers */
+    dmq_real *m, *v; /* Adam's moments, one of each a sample */
+    int *visited;    /* Adam's step count of each sample */
+    int *order;      /* permutation of an epoch */
+    int *pick;       /* positions of the batch in train */
+    int *sample;     /* their sample numbers */
     dmq_real *s_batch, *w, *d, *d_mse, *d_gm, *ds;
-    int *val_sample;           /* (K, validation_batch) */
+    int *val_sample; /* (K, validation_batch) */
     double first_lambda[FREEZE_AFTER], first_scale[FREEZE_AFTER];
-    double lambda, scale;      /* 0 until frozen */
+    double lambda, scale; /* 0 until frozen */
     dmq_learn_log *log;
 } learner;
 
@@ -212,8 +212,8 @@ static void draw_validation(learner *l, dmq_groups *out, uint32_t iteration)
 
         if (take <= 0 || take > count)
             take = count;
-        dmq_permutation(next, count, c->seed, DMQ_FOR_META,
-                        2 + (c->unit << 16) + (uint64_t)t, iteration);
+        dmq_permutation(next, count, c->seed, DMQ_FOR_META, 2 + (c->unit << 16) + (uint64_t)t,
+                        iteration);
         for (int i = 0; i < take; i++)
             next[i] = l->groups->sample[t][next[i]];
         out->sample[t] = next;
@@ -270,8 +270,8 @@ static void step_logits(learner *l, int n)
 
         l->m[j] = (dmq_real)m;
         l->v[j] = (dmq_real)v;
-        l->s[j] -= (dmq_real)(l->config->lr * (m / (1 - pow(b1, k))) /
-                              (sqrt(v / (1 - pow(b2, k))) + eps));
+        l->s[j] -=
+            (dmq_real)(l->config->lr * (m / (1 - pow(b1, k))) / (sqrt(v / (1 - pow(b2, k))) + eps));
     }
 }
 

@@ -30,29 +30,30 @@ typedef struct dmq_learn_config {
     dmq_gm_form form;
     dmq_weight_mode mode;
     dmq_gm_weight gm_weight;
-    double rho_0;          /**< <= 0: the policy's own (1, capped 0.3) */
+    double rho_0; /**< <= 0: the policy's own (1, capped 0.3) */
     int cosine, normalize, matrix_free, permute;
     double tau;
-    double visits;         /**< times that the loop meets each sample: 7 */
-    double lr;             /**< 0.05 */
-    int batch;             /**< 32 */
-    int validation_batch;  /**< samples of each group in an exact iteration: 8; 0: all */
-    double ess_stop;       /**< 0.9; 0: never */
-    double eta_move;       /**< inner step as rms move of theta: 1e-4 */
-    double eta;            /**< > 0: the inner step itself, overrules eta_move */
+    double visits;        /**< times that the loop meets each sample: 7 */
+    double lr;            /**< 0.05 */
+    int batch;            /**< 32 */
+    int validation_batch; /**< samples of each group in an exact iteration: 8; 0: all */
+    double ess_stop;      /**< 0.9; 0: never */
+    double eta_move;      /**< inner step as rms move of theta: 1e-4 */
+    double eta;           /**< > 0: the inner step itself, overrules eta_move */
     uint64_t seed;
-    uint64_t unit;         /**< number of the block: its own random streams */
+    uint64_t unit; /**< number of the block: its own random streams */
 } dmq_learn_config;
 
 void dmq_learn_defaults(dmq_learn_config *config);
 
 /** What the log of a block says. */
 typedef struct dmq_learn_log {
-    double loss_mse, loss_gm; /**< outer loss at uniform weights (one_shot) or at the last iteration */
+    double loss_mse,
+        loss_gm; /**< outer loss at uniform weights (one_shot) or at the last iteration */
     double rho, cosine_mse_gm, lambda, eta, move;
-    double ess;               /**< of the weights returned, 1: uniform */
-    double w_max;             /**< largest weight times n: 1 is uniform */
-    double group_cosine;      /**< mean pairwise cosine of the groups' gradients */
+    double ess;          /**< of the weights returned, 1: uniform */
+    double w_max;        /**< largest weight times n: 1 is uniform */
+    double group_cosine; /**< mean pairwise cosine of the groups' gradients */
     int iterations, stopped_by_ess;
     double seconds;
 } dmq_learn_log;
@@ -64,8 +65,8 @@ typedef struct dmq_learn_log {
  * @param s        (n_train) out: logits; the weights of a batch are softmax(s/tau) over the batch
  */
 dmq_status dmq_learn_weights(const dmq_problem *problem, const dmq_real *theta, const int *train,
-                             int n_train, const dmq_groups *groups,
-                             const dmq_learn_config *config, dmq_real *s, dmq_learn_log *log);
+                             int n_train, const dmq_groups *groups, const dmq_learn_config *config,
+                             dmq_real *s, dmq_learn_log *log);
 
 /** Effective sample size of softmax(s / tau), as a share of n, and the largest weight times n. */
 double dmq_ess(const dmq_real *s, int n, double tau, double *w_max);

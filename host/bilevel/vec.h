@@ -17,7 +17,8 @@ static inline double dmq_vec_dot(const dmq_real *x, const dmq_real *y, size_t n)
             part[j] += (double)x[i + (size_t)j] * (double)y[i + (size_t)j];
     for (; i < n; i++)
         part[0] += (double)x[i] * (double)y[i];
-    return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+    return ((part[0] + part[1]) + (part[2] + part[3])) +
+           ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
 static inline double dmq_vec_norm(const dmq_real *x, size_t n)
@@ -26,7 +27,8 @@ static inline double dmq_vec_norm(const dmq_real *x, size_t n)
 }
 
 /** y = alpha x + beta y; beta = 0 does not read y. */
-static inline void dmq_vec_axpby(dmq_real *y, double beta, const dmq_real *x, double alpha, size_t n)
+static inline void dmq_vec_axpby(dmq_real *y, double beta, const dmq_real *x, double alpha,
+                                 size_t n)
 {
     const dmq_real a = (dmq_real)alpha, b = (dmq_real)beta;
 
