@@ -15,8 +15,9 @@ and the small one, which is committed, also
     /u                         f32  like output
     /grad/x, /grad/<name>      f32  d <u, output> / d x and / d some small parameters, by float64
 
-The weights of the small network lie on a grid of a quarter of a power of two, which float32 holds exactly and gzip packs
-well. --cifar writes the network of the CIFAR-10 checkpoint's shape (143 MB) for a comparison outside the repository.
+The weights of the small network lie on a grid of a quarter of a power of two, which float32 holds exactly and
+gzip packs well. --cifar writes the network of the CIFAR-10 checkpoint's shape (143 MB), for a comparison outside the
+repository.
 """
 import argparse
 import math
