@@ -40,7 +40,7 @@ def main():
     w_tan = dalpha.detach() / dw * tan
     code = torch.clamp(torch.floor(w / scale) + (alpha >= 0).double() + zero, lo, hi)
     out = dict(w=w.float(), scale=scale.float(), zero=zero.float(), alpha=alpha.float(), dw=dw.float(), tan=tan.float(),
-               alpha0=alpha0, w_soft=w_soft, w_hard=(code - zero) * scale, code=code.short(), dalpha=dalpha, w_tan=w_tan,
+               alpha0=alpha0, w_soft=w_soft, w_hard=(code - zero) * scale, code=code.int(), dalpha=dalpha, w_tan=w_tan,
                curve=curve)
     for beta in (20.0, 2.0, 7.3):
         leaf = alpha.clone().requires_grad_()
@@ -48,7 +48,7 @@ def main():
         grad, = torch.autograd.grad(reg, leaf)
         tag = str(beta).replace(".", "_")
         out.update({f"reg_{tag}": reg.reshape(1), f"dreg_{tag}": grad})
-    save("adaround", SEED, out)
+    save("adaround", SEED, {f"all/{k}": v for k, v in out.items()})
 
 
 main()

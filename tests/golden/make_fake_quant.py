@@ -45,9 +45,9 @@ def case(out, name, shape, rows, row, lo, hi, step, gain=1.0):
     slope, = torch.autograd.grad(quantize(x, full, z, lo, hi).sum(), full)
     dscale = torch.zeros(rows, c, dtype=torch.float64)
     dscale.index_add_(0, index, (slope.double() * dy.double()).sum((1, 3)))
-    out.update({f"{name}_{k}": v for k, v in dict(
+    out.update({f"{name}/{k}": v for k, v in dict(
         dim=torch.tensor([n, outer, c, inner, rows], dtype=torch.int32), row=index.int(), x=x, scale=scale, zero=zero,
-        range=torch.tensor([lo, hi, gain], dtype=torch.float32), y=y, code=code.short(), dy=dy, dx=dx,
+        range=torch.tensor([lo, hi, gain], dtype=torch.float32), y=y, code=code.int(), dy=dy, dx=dx,
         dscale=dscale * gain, x_tan=x_tan, scale_tan=scale_tan, y_tan=y_tan).items()})
 
 

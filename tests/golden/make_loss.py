@@ -20,7 +20,7 @@ def main():
         one, = torch.autograd.grad(loss.sum(), leaf)
         tag = str(power).replace(".", "_")
         out.update({f"loss_{tag}": loss, f"df_{tag}": df, f"tan_{tag}": (one * tan).sum((1, 2))})
-    save("loss", SEED, out)
+    save("loss", SEED, {f"all/{k}": v for k, v in out.items()})
 
 
 main()

@@ -28,10 +28,10 @@ def search(x, bits, always_zero=False):
 
 def case(out, name, x, bits, always_zero=False):
     found = [search(channel, bits, always_zero) for channel in x]
-    out.update({f"{name}_x": x, f"{name}_scale": torch.stack([f[0] for f in found]),
-                f"{name}_zero": torch.stack([f[1] for f in found]), f"{name}_score": torch.stack([f[2] for f in found]),
-                f"{name}_winner": torch.tensor([f[3] for f in found], dtype=torch.int32),
-                f"{name}_bits": torch.tensor([bits, int(always_zero)], dtype=torch.int32)})
+    out.update({f"{name}/x": x, f"{name}/scale": torch.stack([f[0] for f in found]),
+                f"{name}/zero": torch.stack([f[1] for f in found]), f"{name}/score": torch.stack([f[2] for f in found]),
+                f"{name}/winner": torch.tensor([f[3] for f in found], dtype=torch.int32),
+                f"{name}/bits": torch.tensor([bits, int(always_zero)], dtype=torch.int32)})
 
 
 def main():

@@ -20,7 +20,9 @@ def main():
         adam.step()
         path.append(leaf.detach().clone())
     state = adam.state[leaf]
-    save("optim", SEED, dict(p=p.float(), g=g.float(), path=torch.stack(path), m=state["exp_avg"], v=state["exp_avg_sq"]))
+    save("optim", SEED, {
+        "adam/p": p.float(), "adam/g": g.float(), "adam/path": torch.stack(path), "adam/m": state["exp_avg"],
+        "adam/v": state["exp_avg_sq"]})
 
 
 main()

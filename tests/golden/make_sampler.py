@@ -31,7 +31,7 @@ def main():
             out[f"{name}_out"] = math.sqrt(an) * x0 + math.sqrt(1 - an - sigma ** 2) * eps + sigma * z
         coefs.append([a, an, eta, float(clip)])
     out["a_an_eta_clip"] = torch.tensor(coefs, dtype=torch.float64)
-    save("sampler", SEED, out)
+    save("sampler", SEED, {f"all/{k}": v for k, v in out.items()})
 
 
 main()

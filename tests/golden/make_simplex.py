@@ -16,7 +16,7 @@ def main():
         ds, = torch.autograd.grad((w * d).sum(), leaf)
         tag = str(tau).replace(".", "_")
         out.update({f"w_{tag}": w, f"ds_{tag}": ds})
-    save("simplex", SEED, out)
+    save("simplex", SEED, {f"all/{k}": v for k, v in out.items()})
 
 
 main()
