@@ -1,0 +1,80 @@
+#include "backend/cpu_conv2d.h"
+#include "backend/cpu.h"
+
+dmq_conv_algorithm dmq_cpu_conv_choose(dmq_conv_pass pass, const dmq_conv2d_args *a)
+{
+    (void)pass;
+    (void)a;
+    return DMQ_CONV_DIRECT;
+}
+
+/* The gradient of the bias: sums over images and pixels in memory order. */
+static void bias_gradient(const dmq_conv2d_args *a)
+{
+    size_t rows = (size_t)a->n * (size_t)a->ho * (size_t)a->wo, k = (size_t)a->k;
+
+    if (!a->add)
+        for (size_t j = 0; j < k; j++)
+            a->dbias[j] = 0.0f;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < k; j++)
+            a->dbias[j] += a->dy[i * k + j];
+}
+
+static dmq_status im2col(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a)
+{
+    dmq_status st = DMQ_OK;
+    void *scratch = NULL;
+
+    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, dmq_cpu_im2col_bytes(pass, a)));
+    DMQ_TRY(dmq_cpu_im2col(pass, a, scratch));
+done:
+    return st;
+}
+
+dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algorithm algorithm,
+                            const dmq_conv2d_args *a)
+{
+    dmq_status st = DMQ_OK;
+    int threads = dmq_cpu_threads_one();
+
+    if (algorithm == DMQ_CONV_AUTO)
+        algorithm = dmq_cpu_conv_choose(pass, a);
+    if (algorithm == DMQ_CONV_IM2COL)
+        st = im2col(queue, pass, a);
+    else
+        st = dmq_cpu_conv_dnnl(queue, pass, algorithm, a, NULL);
+    dmq_cpu_threads_restore(threads);
+    if (st == DMQ_OK && pass == DMQ_CONV_BACKWARD_WEIGHTS && a->dbias)
+        bias_gradient(a);
+    return st;
+}
+
+dmq_status dmq_cpu_conv_name(const char **out, dmq_conv_pass pass, dmq_conv_algorithm algorithm,
+                             const dmq_conv2d_args *a)
+{
+    dmq_status st;
+    int threads = dmq_cpu_threads_one();
+
+    if (algorithm == DMQ_CONV_AUTO)
+        algorithm = dmq_cpu_conv_choose(pass, a);
+    *out = "im2col";
+    st = algorithm == DMQ_CONV_IM2COL ? DMQ_OK : dmq_cpu_conv_dnnl(NULL, pass, algorithm, a, out);
+    dmq_cpu_threads_restore(threads);
+    return st;
+}
+
+dmq_status dmq_conv2d_forward_cpu(dmq_queue *queue, const dmq_conv2d_args *a)
+{
+    return dmq_cpu_conv_run(queue, DMQ_CONV_FORWARD, DMQ_CONV_AUTO, a);
+}
+
+dmq_status dmq_conv2d_backward_data_cpu(dmq_queue *queue, const dmq_conv2d_args *a)
+{
+    return dmq_cpu_conv_run(queue, DMQ_CONV_BACKWARD_DATA, DMQ_CONV_AUTO, a);
+}
+
+dmq_status dmq_conv2d_backward_weights_cpu(dmq_queue *queue, const dmq_conv2d_args *a)
+{
+    return dmq_cpu_conv_run(queue, DMQ_CONV_BACKWARD_WEIGHTS, DMQ_CONV_AUTO, a);
+}
