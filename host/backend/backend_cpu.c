@@ -1,37 +1,16 @@
+#include "backend/backend_host.h"
 #include "backend/cpu.h"
-#include "base/memory.h"
-
-#include <string.h>
-
-static dmq_status cpu_alloc(void **out, size_t bytes)
-{
-    return dmq_alloc(out, bytes, 1);
-}
-
-static dmq_status cpu_copy(dmq_queue *queue, void *to, const void *from, size_t bytes)
-{
-    (void)queue;
-    if (bytes > 0)
-        memcpy(to, from, bytes);
-    return DMQ_OK;
-}
-
-static dmq_status cpu_sync(dmq_queue *queue)
-{
-    (void)queue;
-    return DMQ_OK;
-}
 
 /* Every slot by name: what ends in _ref has no faster form here. */
 static const dmq_backend cpu = {
     .name = "cpu",
-    .alloc = cpu_alloc,
-    .free = dmq_free,
-    .upload = cpu_copy,
-    .download = cpu_copy,
+    .alloc = dmq_host_alloc,
+    .free = dmq_host_free,
+    .upload = dmq_host_copy,
+    .download = dmq_host_copy,
     .queue_create = dmq_queue_create_cpu,
     .queue_destroy = dmq_queue_destroy_cpu,
-    .sync = cpu_sync,
+    .sync = dmq_host_sync,
 
     .conv2d_forward = dmq_conv2d_forward_cpu,
     .conv2d_backward_data = dmq_conv2d_backward_data_cpu,

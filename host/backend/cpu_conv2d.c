@@ -1,11 +1,37 @@
 #include "backend/cpu_conv2d.h"
 #include "backend/cpu.h"
 
-dmq_conv_algorithm dmq_cpu_conv_choose(dmq_conv_pass pass, const dmq_conv2d_args *a)
+/* 3x3, stride 1, one pixel of padding all around, whole blocks of channels. */
+static int winograd_fits(const dmq_conv2d_args *a)
+{
+    return a->r == 3 && a->s == 3 && a->stride == 1 && a->pad_top == 1 && a->pad_left == 1 &&
+           a->ho == a->h && a->wo == a->wd && a->c % 16 == 0 && a->k % 16 == 0;
+}
+
+/* The fastest by measurement, whether the machine has it or not. */
+static dmq_conv_algorithm preferred(dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
     (void)pass;
-    (void)a;
-    return DMQ_CONV_DIRECT;
+    return winograd_fits(a) ? DMQ_CONV_WINOGRAD : DMQ_CONV_DIRECT;
+}
+
+dmq_status dmq_cpu_conv_choose(dmq_conv_algorithm *out, dmq_conv_pass pass,
+                               const dmq_conv2d_args *a)
+{
+    dmq_status st = DMQ_OK;
+
+    *out = preferred(pass, a);
+    if (*out == DMQ_CONV_WINOGRAD) {
+        st = dmq_cpu_conv_dnnl(NULL, pass, *out, a, NULL);
+        if (st == DMQ_ENOTSUP)
+            *out = DMQ_CONV_DIRECT;
+    }
+    if (*out == DMQ_CONV_DIRECT) {
+        st = dmq_cpu_conv_dnnl(NULL, pass, *out, a, NULL);
+        if (st == DMQ_ENOTSUP)
+            *out = DMQ_CONV_IM2COL;
+    }
+    return st == DMQ_ENOTSUP ? DMQ_OK : st;
 }
 
 /* The gradient of the bias: sums over images and pixels in memory order. */
@@ -39,11 +65,14 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
     int threads = dmq_cpu_threads_one();
 
     if (algorithm == DMQ_CONV_AUTO)
-        algorithm = dmq_cpu_conv_choose(pass, a);
-    if (algorithm == DMQ_CONV_IM2COL)
+        DMQ_TRY(dmq_cpu_conv_choose(&algorithm, pass, a));
+    if (algorithm == DMQ_CONV_WINOGRAD && !winograd_fits(a))
+        st = dmq_fail(DMQ_ENOTSUP, "conv2d: Winograd is for 3x3, stride 1, padding 1, 16 channels");
+    else if (algorithm == DMQ_CONV_IM2COL)
         st = im2col(queue, pass, a);
     else
         st = dmq_cpu_conv_dnnl(queue, pass, algorithm, a, NULL);
+done:
     dmq_cpu_threads_restore(threads);
     if (st == DMQ_OK && pass == DMQ_CONV_BACKWARD_WEIGHTS && a->dbias)
         bias_gradient(a);
@@ -53,13 +82,17 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
 dmq_status dmq_cpu_conv_name(const char **out, dmq_conv_pass pass, dmq_conv_algorithm algorithm,
                              const dmq_conv2d_args *a)
 {
-    dmq_status st;
+    dmq_status st = DMQ_OK;
     int threads = dmq_cpu_threads_one();
 
-    if (algorithm == DMQ_CONV_AUTO)
-        algorithm = dmq_cpu_conv_choose(pass, a);
     *out = "im2col";
-    st = algorithm == DMQ_CONV_IM2COL ? DMQ_OK : dmq_cpu_conv_dnnl(NULL, pass, algorithm, a, out);
+    if (algorithm == DMQ_CONV_AUTO)
+        DMQ_TRY(dmq_cpu_conv_choose(&algorithm, pass, a));
+    if (algorithm == DMQ_CONV_WINOGRAD && !winograd_fits(a))
+        st = DMQ_ENOTSUP;
+    else if (algorithm != DMQ_CONV_IM2COL)
+        st = dmq_cpu_conv_dnnl(NULL, pass, algorithm, a, out);
+done:
     dmq_cpu_threads_restore(threads);
     return st;
 }

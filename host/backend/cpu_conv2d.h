@@ -26,8 +26,9 @@ typedef enum dmq_conv_algorithm {
     DMQ_CONV_IM2COL
 } dmq_conv_algorithm;
 
-/** The rule. Never AUTO. */
-dmq_conv_algorithm dmq_cpu_conv_choose(dmq_conv_pass pass, const dmq_conv2d_args *a);
+/** The rule: the fastest by measurement that this machine's instructions allow. Never AUTO. */
+dmq_status dmq_cpu_conv_choose(dmq_conv_algorithm *out, dmq_conv_pass pass,
+                               const dmq_conv2d_args *a);
 
 /**
  * One pass by a given algorithm: for benches and tests; the slots call it with AUTO.
