@@ -1,0 +1,187 @@
+#include "model/build.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/** Entries begin at multiples of this many numbers: 64 bytes, so that vector loads are aligned. */
+#define ENTRY_ALIGN 16
+
+dmq_status dmq_build_begin(dmq_build *b, const dmq_arch *arch)
+{
+    void *memory = NULL;
+
+    b->model = NULL;
+    b->status = dmq_alloc(&memory, 1, sizeof *b->model);
+    if (b->status == DMQ_OK) {
+        b->model = memory;
+        b->model->arch = arch;
+    }
+    return b->status;
+}
+
+void dmq_build_abandon(dmq_build *b)
+{
+    dmq_model_destroy(b->model);
+    b->model = NULL;
+}
+
+/** Room for one more in a list whose capacity is the power of two at or above its count. */
+static void *next(dmq_build *b, void **list, int *count, size_t size)
+{
+    size_t n = (size_t)*count;
+
+    if (b->status != DMQ_OK)
+        return NULL;
+    if ((n & (n - 1)) == 0) /* 0, 1, 2, 4, 8, ...: full */
+        b->status = dmq_grow(list, n, n ? 2 * n : 1, size);
+    if (b->status != DMQ_OK)
+        return NULL;
+    ++*count;
+    return (char *)*list + n * size;
+}
+
+static void name_set(dmq_build *b, char *out, const char *name, const char *suffix)
+{
+    int n = snprintf(out, DMQ_NAME_MAX, "%s%s", name, suffix);
+
+    if (n >= DMQ_NAME_MAX && b->status == DMQ_OK)
+        b->status = dmq_fail(DMQ_EINVAL, "model: name %s%s is longer than %d characters", name,
+                             suffix, DMQ_NAME_MAX - 1);
+}
+
+static int entry_add(dmq_build *b, dmq_shape shape, int rank4, const char *name, const char *suffix)
+{
+    dmq_model *m = b->model;
+    dmq_entry *e = next(b, (void **)&m->entry, &m->n_entries, sizeof *e);
+
+    if (!e)
+        return 0;
+    name_set(b, e->name, name, suffix);
+    e->shape = shape;
+    e->rank4 = rank4;
+    return m->n_entries - 1;
+}
+
+int dmq_build_entry(dmq_build *b, dmq_shape shape, int rank4, const char *name)
+{
+    return entry_add(b, shape, rank4, name, "");
+}
+
+int dmq_build_norm(dmq_build *b, int channels, const char *name)
+{
+    int weight = entry_add(b, dmq_shape1(channels), 0, name, ".weight");
+    entry_add(b, dmq_shape1(channels), 0, name, ".bias");
+    return weight;
+}
+
+int dmq_build_weights(dmq_build *b, dmq_layer_kind kind, int out, int in, int kernel,
+                      const char *name)
+{
+    int conv = kind == DMQ_LAYER_CONV;
+    dmq_shape shape = conv ? dmq_shape4(out, kernel, kernel, in) : dmq_shape2(out, in);
+    int weight = entry_add(b, shape, conv, name, ".weight");
+
+    entry_add(b, dmq_shape1(out), 0, name, ".bias");
+    return weight;
+}
+
+int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, const char *name)
+{
+    dmq_model *m = b->model;
+    dmq_layer *l = next(b, (void **)&m->layer, &m->n_layers, sizeof *l);
+    dmq_unit *u;
+
+    if (!l)
+        return 0;
+    *l = *like;
+    name_set(b, l->name, name, "");
+    l->index = m->n_layers - 1;
+    l->unit = unit;
+    l->weight = weights;
+    l->bias = weights + 1;
+    u = &m->unit[unit];
+    if (u->n_layers == DMQ_MAX_LAYERS_IN_UNIT) {
+        b->status = dmq_fail(DMQ_EINVAL, "model: unit %s has more than %d layers", u->name,
+                             DMQ_MAX_LAYERS_IN_UNIT);
+        return 0;
+    }
+    u->layer[u->n_layers++] = l->index;
+    return l->index;
+}
+
+int dmq_build_value(dmq_build *b, dmq_shape shape, int is_emb)
+{
+    dmq_model *m = b->model;
+    dmq_value *v = next(b, (void **)&m->value, &m->n_values, sizeof *v);
+
+    if (!v)
+        return 0;
+    v->shape = shape;
+    v->is_emb = is_emb;
+    v->last_reader = -1;
+    return m->n_values - 1;
+}
+
+int dmq_build_unit(dmq_build *b, dmq_unit_kind kind, int in0, int in1, int emb, int out,
+                   const char *name)
+{
+    dmq_model *m = b->model;
+    dmq_unit *u = next(b, (void **)&m->unit, &m->n_units, sizeof *u);
+
+    if (!u)
+        return 0;
+    name_set(b, u->name, name, "");
+    u->kind = kind;
+    u->index = m->n_units - 1;
+    u->in[0] = in0;
+    u->in[1] = in1;
+    u->emb = emb;
+    u->out = out;
+    u->reference_order = u->index;
+    return u->index;
+}
+
+static void place(dmq_model *m)
+{
+    size_t at = 0;
+
+    for (int i = 0; i < m->n_entries; i++) {
+        m->entry[i].offset = at;
+        at += (dmq_shape_count(m->entry[i].shape) + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN;
+    }
+    m->n_params = at;
+}
+
+static void find_last_readers(dmq_model *m)
+{
+    for (int u = 0; u < m->n_units; u++) {
+        const int reads[3] = { m->unit[u].in[0], m->unit[u].in[1], m->unit[u].emb };
+        for (int k = 0; k < 3; k++)
+            if (reads[k] >= 0)
+                m->value[reads[k]].last_reader = u;
+    }
+    if (m->n_values > 0)
+        m->value[m->output].last_reader = m->n_units; /* the caller reads it */
+}
+
+dmq_status dmq_build_finish(dmq_model **out, dmq_build *b)
+{
+    void *memory = NULL;
+
+    if (b->status == DMQ_OK) {
+        place(b->model);
+        find_last_readers(b->model);
+        b->status = dmq_alloc(&memory, b->model->n_params, sizeof(dmq_real));
+    }
+    if (b->status != DMQ_OK) {
+        dmq_build_abandon(b);
+        return b->status;
+    }
+    b->model->params = memory;
+    *out = b->model;
+    b->model = NULL;
+    return DMQ_OK;
+}
