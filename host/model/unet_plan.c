@@ -59,7 +59,7 @@ static dmq_status check(const dmq_ddpm_unet_config *c)
         for (int level = 0; level < c->n_levels; level++)
             found |= c->attention[i] == c->resolution >> level;
         if (!found)
-            return dmq_fail(DMQ_EINVAL, "ddpm_unet: attention at %d: the levels are %d..%d",
+            return dmq_fail(DMQ_EINVAL, "ddpm_unet: attention at %d: the levels are at %d..%d",
                             c->attention[i], c->resolution >> (c->n_levels - 1), c->resolution);
     }
     return DMQ_OK;
