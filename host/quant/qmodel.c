@@ -1,0 +1,128 @@
+#include "quant/qmodel.h"
+
+#include "base/memory.h"
+#include "kernels/fake_quant_math.h"
+
+#include <assert.h>
+#include <string.h>
+
+static int gcd(int a, int b)
+{
+    while (b) {
+        int r = a % b;
+
+        a = b;
+        b = r;
+    }
+    return a;
+}
+
+static dmq_status create_layer(dmq_qlayer *q, const dmq_model *model, const dmq_layer *l,
+                               const dmq_choice *choice)
+{
+    size_t count = dmq_shape_count(model->entry[l->weight].shape);
+    dmq_status st = DMQ_OK;
+
+    q->weight_bits = choice->weight_bits;
+    q->act_bits = choice->act_bits;
+    q->rows = l->out;
+    q->table_cols = 1;
+    if (choice->split) {
+        assert(l->split > 0 && l->split < l->in);
+        q->split_at = l->split;
+        q->table_cols = l->in;
+        q->rows = (int)(count / (size_t)gcd(l->split, l->in));
+    }
+    q->per = (int)(count / (size_t)q->rows);
+    if (q->weight_bits == 0)
+        return DMQ_OK;
+    DMQ_TRY(dmq_alloc((void **)&q->scale, (size_t)q->rows, sizeof *q->scale));
+    DMQ_TRY(dmq_alloc((void **)&q->zero, (size_t)q->rows, sizeof *q->zero));
+    DMQ_TRY(dmq_alloc((void **)&q->code, count, sizeof *q->code));
+done:
+    return st;
+}
+
+dmq_status dmq_qmodel_create(dmq_qmodel **out, const dmq_model *model, const dmq_choice *choice)
+{
+    dmq_qmodel *q = NULL;
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    DMQ_TRY(dmq_alloc((void **)&q, 1, sizeof *q));
+    q->model = model;
+    DMQ_TRY(dmq_alloc((void **)&q->layer, (size_t)model->n_layers, sizeof *q->layer));
+    DMQ_TRY(dmq_alloc((void **)&q->w_quant, model->n_params, sizeof *q->w_quant));
+    memcpy(q->w_quant, model->params, model->n_params * sizeof *q->w_quant);
+    for (int i = 0; i < model->n_layers; i++)
+        DMQ_TRY(create_layer(&q->layer[i], model, &model->layer[i], &choice[i]));
+    *out = q;
+    q = NULL;
+done:
+    dmq_qmodel_destroy(q);
+    return st;
+}
+
+void dmq_qmodel_destroy(dmq_qmodel *q)
+{
+    if (!q)
+        return;
+    for (int i = 0; q->layer && i < q->model->n_layers; i++) {
+        dmq_free(q->layer[i].scale);
+        dmq_free(q->layer[i].zero);
+        dmq_free(q->layer[i].code);
+        dmq_free(q->layer[i].act_scale);
+        dmq_free(q->layer[i].act_zero);
+    }
+    dmq_free(q->layer);
+    dmq_free(q->w_quant);
+    dmq_free(q);
+}
+
+dmq_status dmq_qmodel_tables(dmq_qmodel *q, int rows)
+{
+    dmq_status st = DMQ_OK;
+
+    assert(rows >= 1 && (q->table_rows == 0 || q->table_rows == rows));
+    for (int i = 0; i < q->model->n_layers && q->table_rows == 0; i++) {
+        dmq_qlayer *l = &q->layer[i];
+        size_t n = (size_t)rows * (size_t)l->table_cols;
+
+        if (l->act_bits == 0)
+            continue;
+        if (!l->act_scale)
+            DMQ_TRY(dmq_alloc((void **)&l->act_scale, n, sizeof *l->act_scale));
+        if (!l->act_zero)
+            DMQ_TRY(dmq_alloc((void **)&l->act_zero, n, sizeof *l->act_zero));
+        for (size_t k = 0; k < n; k++)
+            l->act_scale[k] = 1;
+    }
+    q->table_rows = rows;
+done:
+    return st;
+}
+
+dmq_real *dmq_qmodel_weight(const dmq_qmodel *q, int layer)
+{
+    return q->w_quant + q->model->entry[q->model->layer[layer].weight].offset;
+}
+
+void dmq_qmodel_dequantize(dmq_qmodel *q, int layer)
+{
+    const dmq_qlayer *l = &q->layer[layer];
+    dmq_real *w = dmq_qmodel_weight(q, layer);
+
+    for (int r = 0; r < l->rows; r++) {
+        const int16_t *code = l->code + (size_t)r * (size_t)l->per;
+
+        for (int j = 0; j < l->per; j++)
+            *w++ = dmq_fq_value((dmq_real)code[j], l->scale[r], l->zero[r]);
+    }
+}
+
+void dmq_qmodel_choice(dmq_choice *out, const dmq_qmodel *q)
+{
+    for (int i = 0; i < q->model->n_layers; i++)
+        out[i] =
+            (dmq_choice){ q->layer[i].weight_bits, q->layer[i].act_bits, q->layer[i].split_at > 0 };
+}

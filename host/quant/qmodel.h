@@ -1,0 +1,59 @@
+/**
+ * The quantized state of a model: codes, scales, zero points, and the weights that they stand for.
+ *
+ *   weight of row r = (code - zero[r]) * scale[r]                 a row is an output channel; of a split
+ *   layer, a run of input channels of one half (so every pass sees plain rows)
+ *
+ * The dequantized weights lie in one block, w_quant, at the offsets of model->params; FP layers, biases
+ * and norms are copies there. Hooks (hooks.h) make tapes read them, so what is written here is seen by
+ * every recorded tape from its next pass on.
+ *
+ * Tables of activations: one row for all sampler steps, or one a step, keyed by the step's index.
+ */
+#ifndef DMQ_QUANT_QMODEL_H
+#define DMQ_QUANT_QMODEL_H
+
+#include "quant/policy.h"
+
+typedef struct dmq_qlayer {
+    int weight_bits, act_bits; /**< 0: full precision */
+    int rows, per;             /**< rows * per = numbers of the weight, KRSC */
+    int split_at;              /**< > 0: halves of the input channels with their own ranges */
+    dmq_real *scale, *zero;    /**< (rows); NULL for an FP weight, as code */
+    int16_t *code;             /**< (rows, per), 0..2^weight_bits - 1 */
+    int learned;               /**< 1: rounding was reconstructed, 0: nearest */
+    int table_cols;            /**< 1, or the input channels of a split layer */
+    dmq_real *act_scale; /**< (qmodel.table_rows, table_cols); NULL before the tables are made */
+    dmq_real *act_zero;
+} dmq_qlayer;
+
+typedef struct dmq_qmodel {
+    const dmq_model *model; /**< not owned */
+    dmq_qlayer *layer;      /**< (model->n_layers) */
+    dmq_real *w_quant;      /**< (model->n_params) */
+    int table_rows;         /**< 0: no tables; 1: one for all steps; else sampler steps */
+} dmq_qmodel;
+
+/**
+ * Everything nearest-rounded needs ranges first (ranges.h); until then w_quant is a copy of the model.
+ *
+ * @param choice  (model->n_layers), see policy.h; copied
+ */
+dmq_status dmq_qmodel_create(dmq_qmodel **out, const dmq_model *model, const dmq_choice *choice);
+
+/** Takes NULL. */
+void dmq_qmodel_destroy(dmq_qmodel *q);
+
+/** Allocate tables of that many rows for every layer with act_bits, scale 1 and zero 0. Once. */
+dmq_status dmq_qmodel_tables(dmq_qmodel *q, int rows);
+
+/** The weight of a layer in w_quant. */
+dmq_real *dmq_qmodel_weight(const dmq_qmodel *q, int layer);
+
+/** w_quant of a layer from its codes. */
+void dmq_qmodel_dequantize(dmq_qmodel *q, int layer);
+
+/** The choice that the state was made with. (model->n_layers) */
+void dmq_qmodel_choice(dmq_choice *out, const dmq_qmodel *q);
+
+#endif

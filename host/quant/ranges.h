@@ -1,0 +1,32 @@
+/**
+ * Ranges of all weights, and nearest rounding to them: what a model is before reconstruction, and what
+ * layers stay that are not reconstructed.
+ *
+ *   mse  80 candidates that shrink both ends of the channel together, |error|^2.4 (kernels/observe.h)
+ *   max  scale = (max(M, 0) - min(m, 0)) / (2^bits - 1), at least 1e-8; zero = rint(-min(m, 0)/scale)
+ *
+ * One range an output channel, and of a split layer one for each half of it. A channel without any
+ * extent gets the step 1e-8 and is told as a warning "zero-range".
+ *
+ * @see specs: gac.md 3.3, qdiffusion.md 1.3
+ */
+#ifndef DMQ_QUANT_RANGES_H
+#define DMQ_QUANT_RANGES_H
+
+#include "backend/lanes.h"
+#include "quant/qmodel.h"
+
+#define DMQ_MIN_SCALE 1e-8
+
+typedef enum dmq_range_init { DMQ_RANGE_MSE, DMQ_RANGE_MAX } dmq_range_init;
+
+/** "mse" or "max"; EINVAL names both. */
+dmq_status dmq_range_init_parse(dmq_range_init *out, const char *text);
+
+/** Scale, zero, nearest codes and w_quant of every layer with weight bits. */
+dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, dmq_range_init init);
+
+/** Nearest codes and w_quant of one layer by the ranges that it has. */
+dmq_status dmq_ranges_round(dmq_qmodel *q, int layer, const dmq_backend *be, dmq_queue *queue);
+
+#endif
