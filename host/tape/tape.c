@@ -246,6 +246,17 @@ dmq_var *const *dmq_tape_cut(const dmq_tape *tape, int *count)
     return tape->cut;
 }
 
+int dmq_tape_feeds_live(const dmq_tape *tape, const dmq_var *leaf)
+{
+    assert(tape->planned);
+    for (int i = tape->n_frozen; i < tape->n_order; i++)
+        for (int k = 0; k < tape->order[i]->n_in; k++)
+            if (tape->order[i]->in[k] &&
+                dmq_cell_of(tape->order[i]->in[k])->root == dmq_cell_of(leaf))
+                return 1;
+    return 0;
+}
+
 void dmq_tape_cost(const dmq_tape *tape, double *macs, double *bytes)
 {
     *macs = *bytes = 0.0;

@@ -119,6 +119,9 @@ void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents);
 /** Results that live nodes read from the frozen part, in the order of recording; owned by the tape. */
 dmq_var *const *dmq_tape_cut(const dmq_tape *tape, int *count);
 
+/** 1 when a live node reads this leaf itself: then it must be filled before the live part alone runs. */
+int dmq_tape_feeds_live(const dmq_tape *tape, const dmq_var *leaf);
+
 dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part);
 
 /**
