@@ -1,0 +1,307 @@
+#include "model/model_file.h"
+
+#include "base/half.h"
+#include "base/memory.h"
+#include "model/ddpm_unet.h"
+#include "tensor/layout.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FORMAT "dmq-model"
+enum { VERSION = 1, NAMED = 5 /**< names told in a message before "and so many more" */ };
+
+static const struct {
+    const char *kind;
+    dmq_status (*create)(dmq_model **out, const char *config_text);
+} kinds[] = {
+    { "ddpm_unet", dmq_ddpm_unet_create_text },
+};
+
+dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *config_text)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].kind, kind) == 0)
+            return kinds[i].create(out, config_text);
+    return dmq_fail(DMQ_EDATA, "model: unknown kind \"%s\"; this version knows ddpm_unet", kind);
+}
+
+void dmq_model_info_release(dmq_model_info *info)
+{
+    dmq_free(info->training);
+    info->training = NULL;
+}
+
+/* ------------------------------------------------------------------ blocks */
+
+/** Dims of an entry as files hold it. */
+static int dims_of(int64_t dims[4], const dmq_entry *e)
+{
+    static const int kcrs[4] = { 0, 3, 1, 2 };
+
+    for (int i = 0; i < e->shape.rank; i++)
+        dims[i] = e->shape.dim[e->rank4 ? kcrs[i] : i];
+    return e->shape.rank;
+}
+
+static void path_of(char *out, size_t size, const char *group, const char *name)
+{
+    snprintf(out, size, "%s%s%s", group, *group ? "/" : "", name);
+}
+
+/** One array of the largest entry's size, for the other order of axes. */
+static dmq_status scratch_create(dmq_real **out, const dmq_model *model)
+{
+    size_t largest = 0;
+
+    for (int i = 0; i < model->n_entries; i++) {
+        size_t n = dmq_shape_count(model->entry[i].shape);
+        largest = n > largest ? n : largest;
+    }
+    return dmq_alloc((void **)out, largest, sizeof **out);
+}
+
+static dmq_status write_half(dmq_h5 *file, const char *path, const dmq_entry *e, int rank,
+                             const int64_t *dims, const dmq_real *value)
+{
+    dmq_status st = DMQ_OK;
+    size_t n = dmq_shape_count(e->shape);
+    void *memory = NULL;
+    float *copy;
+
+    DMQ_TRY(dmq_alloc(&memory, n, sizeof *copy));
+    copy = memory;
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = (float)value[i];
+        if (!isfinite(dmq_half_to_float(dmq_half_from_float(copy[i])))) {
+            st = dmq_fail(DMQ_EDATA,
+                          "%s: %s holds %g, half precision ends at 65504\n"
+                          "  hint: store the model in f32",
+                          dmq_h5_path(file), e->name, (double)copy[i]);
+            goto done;
+        }
+    }
+    DMQ_TRY(dmq_h5_write_f16(file, path, rank, dims, copy));
+done:
+    dmq_free(memory);
+    return st;
+}
+
+dmq_status dmq_model_block_write(dmq_h5 *file, const char *group, const dmq_model *model,
+                                 const dmq_real *block, int half)
+{
+    dmq_status st = DMQ_OK;
+    dmq_real *scratch = NULL;
+
+    DMQ_TRY(scratch_create(&scratch, model));
+    for (int i = 0; i < model->n_entries; i++) {
+        const dmq_entry *e = &model->entry[i];
+        const dmq_real *value = block + e->offset;
+        int64_t dims[4];
+        int rank = dims_of(dims, e);
+        char path[2 * DMQ_NAME_MAX];
+
+        path_of(path, sizeof path, group, e->name);
+        if (e->rank4) {
+            const int *d = e->shape.dim;
+            dmq_nchw_from_nhwc(scratch, value, d[0], d[3], d[1], d[2]);
+            value = scratch;
+        }
+        if (half)
+            DMQ_TRY(write_half(file, path, e, rank, dims, value));
+        else
+            DMQ_TRY(dmq_h5_write_real(file, path, rank, dims, value));
+    }
+done:
+    dmq_free(scratch);
+    return st;
+}
+
+/** " name, name, ... and 12 more" grows in a message. */
+typedef struct listing {
+    char text[NAMED * DMQ_NAME_MAX + 64];
+    int count;
+} listing;
+
+static void list_add(listing *l, const char *name)
+{
+    size_t n = strlen(l->text);
+
+    if (l->count++ < NAMED)
+        snprintf(l->text + n, sizeof l->text - n, "%s%.*s", l->count > 1 ? ", " : "", DMQ_NAME_MAX,
+                 name);
+}
+
+static const char *list_end(listing *l)
+{
+    size_t n = strlen(l->text);
+
+    if (l->count > NAMED)
+        snprintf(l->text + n, sizeof l->text - n, " and %d more", l->count - NAMED);
+    return l->text;
+}
+
+static int has_entry(const dmq_model *model, const char *name)
+{
+    for (int i = 0; i < model->n_entries; i++)
+        if (strcmp(model->entry[i].name, name) == 0)
+            return 1;
+    return 0;
+}
+
+/** The names of file and network must be the same set; groups beside the arrays are none of ours. */
+static dmq_status check_names(dmq_h5 *file, const char *group, const dmq_model *model)
+{
+    dmq_status st = DMQ_OK;
+    dmq_h5_names names = { 0 };
+    listing missing = { 0 }, unused = { 0 };
+
+    DMQ_TRY(dmq_h5_list(&names, file, group));
+    for (int i = 0; i < model->n_entries; i++) {
+        int found = 0;
+        for (int k = 0; k < names.count && !found; k++)
+            found = strcmp(names.name[k], model->entry[i].name) == 0;
+        if (!found)
+            list_add(&missing, model->entry[i].name);
+    }
+    for (int k = 0; k < names.count; k++) {
+        size_t n = strlen(names.name[k]);
+        if ((n == 0 || names.name[k][n - 1] != '/') && !has_entry(model, names.name[k]))
+            list_add(&unused, names.name[k]);
+    }
+    if (missing.count || unused.count)
+        st = dmq_fail(DMQ_EDATA, "%s: the arrays are not those of the network", dmq_h5_path(file));
+    if (missing.count)
+        st = dmq_fail_note(st, "  %d missing: %s", missing.count, list_end(&missing));
+    if (unused.count)
+        st = dmq_fail_note(st, "  %d unknown to it: %s", unused.count, list_end(&unused));
+done:
+    dmq_h5_names_release(&names);
+    return st;
+}
+
+static dmq_status check_finite(const dmq_h5 *file, const dmq_entry *e, const dmq_real *value)
+{
+    size_t n = dmq_shape_count(e->shape), bad = 0;
+
+    for (size_t i = 0; i < n; i++)
+        bad += isfinite(value[i]) ? 0 : 1;
+    if (bad)
+        return dmq_fail(DMQ_EDATA, "%s: %s: %zu of %zu numbers are NaN or infinite",
+                        dmq_h5_path(file), e->name, bad, n);
+    return DMQ_OK;
+}
+
+dmq_status dmq_model_block_read(dmq_real *block, dmq_h5 *file, const char *group,
+                                const dmq_model *model)
+{
+    dmq_status st = DMQ_OK;
+    dmq_real *scratch = NULL;
+
+    DMQ_TRY(check_names(file, group, model));
+    DMQ_TRY(scratch_create(&scratch, model));
+    for (int i = 0; i < model->n_entries; i++) {
+        const dmq_entry *e = &model->entry[i];
+        dmq_real *value = e->rank4 ? scratch : block + e->offset;
+        int64_t dims[4];
+        int rank = dims_of(dims, e);
+        char path[2 * DMQ_NAME_MAX];
+
+        path_of(path, sizeof path, group, e->name);
+        DMQ_TRY(dmq_h5_read_real(value, file, path, rank, dims));
+        DMQ_TRY(check_finite(file, e, value));
+        if (e->rank4) {
+            const int *d = e->shape.dim;
+            dmq_nhwc_from_nchw(block + e->offset, scratch, d[0], d[3], d[1], d[2]);
+        }
+    }
+done:
+    dmq_free(scratch);
+    return st;
+}
+
+/* ------------------------------------------------------------------ whole files */
+
+dmq_status dmq_model_save(const dmq_model *model, const dmq_model_info *info, const char *path,
+                          int half)
+{
+    dmq_status st = DMQ_OK;
+    dmq_h5 *file = NULL;
+
+    DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_WRITE));
+    DMQ_TRY(dmq_h5_format_set(file, FORMAT, VERSION));
+    DMQ_TRY(dmq_h5_attr_set_text(file, "", "kind", model->arch->kind));
+    DMQ_TRY(dmq_h5_attr_set_text(file, "", "config", model->config_text));
+    if (info->T > 0) {
+        DMQ_TRY(dmq_h5_attr_set_i64(file, "", "T", info->T));
+        DMQ_TRY(dmq_h5_attr_set_f64(file, "", "beta_start", info->beta_start));
+        DMQ_TRY(dmq_h5_attr_set_f64(file, "", "beta_end", info->beta_end));
+    }
+    if (info->training)
+        DMQ_TRY(dmq_h5_attr_set_text(file, "", "training", info->training));
+    DMQ_TRY(dmq_model_block_write(file, "", model, model->params, half));
+    DMQ_TRY(dmq_h5_commit(file));
+done:
+    dmq_h5_close(file);
+    return st;
+}
+
+static dmq_status info_read(dmq_model_info *info, dmq_h5 *file)
+{
+    dmq_status st = DMQ_OK;
+    int64_t T = 0;
+
+    *info = (dmq_model_info){ 0 };
+    if (dmq_h5_attr_has(file, "", "T")) {
+        DMQ_TRY(dmq_h5_attr_i64(&T, file, "", "T"));
+        DMQ_TRY(dmq_h5_attr_f64(&info->beta_start, file, "", "beta_start"));
+        DMQ_TRY(dmq_h5_attr_f64(&info->beta_end, file, "", "beta_end"));
+        if (T < 1 || T > 1000000) {
+            st = dmq_fail(DMQ_EDATA, "%s: T = %lld: must be 1..1000000", dmq_h5_path(file),
+                          (long long)T);
+            goto done;
+        }
+        info->T = (int)T;
+    }
+    if (dmq_h5_attr_has(file, "", "training"))
+        DMQ_TRY(dmq_h5_attr_text(&info->training, file, "", "training"));
+done:
+    return st;
+}
+
+dmq_status dmq_model_load(dmq_model **out, dmq_model_info *info, const char *path)
+{
+    dmq_status st = DMQ_OK;
+    dmq_model_info said = { 0 };
+    dmq_model *m = NULL;
+    dmq_h5 *file = NULL;
+    char *kind = NULL, *text = NULL;
+
+    DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_READ));
+    DMQ_TRY(dmq_h5_format_check(file, FORMAT, VERSION));
+    DMQ_TRY(dmq_h5_attr_text(&kind, file, "", "kind"));
+    DMQ_TRY(dmq_h5_attr_text(&text, file, "", "config"));
+    st = dmq_model_create(&m, kind, text);
+    if (st != DMQ_OK) {
+        /* Settings that cannot be are a wrong file here, not a wrong choice of the user. */
+        st = dmq_fail_note(st == DMQ_EINVAL ? DMQ_EDATA : st, "  in %s", path);
+        goto done;
+    }
+    DMQ_TRY(dmq_model_block_read(m->params, file, "", m));
+    DMQ_TRY(info_read(&said, file));
+    if (info) {
+        *info = said;
+        said.training = NULL;
+    }
+    *out = m;
+    m = NULL;
+done:
+    dmq_model_info_release(&said);
+    dmq_model_destroy(m);
+    dmq_free(kind);
+    dmq_free(text);
+    dmq_h5_close(file);
+    return st;
+}
