@@ -10,12 +10,12 @@
 static inline double dmq_vec_dot(const dmq_real *x, const dmq_real *y, size_t n)
 {
     double part[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-    size_t i = 0;
+    const size_t whole = n / 8 * 8;
 
-    for (; i + 8 <= n; i += 8)
+    for (size_t i = 0; i < whole; i += 8)
         for (int j = 0; j < 8; j++)
             part[j] += (double)x[i + (size_t)j] * (double)y[i + (size_t)j];
-    for (; i < n; i++)
+    for (size_t i = whole; i < n; i++)
         part[0] += (double)x[i] * (double)y[i];
     return ((part[0] + part[1]) + (part[2] + part[3])) +
            ((part[4] + part[5]) + (part[6] + part[7]));
