@@ -27,3 +27,27 @@ def save(name, seed, arrays):
                 value = value.detach().cpu().numpy()
             file.create_dataset(key, data=numpy.asarray(value).reshape(-1), track_times=False)
     print(path, os.path.getsize(path), "bytes")
+
+
+def grid(*shape):
+    """Normal numbers that float32 holds exactly, in float64."""
+    return torch.randn(*shape).float().double()
+
+
+def operation(arrays, group, shape, function, inputs):
+    """One case for tests/check_op.h: shape (whole numbers in the order of the test's struct), in<k>, out, dout, din<k>,
+    tan<k>, out_tan. None among the inputs is left out; the function gets it as None."""
+    leaf = [None if x is None else x.clone().requires_grad_() for x in inputs]
+    at = [k for k, x in enumerate(leaf) if x is not None]
+    out = function(*leaf)
+    dout = grid(*out.shape)
+    din = torch.autograd.grad(out, [leaf[k] for k in at], dout, retain_graph=True)
+    tan = [grid(*leaf[k].shape) for k in at]
+    # J v is the derivative of u^T J v by u.
+    u = torch.zeros(out.shape, dtype=out.dtype, requires_grad=True)
+    rows = torch.autograd.grad(out, [leaf[k] for k in at], u, create_graph=True)
+    out_tan, = torch.autograd.grad(sum((r * t).sum() for r, t in zip(rows, tan)), u)
+    values = dict(shape=torch.tensor(shape, dtype=torch.int32), out=out, dout=dout.float(), out_tan=out_tan)
+    for k, d, t in zip(at, din, tan):
+        values.update({f"in{k}": inputs[k].float(), f"din{k}": d, f"tan{k}": t.float()})
+    arrays.update({f"{group}/{key}": value for key, value in values.items()})

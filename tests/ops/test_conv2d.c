@@ -1,0 +1,91 @@
+/* Convolution: any stride, any padding. */
+#include "ops/op_conv2d.h"
+
+static void values_and_derivatives_are_pytorchs(void **state)
+{
+    (void)state;
+    conv2d_goldens();
+}
+
+static void odd_shapes_keep_the_identities(void **state)
+{
+    (void)state;
+    conv2d_shapes();
+}
+
+static const conv2d_shape batches[] = {
+    { 5, 8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1 }, { 5, 16, 16, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1 },
+    { 4, 7, 9, 3, 16, 3, 3, 1, 1, 1, 1, 1, 1 },  { 3, 8, 8, 24, 48, 1, 1, 1, 0, 0, 0, 0, 1 },
+    { 4, 8, 8, 12, 20, 3, 3, 2, 0, 0, 1, 1, 1 },
+};
+
+static void an_image_does_not_know_its_batch(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
+        conv2d_shape one = batches[i];
+        check_op all = conv2d_op(&batches[i]), single;
+        uint64_t stream = check_stream(i);
+        check_arrays in = check_op_arrays(&all, &stream), din = check_op_arrays(&all, NULL), part;
+        dmq_real *y = check_reals(all.count_out), *dy = check_random(all.count_out, &stream), *yi;
+        size_t per_x = all.count_in[0] / (size_t)one.n, per_y = all.count_out / (size_t)one.n;
+
+        all.forward(&all, &check_device, in.at, y, false);
+        all.backward(&all, &check_device, in.at, dy, din.at, false);
+        one.n = 1;
+        single = conv2d_op(&one);
+        part = check_op_arrays(&single, NULL);
+        yi = check_reals(per_y);
+        for (size_t n = 0; n < (size_t)batches[i].n; n++) {
+            dmq_real *const in_n[CHECK_IN] = { in.at[0] + n * per_x, in.at[1], in.at[2] };
+
+            single.forward(&single, &check_device, in_n, yi, false);
+            check_equal("y of one image", yi, y + n * per_y, per_y);
+            single.backward(&single, &check_device, in_n, dy + n * per_y, part.at, false);
+            check_equal("dx of one image", part.at[0], din.at[0] + n * per_x, per_x);
+        }
+    }
+}
+
+/* Sums of small whole numbers: one term left out or taken twice is off by 1 at least. */
+static void no_term_is_missing(void **state)
+{
+    (void)state;
+    for (size_t i = 1; i < sizeof batches / sizeof batches[0]; i++) {
+        check_op op = conv2d_op(&batches[i]);
+        uint64_t stream = check_stream(40 + i);
+        check_arrays in = check_op_arrays(&op, NULL), got = in, want = in;
+        dmq_real *y = check_reals(op.count_out), *dy = check_reals(op.count_out);
+        dmq_real *y_ref = check_reals(op.count_out);
+
+        got = check_op_arrays(&op, NULL);
+        want = check_op_arrays(&op, NULL);
+        for (int k = 0; k < 3; k++)
+            for (size_t j = 0; j < op.count_in[k]; j++)
+                in.at[k][j] = (dmq_real)check_whole(&stream, -4, 4);
+        for (size_t j = 0; j < op.count_out; j++)
+            dy[j] = (dmq_real)check_whole(&stream, -4, 4);
+        op.forward(&op, &check_ref, in.at, y_ref, false);
+        op.backward(&op, &check_ref, in.at, dy, want.at, false);
+        op.forward(&op, &check_device, in.at, y, false);
+        op.backward(&op, &check_device, in.at, dy, got.at, false);
+        check_same("y", y, y_ref, op.count_out, 0.01, 0, 1); /* a Winograd transform may round */
+        check_same("dx", got.at[0], want.at[0], op.count_in[0], 0.01, 0, 1);
+        check_same("dw", got.at[1], want.at[1], op.count_in[1], 0.01, 0, 1);
+        check_equal("dbias", got.at[2], want.at[2], op.count_in[2]);
+    }
+    check_report("whole numbers");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        CHECK_TEST(values_and_derivatives_are_pytorchs),
+        CHECK_TEST(odd_shapes_keep_the_identities),
+        CHECK_TEST(an_image_does_not_know_its_batch),
+        CHECK_TEST(no_term_is_missing),
+    };
+
+    check_open(argc, argv);
+    return check_close(cmocka_run_group_tests(tests, NULL, NULL));
+}
