@@ -35,4 +35,9 @@ dmq_status dmq_conv2d_backward_weights_cpu(dmq_queue *queue, const dmq_conv2d_ar
 /* cpu_matmul.c */
 dmq_status dmq_matmul_cpu(dmq_queue *queue, const dmq_matmul_args *a);
 
+/* cpu_norm.c */
+dmq_status dmq_group_norm_forward_cpu(dmq_queue *queue, const dmq_group_norm_args *a);
+dmq_status dmq_group_norm_backward_cpu(dmq_queue *queue, const dmq_group_norm_args *a);
+dmq_status dmq_group_norm_jvp_cpu(dmq_queue *queue, const dmq_group_norm_args *a);
+
 #endif

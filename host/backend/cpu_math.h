@@ -87,15 +87,12 @@ DMQ_INLINE float dmq_cpu_silu(float x)
     return x * dmq_cpu_sigmoid(x);
 }
 
-/** d silu / dx = s (1 + x (1 - s)) with 1 - s = sigmoid(-x). */
+/** d silu / dx = s (1 + x (1 - s)) */
 DMQ_INLINE float dmq_cpu_silu_slope(float x)
 {
-    float e = dmq_cpu_exp(-fabsf(x));
-    float d = 1.0f / (1.0f + e);
-    float s = (x < 0.0f ? e : 1.0f) * d;
-    float t = (x < 0.0f ? 1.0f : e) * d;
+    float s = dmq_cpu_sigmoid(x);
 
-    return s * (1.0f + x * t);
+    return s * (1.0f + x * (1.0f - s));
 }
 
 /** Density of the normal law. x^2 in two parts, since its rounding error is multiplied by x^2. */
