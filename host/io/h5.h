@@ -19,8 +19,8 @@
 #ifndef DMQ_IO_H5_H
 #define DMQ_IO_H5_H
 
-#include "base/real.h"
 #include "base/status.h"
+#include "kernels/kernel.h"
 
 #include <stdbool.h>
 #include <stddef.h>

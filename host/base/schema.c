@@ -1,0 +1,374 @@
+#include "base/schema.h"
+
+#include "base/log.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#define TRAIN     DMQ_STAGE_TRAIN
+#define CALIBRATE DMQ_STAGE_CALIBRATE
+#define QUANTIZE  DMQ_STAGE_QUANTIZE
+#define SAMPLE    DMQ_STAGE_SAMPLE
+#define EVALUATE  DMQ_STAGE_EVALUATE
+#define REPORT    DMQ_STAGE_REPORT
+#define RUNS      (CALIBRATE | QUANTIZE | SAMPLE | EVALUATE) /* stages that run the network */
+
+#define BOOL  DMQ_CONFIG_BOOL
+#define INT   DMQ_CONFIG_INT
+#define REAL  DMQ_CONFIG_REAL
+#define SIZE  DMQ_CONFIG_SIZE
+#define ENUM  DMQ_CONFIG_ENUM
+#define TEXT  DMQ_CONFIG_TEXT
+#define PATH  DMQ_CONFIG_PATH
+#define INTS  DMQ_CONFIG_INTS
+#define REALS DMQ_CONFIG_REALS
+#define ENUMS DMQ_CONFIG_ENUMS
+#define TEXTS DMQ_CONFIG_TEXTS
+
+#define TINY DMQ_CONFIG_POSITIVE
+#define MANY 1e9
+
+/* Members of a group stay together: the dump opens each group once. */
+/* clang-format off */
+static const dmq_config_key keys[] = {
+{ "schema", ENUM, "dmq/1", .names = "dmq/1",
+  .help = "version of this schema",
+  .hint = "this dmq reads schema: dmq/1" },
+{ "name", TEXT, "run",
+  .help = "name of the run folder" },
+{ "seed", INT, "1234", 0, (double)INFINITY, .stages = TRAIN | CALIBRATE | QUANTIZE,
+  .help = "of training, calibration noise and draws of batches; images have sample.seed" },
+{ "precision", ENUM, "fp32", .names = "fp32|tf32|bf16", .stages = TRAIN | RUNS,
+  .help = "arithmetic of matrix products; fp32 is the reference" },
+
+/* ------------------------------------------------------------------ the network: a card */
+{ "model.kind", ENUM, "ddpm_unet", .names = "ddpm_unet", .stages = TRAIN | RUNS,
+  .help = "architecture" },
+{ "model.checkpoint", PATH, "",
+  .help = "weights: .h5 of dmq, .safetensors; \"data:NAME\" is in the data folder",
+  .hint = "dmq import makes an .h5 of other formats" },
+{ "model.sha256", TEXT, "",
+  .help = "what the checkpoint must hash to; empty: not checked" },
+{ "model.ch", INT, "128", 1, 4096, .stages = TRAIN | RUNS,
+  .help = "channels of the first level" },
+{ "model.ch_mult", INTS, "[1, 2, 2, 2]", 1, 64, .min_items = 1, .max_items = 8,
+  .stages = TRAIN | RUNS, .help = "channels of each level, in multiples of ch" },
+{ "model.num_res_blocks", INT, "2", 1, 16, .stages = TRAIN | RUNS,
+  .help = "residual blocks a level on the way down; one more on the way up" },
+{ "model.attn_resolutions", INTS, "[16]", 1, 4096, .max_items = 8, .stages = TRAIN | RUNS,
+  .unit = "pixels", .help = "levels of this width have attention; the middle always has" },
+{ "model.resolution", INT, "32", 4, 4096, .stages = TRAIN | RUNS, .unit = "pixels",
+  .help = "width and height of an image" },
+{ "model.in_channels", INT, "3", 1, 64, .stages = TRAIN | RUNS, .help = "channels of x" },
+{ "model.out_ch", INT, "3", 1, 64, .stages = TRAIN | RUNS,
+  .help = "channels of the predicted noise" },
+{ "model.norm_groups", INT, "32", 1, 1024, .stages = TRAIN | RUNS,
+  .help = "groups of a group norm" },
+{ "model.dropout", REAL, "0.1", 0, 0.9, .stages = TRAIN,
+  .help = "in residual blocks, while training" },
+
+{ "schedule.kind", ENUM, "linear", .names = "linear", .stages = TRAIN | RUNS,
+  .help = "how beta grows" },
+{ "schedule.beta_start", REAL, "0.0001", TINY, 0.999, .stages = TRAIN | RUNS,
+  .help = "beta at t = 0" },
+{ "schedule.beta_end", REAL, "0.02", TINY, 0.999, .stages = TRAIN | RUNS,
+  .help = "beta at t = T - 1" },
+{ "schedule.T", INT, "1000", 2, 100000, .stages = TRAIN | RUNS, .help = "steps of training" },
+
+/* ------------------------------------------------------------------ sampling and calibration */
+{ "sampler.kind", ENUM, "ddim", .names = "ddim|ddpm", .stages = RUNS, .help = "sampler" },
+{ "sampler.steps", INT, "100", 1, 100000, .stages = RUNS, .help = "steps asked for" },
+{ "sampler.eta", REAL, "0.0", 0, 1, .stages = RUNS,
+  .help = "ddim: share of fresh noise in a step" },
+{ "sampler.spacing", ENUM, "quad", .names = "uniform|quad", .stages = RUNS,
+  .help = "which t the steps visit" },
+{ "sampler.variance", ENUM, "fixed_large", .names = "fixed_large|fixed_small", .stages = RUNS,
+  .help = "ddpm: beta, or the posterior variance" },
+{ "sampler.clip_x0", BOOL, "false", .stages = RUNS,
+  .help = "clip the predicted image to [-1, 1] in every step" },
+
+{ "calibrate.per_timestep", INT, "256", 1, MANY, .stages = CALIBRATE,
+  .help = "samples a timestep for the weights, validation included" },
+{ "calibrate.interval", INT, "5", 1, 100000, .stages = CALIBRATE,
+  .help = "every so many sampler steps are used for the weights" },
+{ "calibrate.validation", REAL, "0.05", 0, 0.5, .stages = CALIBRATE,
+  .help = "share of per_timestep that only the sample weights' outer loss sees" },
+{ "calibrate.held_out", REAL, "0.05", 0, 1, .stages = CALIBRATE,
+  .help = "samples beside per_timestep, as a share of it, that only measure" },
+{ "calibrate.trajectories", ENUM, "shared", .names = "shared|fresh", .stages = CALIBRATE,
+  .help = "take all timesteps from the same trajectories, or new noise for each (TFMQ-DM)" },
+{ "calibrate.act_per_timestep", INT, "256", 1, MANY, .stages = CALIBRATE,
+  .help = "samples of every sampler step for the activation tables" },
+{ "calibrate.microbatch", INT, "64", 1, 65536, .help = "samples at a time; memory only" },
+
+/* ------------------------------------------------------------------ quantization */
+{ "quant.weight.bits", INT, "4", 2, 8, .word = "off", .main = true, .stages = QUANTIZE,
+  .help = "bits of a weight", .hint = "for full-precision weights write \"weight: off\"" },
+{ "quant.weight.granularity", ENUM, "channel", .names = "channel|tensor", .stages = QUANTIZE,
+  .help = "what shares a scale" },
+{ "quant.weight.init", ENUM, "mse", .names = "mse|max", .stages = QUANTIZE,
+  .help = "ranges: search for the least error, or the extremes" },
+{ "quant.weight.round", ENUM, "adaround", .names = "nearest|adaround", .stages = QUANTIZE,
+  .help = "to the nearest code, or learned block by block" },
+{ "quant.weight.mse_power", REAL, "2.4", 1, 10, .stages = QUANTIZE,
+  .help = "exponent of the error in the search" },
+{ "quant.weight.mse_candidates", INT, "80", 1, 100, .stages = QUANTIZE,
+  .help = "ranges tried, each 1 % narrower" },
+{ "quant.act.bits", INT, "8", 2, 8, .word = "off", .main = true, .stages = QUANTIZE,
+  .help = "bits of an activation",
+  .hint = "for no activation quantization write \"act: off\"" },
+{ "quant.act.granularity", ENUM, "tensor", .names = "tensor|channel", .stages = QUANTIZE,
+  .help = "what shares a scale" },
+{ "quant.act.tables", ENUM, "per_step", .names = "per_step|single", .stages = QUANTIZE,
+  .help = "a table for every sampler step, or one for all" },
+{ "quant.act.init", ENUM, "ema_minmax", .names = "ema_minmax|mse|minmax", .stages = QUANTIZE,
+  .help = "ranges from the samples" },
+{ "quant.act.batch", INT, "16", 1, 65536, .stages = QUANTIZE,
+  .help = "samples of one observation" },
+{ "quant.act.momentum", REAL, "0.95", 0, 0.9999, .stages = QUANTIZE,
+  .help = "ema_minmax: share of the old range that is kept" },
+{ "quant.policy", ENUM, "tfmq", .names = "tfmq|qdiffusion|all|rules", .stages = QUANTIZE,
+  .help = "which layers stay in full precision; rules: quantize what quant.rules say" },
+{ "quant.rules", TEXTS, "[]", .stages = QUANTIZE,
+  .help = "\"PATTERN: ACTION\", after the policy, the last match wins",
+  .hint = "for example rules: [\"up.*.conv1: w8a8\", \"conv_in: fp\"]" },
+
+{ "recon.iters", INT, "20000", 0, MANY, .stages = QUANTIZE,
+  .help = "iterations a block", .hint = "for no reconstruction write round: nearest" },
+{ "recon.batch", INT, "32", 1, 65536, .stages = QUANTIZE, .help = "samples an iteration" },
+{ "recon.lr", REAL, "0.001", TINY, 10, .stages = QUANTIZE, .help = "of Adam, on the roundings" },
+{ "recon.round_weight", REAL, "0.01", 0, 1e6, .stages = QUANTIZE,
+  .help = "weight of the term that drives roundings to 0 or 1" },
+{ "recon.beta", REALS, "[20, 2]", 0.1, 1000, .min_items = 2, .max_items = 2, .stages = QUANTIZE,
+  .help = "its exponent, first and last" },
+{ "recon.warmup", REAL, "0.2", 0, 1, .stages = QUANTIZE,
+  .help = "share of the iterations before it begins" },
+{ "recon.order", ENUM, "execution", .names = "execution|reference", .stages = QUANTIZE,
+  .help = "of the blocks: as they run, or as the released code registers them" },
+{ "recon.tib_iters", INT, "same", 0, MANY, .word = "same", .word_value = -1, .stages = QUANTIZE,
+  .help = "iterations of the temporal information block; same: recon.iters" },
+{ "recon.cache_budget", SIZE, "2G", 0, (double)INFINITY, .unit = "bytes",
+  .help = "memory for inputs and outputs of a block; beyond it they are computed again" },
+
+/* ------------------------------------------------------------------ sample weights (GAC) */
+{ "reweight.form", ENUM, "off", .names = "off|surrogate|sequential|original", .main = true,
+  .stages = QUANTIZE, .help = "outer objective: R1, R2 or R3 of the method; off: uniform weights" },
+{ "reweight.mode", ENUM, "one_shot", .names = "one_shot|exact", .stages = QUANTIZE,
+  .help = "one gradient a block, or the loop of the paper" },
+{ "reweight.groups", INT, "5", 2, 32, .stages = QUANTIZE,
+  .help = "timestep groups whose gradients are to align" },
+{ "reweight.tau", REAL, "1.0", TINY, 1e6, .stages = QUANTIZE,
+  .help = "temperature of the softmax" },
+{ "reweight.visits", REAL, "7", 0, 1e6, .stages = QUANTIZE,
+  .help = "how often each sample's weight is updated" },
+{ "reweight.lr", REAL, "0.05", TINY, 100, .stages = QUANTIZE, .help = "of Adam, on the logits" },
+{ "reweight.batch", INT, "32", 2, 65536, .stages = QUANTIZE, .help = "samples an update" },
+{ "reweight.gm_weight", ENUM, "projected", .names = "off|literal|balanced|capped|projected",
+  .stages = QUANTIZE, .help = "how the alignment term is weighed against the reconstruction" },
+{ "reweight.rho", REAL, "auto", TINY, 1e6, .word = "auto", .stages = QUANTIZE,
+  .help = "its size beside the reconstruction's; auto: 1, capped 0.3" },
+{ "reweight.ess_stop", REAL, "0.9", 0, 1, .word = "off", .stages = QUANTIZE,
+  .help = "stop when the effective share of samples falls below" },
+{ "reweight.eta_move", REAL, "0.0001", TINY, 1, .stages = QUANTIZE,
+  .help = "inner step, as rms move of a rounding variable" },
+{ "reweight.eta", REAL, "off", TINY, 1e9, .word = "off", .stages = QUANTIZE,
+  .help = "the inner step itself, in place of eta_move" },
+{ "reweight.similarity", ENUM, "dot", .names = "dot|cosine", .stages = QUANTIZE,
+  .help = "of two groups' gradients" },
+{ "reweight.normalize", BOOL, "false", .stages = QUANTIZE,
+  .help = "divide each sample's gradient by its length: finds corrupted samples" },
+{ "reweight.point", ENUM, "init", .names = "init|warmup", .stages = QUANTIZE,
+  .help = "where gradients are taken: before, or after a uniform warm-up" },
+{ "reweight.point_iters", INT, "same", 1, MANY, .word = "same", .stages = QUANTIZE,
+  .help = "iterations of that warm-up; same: as long as recon.warmup" },
+{ "reweight.jacobian", ENUM, "explicit", .names = "explicit|matrix_free", .stages = QUANTIZE,
+  .help = "store each sample's gradient, or run passes instead" },
+{ "reweight.permute", BOOL, "false", .stages = QUANTIZE,
+  .help = "shuffle the learned weights over the samples: the control" },
+{ "reweight.validation_batch", INT, "8", 1, 65536, .word = "all", .stages = QUANTIZE,
+  .help = "exact: validation samples of a group in an update" },
+
+/* ------------------------------------------------------------------ images and metrics */
+{ "sample.count", INT, "50000", 1, MANY, .stages = SAMPLE, .help = "images" },
+{ "sample.batch", INT, "256", 1, 65536, .help = "images at a time; memory only" },
+{ "sample.seed", INT, "1234", 0, (double)INFINITY, .stages = SAMPLE,
+  .help = "of the noise; the same for every model that is compared" },
+{ "sample.grid", INT, "64", 0, 4096, .stages = SAMPLE, .help = "images in grid.png" },
+{ "sample.import_noise", PATH, "", .help = "take the noise from this .h5 or .npz" },
+
+{ "evaluate.metrics", ENUMS, "[fid, sfid, is]",
+  .names = "fid|sfid|is|precision|recall|fd|paired|noise_error|block_loss", .stages = EVALUATE,
+  .help = "fd: Frechet distance with features that are not Inception's" },
+{ "evaluate.features", TEXT, "inception-2015-12-05", .stages = EVALUATE,
+  .help = "feature network: a name, or data:NAME" },
+{ "evaluate.reference", TEXT, "cifar10-train", .stages = EVALUATE,
+  .help = "what images are compared with: a data set or a file of statistics" },
+{ "evaluate.reference_count", INT, "10000", 2, MANY, .stages = EVALUATE,
+  .help = "images of a procedural reference" },
+{ "evaluate.held_out", INT, "256", 1, MANY, .stages = EVALUATE,
+  .help = "held-out samples for noise_error" },
+{ "evaluate.groups", INT, "5", 1, 1000, .stages = EVALUATE,
+  .help = "timestep groups of noise_error" },
+{ "evaluate.batch", INT, "64", 1, 65536, .help = "images at a time; memory only" },
+
+/* ------------------------------------------------------------------ training */
+{ "train.task", ENUM, "diffusion", .names = "diffusion|features", .stages = TRAIN,
+  .help = "a noise predictor, or the classifier whose features are used by fd" },
+{ "train.data", ENUM, "shapes16", .names = "shapes16|shapes32", .stages = TRAIN | EVALUATE,
+  .help = "data set" },
+{ "train.iters", INT, "20000", 1, MANY, .stages = TRAIN, .help = "iterations" },
+{ "train.batch", INT, "64", 1, 65536, .stages = TRAIN, .help = "images an iteration" },
+{ "train.lr", REAL, "0.0002", TINY, 10, .stages = TRAIN, .help = "of Adam" },
+{ "train.lr_decay", ENUM, "none", .names = "none|cosine", .stages = TRAIN,
+  .help = "to zero at the end, or not at all" },
+{ "train.warmup", INT, "500", 0, MANY, .stages = TRAIN, .unit = "iterations",
+  .help = "in which the rate grows from zero" },
+{ "train.ema", REAL, "0.999", 0, 0.999999, .stages = TRAIN,
+  .help = "decay of the averaged weights, which are what is kept" },
+{ "train.clip", REAL, "1.0", TINY, 1e9, .word = "off", .stages = TRAIN,
+  .help = "largest norm of the gradient" },
+{ "train.hidden", INT, "64", 1, 4096, .stages = TRAIN, .help = "features: width before the classes" },
+{ "train.channels", INTS, "[32, 64, 128]", 1, 4096, .min_items = 1, .max_items = 8,
+  .stages = TRAIN, .help = "features: channels of each level" },
+{ "train.save_every", INT, "1000", 1, MANY, .unit = "iterations", .help = "between checkpoints" },
+{ "train.out_dtype", ENUM, "f32", .names = "f16|f32", .stages = TRAIN,
+  .help = "storage of the result" },
+
+/* ------------------------------------------------------------------ report */
+{ "report.title", TEXT, "", .stages = REPORT, .help = "heading; empty: the run's name" },
+{ "report.paper.fid", REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN,
+  .stages = REPORT, .help = "the published value, told beside ours" },
+{ "report.paper.sfid", REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN,
+  .stages = REPORT, .help = "the published value" },
+{ "report.paper.is", REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN,
+  .stages = REPORT, .help = "the published value" },
+{ "report.paper.source", TEXT, "", .stages = REPORT, .help = "where it was published" },
+};
+/* clang-format on */
+
+const dmq_config_key *dmq_schema_keys(int *count)
+{
+    *count = (int)(sizeof keys / sizeof keys[0]);
+    return keys;
+}
+
+dmq_status dmq_schema_config(dmq_config **out)
+{
+    return dmq_config_create(out, keys, (int)(sizeof keys / sizeof keys[0]));
+}
+
+/* ------------------------------------------------------------------ what keys say together */
+
+/* Also where the other key comes from: it may be the one to change. */
+static dmq_status and_at(const dmq_config *c, const char *other, dmq_status st)
+{
+    return dmq_origin_note(st, dmq_config_origin(c, other));
+}
+
+static dmq_status check_model(const dmq_config *c)
+{
+    int levels, groups = dmq_config_int(c, "model.norm_groups");
+    const int64_t *mult = dmq_config_ints(c, "model.ch_mult", &levels);
+    int resolution = dmq_config_int(c, "model.resolution");
+
+    for (int i = 0; i < levels; i++)
+        if (dmq_config_int(c, "model.ch") * mult[i] % groups != 0)
+            return and_at(c, "model.ch",
+                          dmq_config_refuse(
+                              c, "model.norm_groups", "must divide the %lld channels of level %d",
+                              (long long)(dmq_config_int(c, "model.ch") * mult[i]), i));
+    if (resolution % (1 << (levels - 1)) != 0)
+        return and_at(
+            c, "model.ch_mult",
+            dmq_config_refuse(c, "model.resolution",
+                              "must be a multiple of %d, because model.ch_mult has %d levels",
+                              1 << (levels - 1), levels));
+    if (dmq_config_real(c, "schedule.beta_start") > dmq_config_real(c, "schedule.beta_end"))
+        return and_at(c, "schedule.beta_end",
+                      dmq_config_refuse(c, "schedule.beta_start", "must not exceed beta_end = %s",
+                                        dmq_config_value(c, "schedule.beta_end")));
+    return DMQ_OK;
+}
+
+static dmq_status check_steps(const dmq_config *c)
+{
+    int steps = dmq_config_int(c, "sampler.steps");
+
+    if (steps > dmq_config_int(c, "schedule.T"))
+        return and_at(c, "schedule.T",
+                      dmq_config_refuse(c, "sampler.steps", "must not exceed schedule.T = %s",
+                                        dmq_config_value(c, "schedule.T")));
+    if (dmq_config_int(c, "calibrate.interval") > steps)
+        return and_at(c, "sampler.steps",
+                      dmq_config_refuse(c, "calibrate.interval",
+                                        "must not exceed sampler.steps = %d", steps));
+    return DMQ_OK;
+}
+
+static dmq_status check_reweight(const dmq_config *c)
+{
+    int kept = (dmq_config_int(c, "sampler.steps") - 1) / dmq_config_int(c, "calibrate.interval");
+
+    if (dmq_config_enum(c, "reweight.form") == 0)
+        return DMQ_OK;
+    if (dmq_config_real(c, "calibrate.validation") <= 0.0)
+        return and_at(
+            c, "reweight.form",
+            dmq_config_refuse(c, "calibrate.validation",
+                              "must be above 0, because reweight learns from these samples"));
+    if (dmq_config_int(c, "reweight.groups") > kept + 1)
+        return and_at(
+            c, "calibrate.interval",
+            dmq_config_refuse(c, "reweight.groups",
+                              "must not exceed the %d timesteps that calibrate.interval keeps",
+                              kept + 1));
+    return DMQ_OK;
+}
+
+/* Everything of a group that a user set, though something else switches the group off. */
+static void warn_without_effect(const dmq_config *c, const char *group, const char *main_key,
+                                const char *why)
+{
+    size_t n = strlen(group);
+
+    for (int i = 0; i < dmq_config_count(c); i++) {
+        const char *name = dmq_config_key_at(c, i)->name;
+
+        if (strncmp(name, group, n) == 0 && strcmp(name, main_key) != 0 &&
+            dmq_config_origin(c, name)->kind == DMQ_ORIGIN_FLAG)
+            dmq_log_warn("no-effect", "%s = %s has no effect, because %s", name,
+                         dmq_config_value(c, name), why);
+    }
+}
+
+dmq_status dmq_schema_check(const dmq_config *config)
+{
+    dmq_status st = DMQ_OK;
+    int rules;
+
+    DMQ_TRY(check_model(config));
+    DMQ_TRY(check_steps(config));
+    DMQ_TRY(check_reweight(config));
+    (void)dmq_config_texts(config, "quant.rules", &rules);
+    if (strcmp(dmq_config_text(config, "quant.policy"), "rules") == 0 && rules == 0) {
+        st = dmq_config_refuse(config, "quant.policy", "needs quant.rules, which are empty");
+        goto done;
+    }
+    if (dmq_config_int(config, "quant.weight.bits") == 0 &&
+        dmq_config_int(config, "quant.act.bits") == 0) {
+        st = dmq_config_refuse(config, "quant.weight.bits",
+                               "nothing is left to quantize, because quant.act.bits is off too");
+        goto done;
+    }
+    if (strcmp(dmq_config_text(config, "quant.weight.round"), "nearest") == 0) {
+        warn_without_effect(config, "recon.", "", "quant.weight.round is nearest");
+        warn_without_effect(config, "reweight.", "", "quant.weight.round is nearest");
+    } else if (dmq_config_enum(config, "reweight.form") == 0) {
+        warn_without_effect(config, "reweight.", "reweight.form", "reweight.form is off");
+    }
+    if (dmq_config_int(config, "quant.act.bits") == 0)
+        warn_without_effect(config, "quant.act.", "quant.act.bits", "quant.act.bits is off");
+done:
+    return st;
+}
