@@ -31,12 +31,13 @@ typedef struct toy {
     double kappa; /* factor of every loss: for the scaling law */
     dmq_real w[2][TOY_PART], scale[2][TOY_C], zero[2][TOY_C], gamma[2][TOY_C], beta[2][TOY_C],
         bias[2][TOY_C];
-    dmq_real x[TOY_ALL * TOY_X], emb[TOY_ALL * TOY_C], y[TOY_ALL * TOY_X];
+    int n;                 /* samples */
+    dmq_real *x, *emb, *y; /* (n, HW, HW, C), (n, C), (n, HW, HW, C) */
     dmq_real theta[TOY_P], at[TOY_P], grad[TOY_P];
     dmq_tape *tape;
     dmq_queue *queue;
     const dmq_backend *be;
-    dmq_var *vx, *vemb, *vy, *loss;
+    dmq_var *vx, *vemb, *vy, *out, *loss;
     int calls; /* gradient evaluations, to count the cost of a form */
 } toy;
 
@@ -59,6 +60,7 @@ static inline dmq_status toy_one(toy *t, const dmq_real *theta, int sample, dmq_
     if (loss)
         *loss = (dmq_real)t->kappa * t->loss->value[0];
     dmq_tape_bind(t->tape, grad, NULL);
+    memset(t->out->grad, 0, TOY_X * sizeof(dmq_real));
     t->loss->grad[0] = (dmq_real)t->kappa;
     DMQ_TRY(dmq_tape_backward(t->tape, t->queue));
 done:
@@ -152,7 +154,8 @@ static inline dmq_status toy_record(toy *t)
         h = dmq_record_conv2d(t->tape, h, w, dmq_tape_constant(t->tape, "bias", vec, t->bias[i]), 1,
                               one);
     }
-    h = dmq_record_binary(t->tape, DMQ_ADD, h, t->vx);
+    t->out = h = dmq_record_binary(t->tape, DMQ_ADD, h, t->vx);
+    dmq_tape_output(t->tape, t->out);
     t->loss = dmq_record_loss(t->tape, h, t->vy, 2);
     dmq_tape_output(t->tape, t->loss);
     DMQ_TRY(dmq_tape_plan(t->tape));
@@ -167,6 +170,9 @@ static inline void toy_destroy(toy *t)
     dmq_tape_destroy(t->tape);
     if (t->be)
         t->be->queue_destroy(t->queue);
+    dmq_free(t->x);
+    dmq_free(t->emb);
+    dmq_free(t->y);
     dmq_free(t);
 }
 
@@ -196,20 +202,25 @@ done:
     return st;
 }
 
-static inline dmq_status toy_create(toy **out, dmq_h5 *file)
+/* Room for n samples; n = TOY_ALL are those of the golden file. */
+static inline dmq_status toy_create(toy **out, dmq_h5 *file, int n)
 {
     dmq_status st = DMQ_OK;
     toy *t = NULL;
 
     DMQ_TRY(dmq_alloc((void **)&t, 1, sizeof *t));
     t->kappa = 1;
+    t->n = n;
+    DMQ_TRY(dmq_alloc((void **)&t->x, (size_t)n * TOY_X, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&t->y, (size_t)n * TOY_X, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&t->emb, (size_t)n * TOY_C, sizeof(dmq_real)));
     t->be = dmq_backend_ref();
     DMQ_TRY(t->be->queue_create(&t->queue, 0));
     DMQ_TRY(toy_load(t, file));
     DMQ_TRY(toy_record(t));
     t->problem = (dmq_problem){ .context = t,
                                 .n_theta = TOY_P,
-                                .n_samples = TOY_ALL,
+                                .n_samples = n,
                                 .grad = toy_grad,
                                 .grad_each = toy_grad_each,
                                 .jvp = toy_jvp,

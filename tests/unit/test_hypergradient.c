@@ -65,7 +65,7 @@ static int setup(void **state)
 {
     (void)state;
     ok(dmq_h5_open(&golden, DMQ_GOLDEN_DIR "/hypergradient.h5", DMQ_H5_READ));
-    ok(toy_create(&block, golden));
+    ok(toy_create(&block, golden, TOY_ALL));
     ok(dmq_h5_read_real(omega, golden, "omega", DMQ_DIMS(TOY_N)));
     for (int i = 0; i < TOY_N; i++)
         train[i] = i;
