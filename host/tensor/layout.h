@@ -5,7 +5,7 @@
 #ifndef DMQ_TENSOR_LAYOUT_H
 #define DMQ_TENSOR_LAYOUT_H
 
-#include "base/real.h"
+#include "kernels/kernel.h"
 
 /** out (n, h, w, c) from in (n, c, h, w); they do not overlap. */
 void dmq_nhwc_from_nchw(dmq_real *out, const dmq_real *in, int n, int c, int h, int w);
