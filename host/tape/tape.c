@@ -239,6 +239,13 @@ void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents)
     }
 }
 
+void dmq_tape_bind_values(dmq_tape *tape, dmq_real *values)
+{
+    for (int i = 0; i < tape->n_cells; i++)
+        if (tape->cell[i]->root->var.is_param)
+            tape->cell[i]->var.value = values + tape->cell[i]->root->var.offset;
+}
+
 dmq_var *const *dmq_tape_cut(const dmq_tape *tape, int *count)
 {
     assert(tape->planned);

@@ -116,6 +116,9 @@ size_t dmq_tape_bytes(const dmq_tape *tape);
 /** Blocks for gradients and tangents of parameters (each may be NULL); parameter p is at + p->offset. */
 void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents);
 
+/** Let the value of every parameter be at values + offset, instead of where it was recorded. */
+void dmq_tape_bind_values(dmq_tape *tape, dmq_real *values);
+
 /** Results that live nodes read from the frozen part, in the order of recording; owned by the tape. */
 dmq_var *const *dmq_tape_cut(const dmq_tape *tape, int *count);
 
