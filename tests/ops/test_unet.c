@@ -253,7 +253,7 @@ static void gradients_equal_pytorch(void **state)
     dmq_real *u, *expected, *grads, *host, *dx;
     void *device = NULL;
 
-    if (!dmq_h5_has(file, "grad")) {
+    if (!dmq_h5_has(file, "u")) {
         printf("  %s holds no gradients\n", path);
         skip();
     }

@@ -1,0 +1,155 @@
+#include "diffusion/forward.h"
+
+#include "base/memory.h"
+#include "tensor/layout.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+enum { GROUP = DMQ_FORWARD_GROUP };
+
+typedef struct lane {
+    dmq_tape *tape;
+    dmq_index *row;
+    dmq_var *x, *t, *y;
+    dmq_real *host; /**< (GROUP, per) in memory order */
+} lane;
+
+typedef struct job {
+    const dmq_model *model;
+    const dmq_forward_args *a;
+    const dmq_backend *be;
+    size_t per;
+    lane *lane;
+} job;
+
+static dmq_status lane_create(job *j, lane *l, const dmq_hook_source *source)
+{
+    dmq_status st = DMQ_OK;
+    dmq_shape shape = j->model->input;
+    dmq_hooks hooks;
+
+    shape.dim[0] = GROUP;
+    DMQ_TRY(dmq_tape_create(&l->tape, j->be, DMQ_TAPE_FORWARD));
+    l->x = dmq_tape_input(l->tape, "x", shape);
+    l->t = dmq_tape_input(l->tape, "t", dmq_shape1(GROUP));
+    l->row = dmq_tape_index(l->tape, "step", GROUP);
+    hooks = dmq_hooks_for(source, l->tape, l->row);
+    l->y = dmq_model_record(j->model, l->tape, &hooks, l->x, l->t);
+    dmq_tape_output(l->tape, l->y);
+    DMQ_TRY(dmq_tape_plan(l->tape));
+    DMQ_TRY(dmq_alloc((void **)&l->host, GROUP * j->per, sizeof *l->host));
+done:
+    return st;
+}
+
+static dmq_status check_input(const job *j)
+{
+    const dmq_forward_args *a = j->a;
+
+    for (int n = 0; n < a->n; n++) {
+        if (!isfinite(a->t[n]))
+            return dmq_fail(DMQ_EDATA, "forward: t of sample %d is not finite", n);
+        for (size_t i = 0; i < j->per; i++)
+            if (!isfinite(a->x[(size_t)n * j->per + i]))
+                return dmq_fail(DMQ_EDATA, "forward: x of sample %d is not finite", n);
+    }
+    return DMQ_OK;
+}
+
+/** Number of the sample at a place of a group: padded by the group's first. */
+static int sample_at(const job *j, int piece, int place)
+{
+    int n = piece * GROUP + place;
+    return n < j->a->n ? n : piece * GROUP;
+}
+
+static dmq_status load(const job *j, lane *l, dmq_queue *queue, int piece)
+{
+    dmq_status st = DMQ_OK;
+    const dmq_forward_args *a = j->a;
+    const int *d = j->model->input.dim;
+    dmq_real t[GROUP];
+
+    for (int i = 0; i < GROUP; i++) {
+        int n = sample_at(j, piece, i);
+        const dmq_real *x = a->x + (size_t)n * j->per;
+        if (a->nhwc)
+            memcpy(l->host + (size_t)i * j->per, x, j->per * sizeof *x);
+        else
+            dmq_nhwc_from_nchw(l->host + (size_t)i * j->per, x, 1, d[3], d[1], d[2]);
+        t[i] = a->t[n];
+        l->row->value[i] = a->step ? a->step[n] : 0;
+    }
+    DMQ_TRY(j->be->upload(queue, l->x->value, l->host, GROUP * j->per * sizeof *l->host));
+    DMQ_TRY(j->be->upload(queue, l->t->value, t, sizeof t));
+    DMQ_TRY(j->be->sync(queue)); /* t is on the stack */
+done:
+    return st;
+}
+
+static dmq_status keep(const job *j, lane *l, dmq_queue *queue, int piece)
+{
+    dmq_status st = DMQ_OK;
+    const dmq_forward_args *a = j->a;
+    const int *d = j->model->value[j->model->output].shape.dim;
+
+    DMQ_TRY(j->be->download(queue, l->host, l->y->value, GROUP * j->per * sizeof *l->host));
+    DMQ_TRY(j->be->sync(queue));
+    for (int i = 0; i < GROUP && piece * GROUP + i < a->n; i++) {
+        int n = piece * GROUP + i;
+        const dmq_real *y = l->host + (size_t)i * j->per;
+        dmq_real *out = a->out + (size_t)n * j->per;
+        for (size_t k = 0; k < j->per; k++)
+            if (!isfinite(y[k]))
+                return dmq_fail(DMQ_EDIVERGE, "forward: the result of sample %d is not finite", n);
+        if (a->nhwc)
+            memcpy(out, y, j->per * sizeof *y);
+        else
+            dmq_nchw_from_nhwc(out, y, 1, d[3], d[1], d[2]);
+    }
+done:
+    return st;
+}
+
+static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue *queue)
+{
+    dmq_status st = DMQ_OK;
+    const job *j = context;
+    lane *l = &j->lane[lane_number];
+
+    DMQ_TRY(load(j, l, queue, piece));
+    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
+    DMQ_TRY(keep(j, l, queue, piece));
+done:
+    return st;
+}
+
+dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source, dmq_lanes *lanes,
+                           const dmq_forward_args *a)
+{
+    dmq_status st = DMQ_OK;
+    job j = { model, a, dmq_lanes_backend(lanes), dmq_shape_count(model->input), NULL };
+    int n_lanes = dmq_lanes_count(lanes), pieces = (a->n + GROUP - 1) / GROUP;
+    void *memory = NULL;
+
+    assert(a->n > 0);
+    if (dmq_shape_count(model->value[model->output].shape) != j.per)
+        return dmq_fail(DMQ_ENOTSUP, "forward: the network's result is %s, its input %s",
+                        dmq_shape_text(model->value[model->output].shape),
+                        dmq_shape_text(model->input));
+    DMQ_TRY(check_input(&j));
+    DMQ_TRY(dmq_alloc(&memory, (size_t)n_lanes, sizeof *j.lane));
+    j.lane = memory;
+    for (int i = 0; i < n_lanes; i++)
+        DMQ_TRY(lane_create(&j, &j.lane[i], source));
+    DMQ_TRY(dmq_lanes_run(lanes, pieces, group_run, &j));
+done:
+    for (int i = 0; j.lane && i < n_lanes; i++) {
+        dmq_tape_destroy(j.lane[i].tape);
+        dmq_free(j.lane[i].host);
+    }
+    dmq_free(memory);
+    return st;
+}

@@ -1,0 +1,33 @@
+/**
+ * The network once, on given x and t: what `dmq forward` does, and what measures by timestep need.
+ *
+ * In groups of DMQ_FORWARD_GROUP samples, the last one padded by its first sample, each a piece for the
+ * lanes; sample n is computed in group n / DMQ_FORWARD_GROUP at its place, so the number of lanes does not
+ * change a bit.
+ */
+#ifndef DMQ_DIFFUSION_FORWARD_H
+#define DMQ_DIFFUSION_FORWARD_H
+
+#include "backend/lanes.h"
+#include "model/hook_source.h"
+
+#define DMQ_FORWARD_GROUP 8
+
+typedef struct dmq_forward_args {
+    const dmq_real
+        *x; /**< (n, C, H, W) in the order of files, or (n, H, W, C) if nhwc; host memory */
+    const dmq_real *t; /**< (n) */
+    const int *step;   /**< (n) sampler steps, rows of per-step tables; NULL: 0 */
+    dmq_real *out;     /**< as x */
+    int n;
+    int nhwc;
+} dmq_forward_args;
+
+/**
+ * @param source  hooks for each tape, NULL: full precision
+ * @return        EDATA when x or t is not finite, EDIVERGE when the result is not
+ */
+dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source, dmq_lanes *lanes,
+                           const dmq_forward_args *a);
+
+#endif

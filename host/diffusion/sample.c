@@ -1,0 +1,296 @@
+#include "diffusion/sample.h"
+
+#include "base/memory.h"
+#include "base/signal.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+enum { GROUP = DMQ_SAMPLE_GROUP };
+
+/** What one lane has. */
+typedef struct lane {
+    dmq_tape *tape;
+    dmq_index *row; /**< (GROUP) step of each image: all the same */
+    dmq_var *x, *eps;
+    dmq_real *z;    /**< (GROUP, per) device memory; NULL when the sampler draws no noise */
+    dmq_real *host; /**< (GROUP, per) */
+} lane;
+
+struct dmq_sample {
+    const dmq_model *model;
+    const dmq_sampler *sampler;
+    dmq_lanes *lanes;
+    const dmq_backend *be;
+    size_t per;      /**< numbers an image */
+    dmq_tape *times; /**< the temporal unit over all steps */
+    dmq_var *t;      /**< (n_steps) */
+    dmq_index *times_row;
+    dmq_var **emb; /**< (n_values) of times; NULL where there is none */
+    lane *lane;
+    int n_lanes;
+};
+
+/** One dmq_sample_run. */
+typedef struct job {
+    dmq_sample *s;
+    dmq_real *out;
+    uint64_t seed, first, end;
+    const dmq_sample_watch *watch;
+} job;
+
+/* ------------------------------------------------------------------ tapes */
+
+static dmq_status record_times(dmq_sample *s, const dmq_hook_source *source)
+{
+    dmq_status st = DMQ_OK;
+    int n = s->sampler->n_steps;
+    void *memory = NULL;
+    dmq_hooks hooks;
+
+    DMQ_TRY(dmq_alloc(&memory, (size_t)s->model->n_values, sizeof *s->emb));
+    s->emb = memory;
+    DMQ_TRY(dmq_tape_create(&s->times, s->be, DMQ_TAPE_FORWARD));
+    s->t = dmq_tape_input(s->times, "t", dmq_shape1(n));
+    s->times_row = dmq_tape_index(s->times, "step", n);
+    hooks = dmq_hooks_for(source, s->times, s->times_row);
+    DMQ_TRY(dmq_model_record_temporal(s->model, s->times, &hooks, s->t, s->emb));
+    for (int v = 0; v < s->model->n_values; v++)
+        if (s->emb[v])
+            dmq_tape_output(s->times, s->emb[v]);
+    DMQ_TRY(dmq_tape_plan(s->times));
+done:
+    return st;
+}
+
+/** The network without its temporal unit; embeddings are rows of the tables that `times` makes. */
+static dmq_var *record_network(dmq_sample *s, lane *l, const dmq_hooks *hooks, dmq_var **value)
+{
+    const dmq_model *m = s->model;
+
+    memset(value, 0, (size_t)m->n_values * sizeof(dmq_var *));
+    value[0] = l->x;
+    for (int v = 0; v < m->n_values; v++) {
+        if (s->emb[v])
+            value[v] = dmq_record_embed(
+                l->tape,
+                dmq_tape_constant(l->tape, "embedding", s->emb[v]->shape, s->emb[v]->value),
+                l->row);
+    }
+    for (int i = 0; i < m->n_units; i++) {
+        const dmq_unit *u = &m->unit[i];
+        if (u->kind != DMQ_UNIT_TEMPORAL)
+            value[u->out] = dmq_model_record_unit(m, i, l->tape, hooks, value[u->in[0]],
+                                                  u->in[1] < 0 ? NULL : value[u->in[1]],
+                                                  u->emb < 0 ? NULL : value[u->emb]);
+    }
+    return value[m->output];
+}
+
+static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *source)
+{
+    dmq_status st = DMQ_OK;
+    dmq_shape shape = s->model->input;
+    void *memory = NULL;
+    dmq_hooks hooks;
+    int noisy = 0;
+
+    shape.dim[0] = GROUP;
+    DMQ_TRY(dmq_alloc(&memory, (size_t)s->model->n_values, sizeof(dmq_var *)));
+    DMQ_TRY(dmq_tape_create(&l->tape, s->be, DMQ_TAPE_FORWARD));
+    l->x = dmq_tape_input(l->tape, "x", shape);
+    l->row = dmq_tape_index(l->tape, "step", GROUP);
+    hooks = dmq_hooks_for(source, l->tape, l->row);
+    l->eps = record_network(s, l, &hooks, memory);
+    dmq_tape_output(l->tape, l->eps);
+    DMQ_TRY(dmq_tape_plan(l->tape));
+    for (int i = 0; i < s->sampler->n_steps; i++)
+        noisy |= s->sampler->step[i].sigma != 0;
+    if (noisy)
+        DMQ_TRY(s->be->alloc((void **)&l->z, GROUP * s->per * sizeof *l->z));
+    DMQ_TRY(dmq_alloc((void **)&l->host, GROUP * s->per, sizeof *l->host));
+done:
+    dmq_free(memory);
+    return st;
+}
+
+dmq_status dmq_sample_create(dmq_sample **out, const dmq_model *model, const dmq_sampler *sampler,
+                             const dmq_hook_source *source, dmq_lanes *lanes)
+{
+    dmq_status st = DMQ_OK;
+    void *memory = NULL;
+    dmq_sample *s = NULL;
+
+    DMQ_TRY(dmq_alloc(&memory, 1, sizeof *s));
+    s = memory;
+    s->model = model;
+    s->sampler = sampler;
+    s->lanes = lanes;
+    s->be = dmq_lanes_backend(lanes);
+    s->per = dmq_shape_count(model->input);
+    DMQ_TRY(record_times(s, source));
+    DMQ_TRY(dmq_alloc(&memory, (size_t)dmq_lanes_count(lanes), sizeof *s->lane));
+    s->lane = memory;
+    s->n_lanes = dmq_lanes_count(lanes);
+    for (int i = 0; i < s->n_lanes; i++)
+        DMQ_TRY(lane_create(s, &s->lane[i], source));
+    *out = s;
+    s = NULL;
+done:
+    dmq_sample_destroy(s);
+    return st;
+}
+
+void dmq_sample_destroy(dmq_sample *sample)
+{
+    if (!sample)
+        return;
+    for (int i = 0; i < sample->n_lanes; i++) {
+        dmq_tape_destroy(sample->lane[i].tape);
+        sample->be->free(sample->lane[i].z);
+        dmq_free(sample->lane[i].host);
+    }
+    dmq_free(sample->lane);
+    dmq_tape_destroy(sample->times);
+    dmq_free(sample->emb);
+    dmq_free(sample);
+}
+
+size_t dmq_sample_bytes(const dmq_sample *sample)
+{
+    size_t bytes = dmq_tape_bytes(sample->times);
+
+    for (int i = 0; i < sample->n_lanes; i++)
+        bytes += dmq_tape_bytes(sample->lane[i].tape);
+    return bytes;
+}
+
+/* ------------------------------------------------------------------ running */
+
+/** The embeddings of all steps, from the parameters as they are now. */
+static dmq_status run_times(dmq_sample *s)
+{
+    dmq_status st = DMQ_OK;
+    dmq_queue *queue = dmq_lanes_queue(s->lanes, 0);
+    int n = s->sampler->n_steps;
+    void *memory = NULL;
+    dmq_real *t;
+
+    DMQ_TRY(dmq_alloc(&memory, (size_t)n, sizeof *t));
+    t = memory;
+    for (int i = 0; i < n; i++) {
+        t[i] = (dmq_real)s->sampler->step[i].t;
+        s->times_row->value[i] = i;
+    }
+    DMQ_TRY(s->be->upload(queue, s->t->value, t, (size_t)n * sizeof *t));
+    DMQ_TRY(dmq_tape_forward(s->times, queue, DMQ_PART_ALL));
+    DMQ_TRY(s->be->sync(queue));
+done:
+    dmq_free(memory);
+    return st;
+}
+
+static dmq_status draw(const job *j, dmq_queue *queue, dmq_real *out, dmq_purpose purpose,
+                       uint64_t first, int step)
+{
+    const dmq_noise_args a = { .out = out,
+                               .n = GROUP,
+                               .per = j->s->per,
+                               .seed = j->seed,
+                               .purpose = purpose,
+                               .first = first,
+                               .step = (uint32_t)step,
+                               .channels = j->s->model->input.dim[3] };
+    return j->s->be->noise_normal(queue, &a);
+}
+
+static dmq_status step_run(const job *j, lane *l, dmq_queue *queue, uint64_t first,
+                           const dmq_sampler_step *step)
+{
+    dmq_status st = DMQ_OK;
+    dmq_sample *s = j->s;
+    dmq_sampler_args a = { .x = l->x->value,
+                           .eps = l->eps->value,
+                           .z = l->z,
+                           .out = l->x->value,
+                           .count = GROUP * s->per,
+                           .r = (dmq_real)step->r,
+                           .c = (dmq_real)step->c,
+                           .sigma = (dmq_real)step->sigma,
+                           .clip = s->sampler->config.clip_x0,
+                           .sqrt_a = (dmq_real)sqrt(step->a),
+                           .sqrt_1ma = (dmq_real)sqrt(1 - step->a),
+                           .sqrt_an = (dmq_real)sqrt(step->a_next),
+                           .d = (dmq_real)step->d };
+    int watched = j->watch && j->watch->step;
+
+    if (step->a == step->a_next && !a.clip && !watched)
+        return DMQ_OK;
+    for (int i = 0; i < GROUP; i++)
+        l->row->value[i] = step->index;
+    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
+    if (watched)
+        DMQ_TRY(j->watch->step(j->watch->context, queue, step->index, first, a.x, a.eps));
+    if (step->sigma != 0)
+        DMQ_TRY(draw(j, queue, l->z, DMQ_FOR_SAMPLER, first, step->index));
+    DMQ_TRY(s->be->sampler_update(queue, &a));
+done:
+    return st;
+}
+
+/** The part of a finished group that lies in the range. */
+static dmq_status keep(const job *j, lane *l, dmq_queue *queue, uint64_t first)
+{
+    dmq_status st = DMQ_OK;
+    dmq_sample *s = j->s;
+    uint64_t from = first < j->first ? j->first : first;
+    uint64_t to = first + GROUP > j->end ? j->end : first + GROUP;
+
+    DMQ_TRY(s->be->download(queue, l->host, l->x->value, GROUP * s->per * sizeof *l->host));
+    DMQ_TRY(s->be->sync(queue));
+    for (uint64_t n = from; n < to; n++) {
+        const dmq_real *image = l->host + (n - first) * s->per;
+        for (size_t i = 0; i < s->per; i++)
+            if (!isfinite(image[i]))
+                return dmq_fail(DMQ_EDIVERGE, "sample: image %llu is not finite",
+                                (unsigned long long)n);
+        memcpy(j->out + (n - j->first) * s->per, image, s->per * sizeof *image);
+    }
+    if (j->watch && j->watch->done)
+        j->watch->done(j->watch->context, from, (int)(to - from));
+done:
+    return st;
+}
+
+static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue *queue)
+{
+    dmq_status st = DMQ_OK;
+    const job *j = context;
+    lane *l = &j->s->lane[lane_number];
+    uint64_t first = (j->first / GROUP + (uint64_t)piece) * GROUP;
+
+    DMQ_TRY(draw(j, queue, l->x->value, DMQ_FOR_LATENT, first, 0));
+    for (int i = 0; i < j->s->sampler->n_steps; i++) {
+        if (dmq_stop_requested())
+            return dmq_fail(DMQ_ESTOP, "sample: stopped by signal %d", dmq_stop_signal());
+        DMQ_TRY(step_run(j, l, queue, first, &j->s->sampler->step[i]));
+    }
+    DMQ_TRY(keep(j, l, queue, first));
+done:
+    return st;
+}
+
+dmq_status dmq_sample_run(dmq_sample *sample, dmq_real *out, uint64_t seed, uint64_t first,
+                          uint64_t count, const dmq_sample_watch *watch)
+{
+    dmq_status st = DMQ_OK;
+    job j = { sample, out, seed, first, first + count, watch };
+    uint64_t groups = (first + count + GROUP - 1) / GROUP - first / GROUP;
+
+    assert(count > 0 && groups < INT32_MAX);
+    DMQ_TRY(run_times(sample));
+    DMQ_TRY(dmq_lanes_run(sample->lanes, (int)groups, group_run, &j));
+done:
+    return st;
+}
