@@ -40,7 +40,7 @@ typedef struct check_on {
 static check_on check_device, check_ref;
 
 /** What a sum may be wrong by: this, times the root of its length, of 1 + |value|. */
-static const double check_unit = sizeof(dmq_real) == 4 ? 1.5e-6 : 4e-15;
+static const double check_unit = sizeof(dmq_real) == 4 ? 6e-7 : 1.5e-15;
 
 /* ------------------------------------------------------------------ memory, freed after each test */
 

@@ -37,7 +37,8 @@ def grid(*shape):
 def operation(arrays, group, shape, function, inputs):
     """One case for tests/check_op.h: shape (whole numbers in the order of the test's struct), in<k>, out, dout, din<k>,
     tan<k>, out_tan. None among the inputs is left out; the function gets it as None."""
-    leaf = [None if x is None else x.clone().requires_grad_() for x in inputs]
+    inputs = [None if x is None else x.float() for x in inputs]
+    leaf = [None if x is None else x.double().requires_grad_() for x in inputs]
     at = [k for k, x in enumerate(leaf) if x is not None]
     out = function(*leaf)
     dout = grid(*out.shape)
@@ -49,5 +50,5 @@ def operation(arrays, group, shape, function, inputs):
     out_tan, = torch.autograd.grad(sum((r * t).sum() for r, t in zip(rows, tan)), u)
     values = dict(shape=torch.tensor(shape, dtype=torch.int32), out=out, dout=dout.float(), out_tan=out_tan)
     for k, d, t in zip(at, din, tan):
-        values.update({f"in{k}": inputs[k].float(), f"din{k}": d, f"tan{k}": t.float()})
+        values.update({f"in{k}": inputs[k], f"din{k}": d, f"tan{k}": t.float()})
     arrays.update({f"{group}/{key}": value for key, value in values.items()})

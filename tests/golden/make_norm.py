@@ -11,10 +11,6 @@ SEED = 24
 ROWS = 3
 
 
-def step(step1000, row):
-    return float(torch.tensor(step1000 * 1e-3 * (1 + 0.5 * row), dtype=torch.float64).float())
-
-
 def group_norm(x, shift, gamma, beta, groups):
     n, hw, c = x.shape
     x = x if shift is None else x + shift[:, None]
@@ -31,7 +27,7 @@ def quantize(x, delta, zero, levels, edge):
     return (torch.clamp(rounded + zero, 0, levels - 1) - zero) * delta
 
 
-def case(out, group, n, hw, c, groups, shift, silu, quant, step1000):
+def case(out, group, n, hw, c, groups, shift, silu, quant, step1024):
     edge = [1.0]
 
     def function(x, t, gamma, beta):
@@ -39,16 +35,16 @@ def case(out, group, n, hw, c, groups, shift, silu, quant, step1000):
         y = y * torch.sigmoid(y) if silu else y
         if not quant:
             return y
-        delta = torch.tensor([step(step1000, (i + 1) % ROWS) for i in range(n)], dtype=torch.float64)
+        delta = torch.tensor([step1024 * (1 + 0.5 * ((i + 1) % ROWS)) / 1024 for i in range(n)], dtype=torch.float64)
         return quantize(y, delta[:, None, None], quant // 3, quant, edge)
 
     while True:
-        inputs = [grid(n, hw, c) + 0.5, grid(n, c) if shift else None, grid(c), grid(c)]
+        inputs = [(grid(n, hw, c) + 0.5).float().double(), grid(n, c) if shift else None, grid(c), grid(c)]
         edge[:] = [1.0]
         function(*inputs)
         if edge[-1] > 2e-4:
             break
-    operation(out, group, (n, hw, c, groups, shift, silu, quant, step1000), function, inputs)
+    operation(out, group, (n, hw, c, groups, shift, silu, quant, step1024), function, inputs)
 
 
 def layer_norm(x, gamma, beta):
@@ -65,9 +61,9 @@ def main():
     case(out, "groups32", 1, 15, 64, 32, 0, 1, 0, 0)
     case(out, "channels", 2, 6, 12, 12, 1, 0, 0, 0)
     case(out, "shifted", 3, 10, 16, 8, 1, 1, 0, 0)
-    case(out, "quant", 2, 11, 8, 2, 0, 0, 16, 250)
+    case(out, "quant", 2, 11, 8, 2, 0, 0, 16, 256)
     case(out, "fused", 4, 9, 8, 4, 1, 1, 256, 20)
-    case(out, "fused_clipped", 3, 12, 6, 3, 1, 1, 16, 90)
+    case(out, "fused_clipped", 3, 12, 6, 3, 1, 1, 16, 96)
     save("group_norm", SEED, out)
     out = {}
     for name, rows, d in ("tokens", 6, 32), ("odd", 3, 17), ("pair", 11, 2):

@@ -93,8 +93,8 @@ static inline check_op conv2d_op(const void *shape)
                        .smooth = true,
                        .add_out = true,
                        .add_in = true,
-                       .terms = 4 * s->r * s->s * s->c, /* Winograd's transforms */
-                       .terms_in = 4 * fmax(s->n * a.ho * a.wo, s->r * s->s * s->k),
+                       .terms = 16 * s->r * s->s * s->c, /* Winograd's transforms */
+                       .terms_in = 16 * fmax(s->n * a.ho * a.wo, s->r * s->s * s->k),
                        .shape = s,
                        .forward = conv2d_forward,
                        .jvp = conv2d_jvp,

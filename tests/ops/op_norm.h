@@ -10,7 +10,7 @@ typedef struct group_norm_shape {
     int n, hw, c, groups;
     int shift, silu;
     int quant;    /* 0, or number of levels */
-    int step1000; /* smallest step of the quantizer in thousandths; row r has (1 + r/2) times it */
+    int step1024; /* smallest step of the quantizer in 1/1024, exact; row r has (1 + r/2) times it */
 } group_norm_shape;
 
 /* The step of image i is scale[(i + 1) mod 3]; zero is a third of the range. */
@@ -30,7 +30,7 @@ static inline dmq_group_norm_args group_norm_run(const check_op *op, const check
     size_t groups = (size_t)(s->n * s->groups);
 
     for (int r = 0; r < NORM_ROWS; r++) {
-        scale[r] = (dmq_real)(float)(s->step1000 * 1e-3 * (1 + 0.5 * r));
+        scale[r] = (dmq_real)(s->step1024 * (1 + 0.5 * r) / 1024);
         zero[r] = (dmq_real)(s->quant / 3);
     }
     for (int i = 0; i < s->n; i++)
@@ -216,7 +216,7 @@ static inline void group_norm_shapes(void)
         s.shift = (int)(i & 1);
         s.silu = (int)(i >> 1 & 1);
         s.quant = (i & 4) ? i / 8 % 2 ? 256 : 16 : 0;
-        s.step1000 = s.quant == 16 ? 150 : 20;
+        s.step1024 = s.quant == 16 ? 150 : 20;
         op = group_norm_op(&s);
         check_op_shape(&op, i);
     }
