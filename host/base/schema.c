@@ -235,6 +235,12 @@ static const dmq_config_key keys[] = {
 { "train.out_dtype", ENUM, "f32", .names = "f16|f32", .stages = TRAIN,
   .help = "storage of the result" },
 
+/* ------------------------------------------------------------------ sweeps */
+{ "sweep.seeds", INTS, "[1234]", 0, (double)INFINITY, .min_items = 1,
+  .help = "every arm runs once with each seed" },
+{ "sweep.arms", TEXTS, "[]",
+  .help = "\"LABEL: FILE... KEY=VALUE...\": a row of the table; files relative to the first -c file" },
+
 /* ------------------------------------------------------------------ report */
 { "report.title", TEXT, "", .stages = REPORT, .help = "heading; empty: the run's name" },
 { "report.paper.fid", REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN,

@@ -1,0 +1,156 @@
+#include "run/experiment.h"
+
+#include "base/memory.h"
+#include "base/path.h"
+#include "base/schema.h"
+#include "io/file.h"
+#include "model/ddpm_unet.h"
+
+#include <string.h>
+
+void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *c)
+{
+    memset(out, 0, sizeof *out);
+    out->kind = (dmq_sampler_kind)dmq_config_enum(c, "sampler.kind");
+    out->spacing = (dmq_spacing)dmq_config_enum(c, "sampler.spacing");
+    out->steps = dmq_config_int(c, "sampler.steps");
+    out->eta = out->kind == DMQ_DDPM && !dmq_config_is_set(c, "sampler.eta")
+                   ? 1
+                   : dmq_config_real(c, "sampler.eta");
+    out->fixed_small = dmq_config_enum(c, "sampler.variance") == 1;
+    out->clip_x0 = dmq_config_bool(c, "sampler.clip_x0");
+}
+
+static void copy_list(int *to, int *n, int room, const dmq_config *c, const char *key)
+{
+    const int64_t *from = dmq_config_ints(c, key, n);
+
+    for (int i = 0; i < *n && i < room; i++)
+        to[i] = (int)from[i];
+}
+
+dmq_status dmq_model_from_config(dmq_model **out, const dmq_config *c)
+{
+    dmq_ddpm_unet_config u = dmq_ddpm_unet_cifar10;
+
+    u.in_channels = dmq_config_int(c, "model.in_channels");
+    u.out_channels = dmq_config_int(c, "model.out_ch");
+    u.resolution = dmq_config_int(c, "model.resolution");
+    u.ch = dmq_config_int(c, "model.ch");
+    u.num_res_blocks = dmq_config_int(c, "model.num_res_blocks");
+    u.norm_groups = dmq_config_int(c, "model.norm_groups");
+    copy_list(u.ch_mult, &u.n_levels, DMQ_UNET_LEVELS, c, "model.ch_mult");
+    copy_list(u.attention, &u.n_attention, DMQ_UNET_LEVELS, c, "model.attn_resolutions");
+    return dmq_ddpm_unet_create(out, &u);
+}
+
+/* Settings that the user wrote must be those of the checkpoint; those that nobody wrote are its own. */
+static dmq_status check_settings(const dmq_experiment *e)
+{
+    static const char *const keys[] = { "model.ch",          "model.ch_mult",
+                                        "model.resolution",  "model.num_res_blocks",
+                                        "model.norm_groups", "model.attn_resolutions" };
+    dmq_status st = DMQ_OK;
+    dmq_model *told = NULL;
+    int written = 0;
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        written += dmq_config_is_set(e->config, keys[i]);
+    if (written == 0)
+        return st;
+    DMQ_TRY(dmq_model_from_config(&told, e->config));
+    if (strcmp(told->config_text, e->model->config_text) != 0)
+        st = dmq_fail(DMQ_EDATA,
+                      "%s is another network than model.* says\n  the file:\n%s  the configuration:\n%s"
+                      "  hint: leave model.* out, the file knows its own",
+                      e->model_path, e->model->config_text, told->config_text);
+done:
+    dmq_model_destroy(told);
+    return st;
+}
+
+static dmq_status open_model(dmq_experiment *e)
+{
+    const char *path = dmq_config_text(e->config, "model.checkpoint");
+    const char *hash = dmq_config_text(e->config, "model.sha256");
+    dmq_status st = DMQ_OK;
+
+    if (!*path)
+        return dmq_config_refuse(e->config, "model.checkpoint",
+                                 "the run needs a checkpoint (--model FILE, or a card in extends)");
+    DMQ_TRY(dmq_path_resolve(&e->model_path, path));
+    if (!dmq_file_exists(e->model_path)) {
+        (void)dmq_fail(DMQ_ENOINPUT, "there is no checkpoint %s", e->model_path);
+        (void)dmq_origin_note(DMQ_ENOINPUT, dmq_config_origin(e->config, "model.checkpoint"));
+        return dmq_fail_note(DMQ_ENOINPUT,
+                             "  hint: dmq train makes one; data:NAME is a file of $DMQ_DATA");
+    }
+    DMQ_TRY(dmq_hash_file(e->model_hash, e->model_path));
+    if (*hash && strcmp(hash, e->model_hash) != 0) {
+        (void)dmq_fail(DMQ_EDATA, "%s has sha256 %s, model.sha256 says %s", e->model_path,
+                       e->model_hash, hash);
+        (void)dmq_origin_note(DMQ_EDATA, dmq_config_origin(e->config, "model.sha256"));
+        return dmq_fail_note(DMQ_EDATA, "  hint: fetch the file again, or correct model.sha256");
+    }
+    DMQ_TRY(dmq_model_load(&e->model, &e->info, e->model_path));
+    DMQ_TRY(check_settings(e));
+done:
+    return st;
+}
+
+static dmq_status open_sampler(dmq_experiment *e)
+{
+    const dmq_config *c = e->config;
+    int T = dmq_config_int(c, "schedule.T");
+    double start = dmq_config_real(c, "schedule.beta_start");
+    double end = dmq_config_real(c, "schedule.beta_end");
+    dmq_sampler_config settings;
+    dmq_status st = DMQ_OK;
+
+    if (e->info.T > 0) { /* the model's own schedule, unless the user insists on another: then refuse */
+        if (dmq_config_is_set(c, "schedule.T") && T != e->info.T)
+            return dmq_config_refuse(c, "schedule.T", "%s was trained with %d", e->model_path,
+                                     e->info.T);
+        T = e->info.T;
+        start = e->info.beta_start;
+        end = e->info.beta_end;
+    }
+    DMQ_TRY(dmq_schedule_create(&e->schedule, T, start, end));
+    dmq_sampler_settings(&settings, c);
+    DMQ_TRY(dmq_sampler_create(&e->sampler, e->schedule, &settings));
+done:
+    return st;
+}
+
+dmq_status dmq_experiment_open(dmq_experiment **out, const dmq_config *config, const char *device,
+                               int threads)
+{
+    dmq_status st = DMQ_OK;
+    dmq_experiment *e = NULL;
+
+    DMQ_TRY(dmq_schema_check(config));
+    DMQ_TRY(dmq_alloc((void **)&e, 1, sizeof *e));
+    e->config = config;
+    DMQ_TRY(dmq_backend_open(&e->backend, device));
+    DMQ_TRY(open_model(e));
+    DMQ_TRY(open_sampler(e));
+    DMQ_TRY(dmq_lanes_create(&e->lanes, e->backend, threads));
+    *out = e;
+    e = NULL;
+done:
+    dmq_experiment_close(e);
+    return st;
+}
+
+void dmq_experiment_close(dmq_experiment *e)
+{
+    if (!e)
+        return;
+    dmq_lanes_destroy(e->lanes);
+    dmq_sampler_destroy(e->sampler);
+    dmq_schedule_destroy(e->schedule);
+    dmq_model_destroy(e->model);
+    dmq_model_info_release(&e->info);
+    dmq_free(e->model_path);
+    dmq_free(e);
+}

@@ -1,0 +1,46 @@
+/**
+ * An experiment that is open: its configuration, the network, the sampler, and who computes.
+ *
+ * Opening is where cheap checks are made: the configuration as a whole, the device, the checkpoint and
+ * its hash, the sampler. Nothing is computed and nothing is written.
+ */
+#ifndef DMQ_RUN_EXPERIMENT_H
+#define DMQ_RUN_EXPERIMENT_H
+
+#include "backend/lanes.h"
+#include "base/config.h"
+#include "diffusion/sampler.h"
+#include "io/hash.h"
+#include "model/model_file.h"
+
+typedef struct dmq_experiment {
+    const dmq_config *config; /**< the caller's */
+    const dmq_backend *backend;
+    dmq_lanes *lanes;
+    dmq_model *model;
+    dmq_model_info info;
+    char *model_path;
+    char model_hash[DMQ_HASH_TEXT];
+    dmq_schedule *schedule;
+    dmq_sampler *sampler;
+} dmq_experiment;
+
+/**
+ * @param device   "auto", "cpu", ...
+ * @param threads  0: as many as there are cores
+ * @return         EINVAL naming the key and its place; ENOINPUT with the way to get the checkpoint;
+ *                 EDATA when the checkpoint is another than model.sha256 says or does not fit model.*
+ */
+dmq_status dmq_experiment_open(dmq_experiment **out, const dmq_config *config, const char *device,
+                               int threads);
+
+/** Takes NULL. */
+void dmq_experiment_close(dmq_experiment *experiment);
+
+/** Sampler settings of a configuration. */
+void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *config);
+
+/** Network settings of a configuration, zero parameters: what training starts from. */
+dmq_status dmq_model_from_config(dmq_model **out, const dmq_config *config);
+
+#endif
