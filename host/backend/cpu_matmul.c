@@ -42,14 +42,13 @@ static dmq_status few_rows(dmq_queue *queue, const dmq_matmul_args *a, int i, fl
     for (size_t r = 0; r < m; r++)
         memcpy(rows + r * k, a->a + i * a->stride_a + (ptrdiff_t)r * a->lda, k * sizeof *rows);
     memset(rows + m * k, 0, (LEAST_ROWS - m) * k * sizeof *rows);
+    for (size_t r = 0; r < m; r++)
+        memcpy(out + r * n, c + (ptrdiff_t)r * a->ldc, n * sizeof *out);
+    memset(out + m * n, 0, (LEAST_ROWS - m) * n * sizeof *out);
     DMQ_TRY(dmq_cpu_gemm(0, a->trans_b, LEAST_ROWS, a->n, a->k, a->alpha, rows, a->k,
-                         a->b + i * a->stride_b, a->ldb, 0.0f, out, a->n));
-    for (size_t r = 0; r < m; r++) {
-        float *to = c + (ptrdiff_t)r * a->ldc;
-
-        for (size_t j = 0; j < n; j++)
-            to[j] = add ? to[j] + out[r * n + j] : out[r * n + j];
-    }
+                         a->b + i * a->stride_b, a->ldb, add ? 1.0f : 0.0f, out, a->n));
+    for (size_t r = 0; r < m; r++)
+        memcpy(c + (ptrdiff_t)r * a->ldc, out + r * n, n * sizeof *out);
 done:
     return st;
 }
