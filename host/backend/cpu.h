@@ -40,4 +40,28 @@ dmq_status dmq_group_norm_forward_cpu(dmq_queue *queue, const dmq_group_norm_arg
 dmq_status dmq_group_norm_backward_cpu(dmq_queue *queue, const dmq_group_norm_args *a);
 dmq_status dmq_group_norm_jvp_cpu(dmq_queue *queue, const dmq_group_norm_args *a);
 
+/* cpu_rows.c */
+dmq_status dmq_softmax_forward_cpu(dmq_queue *queue, const dmq_softmax_args *a);
+dmq_status dmq_softmax_derive_cpu(dmq_queue *queue, const dmq_softmax_args *a);
+dmq_status dmq_layer_norm_forward_cpu(dmq_queue *queue, const dmq_layer_norm_args *a);
+dmq_status dmq_layer_norm_backward_cpu(dmq_queue *queue, const dmq_layer_norm_args *a);
+dmq_status dmq_layer_norm_jvp_cpu(dmq_queue *queue, const dmq_layer_norm_args *a);
+
+/* cpu_pointwise.c */
+dmq_status dmq_unary_forward_cpu(dmq_queue *queue, const dmq_unary_args *a);
+dmq_status dmq_unary_derive_cpu(dmq_queue *queue, const dmq_unary_args *a);
+dmq_status dmq_geglu_forward_cpu(dmq_queue *queue, const dmq_geglu_args *a);
+dmq_status dmq_geglu_backward_cpu(dmq_queue *queue, const dmq_geglu_args *a);
+dmq_status dmq_geglu_jvp_cpu(dmq_queue *queue, const dmq_geglu_args *a);
+dmq_status dmq_binary_forward_cpu(dmq_queue *queue, const dmq_binary_args *a);
+dmq_status dmq_binary_backward_cpu(dmq_queue *queue, const dmq_binary_args *a);
+dmq_status dmq_axpby_cpu(dmq_queue *queue, const dmq_axpby_args *a);
+
+/* cpu_layout.c */
+dmq_status dmq_col_sum_cpu(dmq_queue *queue, const dmq_col_sum_args *a);
+dmq_status dmq_copy2d_cpu(dmq_queue *queue, const dmq_copy2d_args *a);
+dmq_status dmq_permute_cpu(dmq_queue *queue, const dmq_permute_args *a);
+dmq_status dmq_upsample_forward_cpu(dmq_queue *queue, const dmq_resample_args *a);
+dmq_status dmq_upsample_backward_cpu(dmq_queue *queue, const dmq_resample_args *a);
+
 #endif

@@ -34,19 +34,6 @@ dmq_status dmq_cpu_conv_choose(dmq_conv_algorithm *out, dmq_conv_pass pass,
     return st == DMQ_ENOTSUP ? DMQ_OK : st;
 }
 
-/* The gradient of the bias: sums over images and pixels in memory order. */
-static void bias_gradient(const dmq_conv2d_args *a)
-{
-    size_t rows = (size_t)a->n * (size_t)a->ho * (size_t)a->wo, k = (size_t)a->k;
-
-    if (!a->add)
-        for (size_t j = 0; j < k; j++)
-            a->dbias[j] = 0.0f;
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < k; j++)
-            a->dbias[j] += a->dy[i * k + j];
-}
-
 static dmq_status im2col(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
     dmq_status st = DMQ_OK;
@@ -75,7 +62,11 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
 done:
     dmq_cpu_threads_restore(threads);
     if (st == DMQ_OK && pass == DMQ_CONV_BACKWARD_WEIGHTS && a->dbias)
-        bias_gradient(a);
+        st = dmq_col_sum_cpu(queue, &(dmq_col_sum_args){ .x = a->dy,
+                                                         .y = a->dbias,
+                                                         .rows = a->n * a->ho * a->wo,
+                                                         .cols = a->k,
+                                                         .add = a->add });
     return st;
 }
 
