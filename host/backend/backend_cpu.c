@@ -1,5 +1,6 @@
 #include "backend/backend_host.h"
 #include "backend/cpu.h"
+#include "backend/cpu_quant.h"
 
 /* Every slot by name: what ends in _ref has no faster form here. */
 static const dmq_backend cpu = {
@@ -21,9 +22,9 @@ static const dmq_backend cpu = {
     .softmax_derive = dmq_softmax_derive_cpu,
     .xent_forward = dmq_xent_forward_ref,
     .xent_backward = dmq_xent_backward_ref,
-    .fake_quant_forward = dmq_fake_quant_forward_ref,
-    .fake_quant_backward = dmq_fake_quant_backward_ref,
-    .fake_quant_jvp = dmq_fake_quant_jvp_ref,
+    .fake_quant_forward = dmq_fake_quant_forward_cpu,
+    .fake_quant_backward = dmq_fake_quant_backward_cpu,
+    .fake_quant_jvp = dmq_fake_quant_jvp_cpu,
     .adaround_init = dmq_adaround_init_ref,
     .adaround_forward = dmq_adaround_forward_ref,
     .adaround_backward = dmq_adaround_backward_ref,

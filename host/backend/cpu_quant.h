@@ -1,0 +1,19 @@
+/**
+ * The cpu backend's vector code for quantizers, losses, the optimizer and noise: the slots that
+ * backend_cpu.c puts into the table. Contracts are those of kernels/<op>.h; all single-threaded.
+ *
+ * Bit for bit the reference: fake_quant (forward, dx, jvp), the hard codes of adaround, range_search's
+ * winner with scale and zero, minmax, adam, sum_blocks, axpby, noise_normal. The others differ by the
+ * order of sums, which is fixed, and by a few ulp of exp and pow (cpu_math.h).
+ */
+#ifndef DMQ_BACKEND_CPU_QUANT_H
+#define DMQ_BACKEND_CPU_QUANT_H
+
+#include "backend/backend.h"
+
+/* cpu_fake_quant.c */
+dmq_status dmq_fake_quant_forward_cpu(dmq_queue *queue, const dmq_fake_quant_args *a);
+dmq_status dmq_fake_quant_backward_cpu(dmq_queue *queue, const dmq_fake_quant_args *a);
+dmq_status dmq_fake_quant_jvp_cpu(dmq_queue *queue, const dmq_fake_quant_args *a);
+
+#endif
