@@ -405,4 +405,27 @@ static const tape_case tape_cases[] = {
 
 enum { TAPE_CASES = sizeof tape_cases / sizeof *tape_cases };
 
+/** All cases that have golden values, on one backend. */
+static inline void cases_check_golden(const check_on *on, unsigned passes, double tolerance)
+{
+    dmq_h5 *golden = check_golden_open("tape");
+    int found = 0;
+
+    for (int i = 0; i < TAPE_CASES; i++) {
+        const tape_case *c = &tape_cases[i];
+        net *n;
+
+        if (!check_golden_has(golden, c->name, "y0"))
+            continue;
+        n = net_open_golden(on, passes, CASE_SAMPLES, c->record, golden, c->name);
+        net_check_golden(n, tolerance);
+        net_close(n);
+        (void)check_release(NULL);
+        found++;
+    }
+    dmq_h5_close(golden);
+    check_report("golden");
+    assert_in_range(found, 16, TAPE_CASES);
+}
+
 #endif

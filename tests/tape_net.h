@@ -4,7 +4,7 @@
  *
  * A network is a function that records on a net with the net_... leaves and ends with net_output. The
  * numbers of a leaf depend on its place in the order of recording alone, so that two nets of the same
- * function can be compared.
+ * function can be compared; or they are golden values (golden/make_tape.py).
  */
 #ifndef DMQ_TESTS_TAPE_NET_H
 #define DMQ_TESTS_TAPE_NET_H
@@ -40,9 +40,20 @@ typedef struct net {
     int index_below[NET_INDICES];
     int n_indices;
     uint64_t stream;
+    dmq_h5 *golden; /* NULL: random numbers */
+    const char *group;
 } net;
 
 typedef void net_fn(net *n);
+
+/* "v3" */
+static inline const char *net_key(char kind, int i)
+{
+    static char key[16];
+
+    (void)snprintf(key, sizeof key, "%c%d", kind, i);
+    return key;
+}
 
 static inline net_leaf *net_leaf_add(net *n, dmq_shape shape, double mean, double spread,
                                      int learns)
@@ -55,6 +66,13 @@ static inline net_leaf *net_leaf_add(net *n, dmq_shape shape, double mean, doubl
     for (size_t i = 0; i < leaf->count; i++)
         leaf->value[i] = (dmq_real)(float)(mean + spread * (double)leaf->value[i]);
     leaf->tan = learns ? check_random(leaf->count, &n->stream) : NULL;
+    if (n->golden) {
+        int i = n->n_leaves - 1;
+
+        leaf->value = check_golden_real(n->golden, n->group, net_key('v', i), leaf->count);
+        if (learns)
+            leaf->tan = check_golden_real(n->golden, n->group, net_key('d', i), leaf->count);
+    }
     return leaf;
 }
 
@@ -113,12 +131,16 @@ static inline dmq_var *net_constant(net *n, dmq_shape shape, double mean, double
 static inline dmq_index *net_index(net *n, int below)
 {
     dmq_index *index = dmq_tape_index(n->tape, "index", n->samples);
+    const int32_t *golden = NULL;
 
+    if (n->golden)
+        golden =
+            check_golden_whole(n->golden, n->group, net_key('i', n->n_indices), (size_t)n->samples);
     assert_true(n->n_indices < NET_INDICES);
     n->index[n->n_indices] = index;
     n->index_below[n->n_indices++] = below;
     for (int i = 0; index && i < n->samples; i++)
-        index->value[i] = check_whole(&n->stream, 0, below - 1);
+        index->value[i] = golden ? golden[i] : check_whole(&n->stream, 0, below - 1);
     return index;
 }
 
@@ -148,8 +170,9 @@ static inline void net_write(net *n, double h)
     CHECK_OK(n->on->backend->sync(n->on->queue));
 }
 
-/** Record, plan, bind, and fill the leaves. net_close after use; all else goes with check_release. */
-static inline net *net_open(const check_on *on, unsigned passes, int samples, net_fn *record)
+/** As net_open, with the numbers of a group of golden values. */
+static inline net *net_open_golden(const check_on *on, unsigned passes, int samples, net_fn *record,
+                                   dmq_h5 *golden, const char *group)
 {
     net *n = check_bytes(1, sizeof *n);
     dmq_real *tangents;
@@ -158,6 +181,8 @@ static inline net *net_open(const check_on *on, unsigned passes, int samples, ne
     n->passes = passes;
     n->samples = samples;
     n->stream = check_stream(7);
+    n->golden = golden;
+    n->group = group;
     CHECK_OK(dmq_tape_create(&n->tape, on->backend, passes));
     record(n);
     CHECK_OK(dmq_tape_plan(n->tape));
@@ -169,10 +194,20 @@ static inline net *net_open(const check_on *on, unsigned passes, int samples, ne
     n->tangents = check_up_real(on, tangents, n->n_params + 1);
     n->grads = check_room(on, NULL, n->n_params + 1);
     dmq_tape_bind(n->tape, n->grads, n->tangents);
-    for (int i = 0; i < n->n_outputs; i++)
-        n->seed[i] = check_random(dmq_shape_count(n->output[i]->shape), &n->stream);
+    for (int i = 0; i < n->n_outputs; i++) {
+        size_t count = dmq_shape_count(n->output[i]->shape);
+
+        n->seed[i] = golden ? check_golden_real(golden, group, net_key('u', i), count)
+                            : check_random(count, &n->stream);
+    }
     net_write(n, 0);
     return n;
+}
+
+/** Record, plan, bind, and fill the leaves. net_close after use; all else goes with check_release. */
+static inline net *net_open(const check_on *on, unsigned passes, int samples, net_fn *record)
+{
+    return net_open_golden(on, passes, samples, record, NULL, NULL);
 }
 
 static inline void net_close(net *n)
@@ -287,6 +322,40 @@ static inline void net_check_differences(net *n, const char *name, double h, dou
     }
 }
 
+/* Within tolerance times the largest of the expected values, which for some gradients are all zero. */
+static inline void net_check_golden_array(const net *n, char kind, int i, const dmq_real *got,
+                                          size_t count, double tolerance)
+{
+    const double *want = check_golden(n->golden, n->group, net_key(kind, i), count);
+    char what[64];
+    double largest = 0;
+
+    (void)snprintf(what, sizeof what, "%s/%c%d", n->group, kind, i);
+    for (size_t k = 0; k < count; k++)
+        largest = fmax(largest, fabs(want[k]));
+    check_close_to(what, got, want, count, tolerance * fmax(largest, 0.2), 0, 1);
+}
+
+/** Values, tangents and gradients against PyTorch's. */
+static inline void net_check_golden(net *n, double tolerance)
+{
+    net_forward(n);
+    net_backward(n);
+    net_jvp(n);
+    for (int i = 0; i < n->n_outputs; i++) {
+        size_t count = dmq_shape_count(n->output[i]->shape);
+
+        net_check_golden_array(n, 'y', i, net_value(n, i), count, tolerance);
+        assert_int_equal(n->output[i]->tan != NULL,
+                         check_golden_has(n->golden, n->group, net_key('t', i)));
+        if (n->output[i]->tan)
+            net_check_golden_array(n, 't', i, net_tangent(n, i), count, tolerance);
+    }
+    for (int i = 0; i < n->n_leaves; i++)
+        if (n->leaf[i].tan)
+            net_check_golden_array(n, 'g', i, net_gradient(n, i), n->leaf[i].count, tolerance);
+}
+
 /* Rows of another sample than `moved` must be the same bits. */
 static inline void net_check_rows(const char *name, const char *what, const dmq_real *before,
                                   const dmq_real *after, size_t count, int samples, int moved)
@@ -303,7 +372,13 @@ static inline void net_check_rows(const char *name, const char *what, const dmq_
         fail_msg("%s: %s of sample %d does not depend on it", name, what, moved);
 }
 
-/** Change one sample; values, tangents and input gradients of the others stay, bit for bit. */
+/* Not the same for all numbers: a norm or a softmax would not see it. */
+static inline dmq_real net_push(int leaf, size_t k)
+{
+    return (dmq_real)0.25 * (dmq_real)((k * 7 + (size_t)leaf * 3 + 1) % 5);
+}
+
+/** Change one sample (for good); values, tangents and input gradients of the others stay, bit for bit. */
 static inline void net_check_samples(net *n, const char *name, int moved)
 {
     dmq_real *value[NET_OUTPUTS], *tan[NET_OUTPUTS], *grad[NET_LEAVES];
@@ -322,7 +397,7 @@ static inline void net_check_samples(net *n, const char *name, int moved)
         size_t per = n->leaf[i].count / (size_t)n->samples;
 
         for (size_t k = 0; n->leaf[i].rows && k < per; k++)
-            n->leaf[i].value[(size_t)moved * per + k] += (dmq_real)0.25;
+            n->leaf[i].value[(size_t)moved * per + k] += net_push(i, k);
     }
     for (int i = 0; i < n->n_outputs; i++) /* where the gradient is linear it must change, too */
         for (size_t k = 0, per = dmq_shape_count(n->output[i]->shape) / (size_t)n->samples; k < per;
@@ -347,12 +422,6 @@ static inline void net_check_samples(net *n, const char *name, int moved)
         if (n->leaf[i].rows && n->leaf[i].var->grad)
             net_check_rows(name, "the gradient", grad[i], net_gradient(n, i), n->leaf[i].count,
                            n->samples, moved);
-    for (int i = 0; i < n->n_leaves; i++) {
-        size_t per = n->leaf[i].count / (size_t)n->samples;
-
-        for (size_t k = 0; n->leaf[i].rows && k < per; k++)
-            n->leaf[i].value[(size_t)moved * per + k] -= (dmq_real)0.25;
-    }
 }
 
 #endif

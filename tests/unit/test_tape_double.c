@@ -41,9 +41,16 @@ static void finite_differences(void **state)
     for_all(differences, ALL_PASSES | DMQ_TAPE_NO_FUSION);
 }
 
+static void golden(void **state)
+{
+    (void)state;
+    cases_check_golden(&check_device, ALL_PASSES, in_double ? 1e-9 : 1e-5);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = { CHECK_TEST(inner_product), CHECK_TEST(finite_differences) };
+    const struct CMUnitTest tests[] = { CHECK_TEST(inner_product), CHECK_TEST(finite_differences),
+                                        CHECK_TEST(golden) };
 
     check_open(argc, argv);
     return check_close(cmocka_run_group_tests(tests, NULL, NULL));
