@@ -4,7 +4,6 @@
 #include "kernels/fake_quant_math.h"
 
 #include <assert.h>
-#include <string.h>
 
 /* A patch is `rows` stretches of `width` numbers, `stride` apart. Either all share one scale (a tensor,
    an output channel of a weight), or number j of each stretch has scale[j] (channels last, repeated
@@ -18,9 +17,6 @@ typedef struct patch {
     int c, channels; /* the channels it covers */
 } patch;
 
-/* y may be x and dx may be dy: at the same index, which is no dependence. */
-#define EACH(...) _Pragma("GCC ivdep") for (__VA_ARGS__)
-
 /* ------------------------------------------------------------------ stretches */
 
 DMQ_INLINE void forward_body(float *y, int16_t *code, const float *x, size_t count, const patch *p,
@@ -30,13 +26,13 @@ DMQ_INLINE void forward_body(float *y, int16_t *code, const float *x, size_t cou
     float s0 = scale[0], z0 = zero[0];
 
     if (!code) {
-        EACH(size_t i = 0; i < count; i++)
+        DMQ_EACH(size_t i = 0; i < count; i++)
         {
             y[i] = dmq_fq(x[i], each ? scale[i] : s0, each ? zero[i] : z0, lo, hi);
         }
         return;
     }
-    EACH(size_t i = 0; i < count; i++)
+    DMQ_EACH(size_t i = 0; i < count; i++)
     {
         float s = each ? scale[i] : s0, z = each ? zero[i] : z0;
         float q = dmq_fq_clip(dmq_fq_code(x[i], s, z), lo, hi);
@@ -52,7 +48,7 @@ DMQ_INLINE void backward_body(float *dx, const float *dy, const float *x, size_t
     const float *scale = p->scale, *zero = p->zero;
     float s0 = scale[0], z0 = zero[0];
 
-    EACH(size_t i = 0; i < count; i++)
+    DMQ_EACH(size_t i = 0; i < count; i++)
     {
         float code = dmq_fq_code(x[i], each ? scale[i] : s0, each ? zero[i] : z0);
         float d = dy[i]; /* read in any case: a load under a condition is not vector code */
@@ -96,7 +92,7 @@ DMQ_INLINE void scale_each_body(double *sum, const float *dy, const float *x, si
 {
     const float *scale = p->scale, *zero = p->zero;
 
-    EACH(size_t i = 0; i < count; i++)
+    DMQ_EACH(size_t i = 0; i < count; i++)
     {
         sum[i] += (double)dy[i] * (double)dmq_fq_dscale(x[i], scale[i], zero[i], lo, hi);
     }
@@ -108,7 +104,7 @@ DMQ_INLINE void jvp_body(float *y_tan, const float *x_tan, const float *x, const
     const float *scale = p->scale, *zero = p->zero;
     float s0 = scale[0], z0 = zero[0], t0 = scale_tan[0];
 
-    EACH(size_t i = 0; i < count; i++)
+    DMQ_EACH(size_t i = 0; i < count; i++)
     {
         float s = each ? scale[i] : s0, z = each ? zero[i] : z0;
         float t = x_tan[i];

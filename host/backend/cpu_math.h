@@ -29,6 +29,9 @@
 /** For helpers of such a function, which must take over its instruction set. */
 #define DMQ_INLINE static inline __attribute__((always_inline))
 
+/** A loop whose arrays may be the same array at the same index, and overlap in no other way. */
+#define DMQ_EACH(...) _Pragma("GCC ivdep") for (__VA_ARGS__)
+
 DMQ_INLINE float dmq_cpu_from_bits(uint32_t bits)
 {
     float x;
@@ -172,7 +175,8 @@ DMQ_INLINE float dmq_cpu_pow(float x, float p)
     y = y * r + 1.0f;
     whole = dmq_cpu_to_bits(t) - dmq_cpu_to_bits(shifter);
     y *= dmq_cpu_from_bits((whole + 127u) << 23);
-    y = n < -126.0f || x < 1.17549435e-38f ? 0.0f : y;
+    y = n < -126.0f ? 0.0f : y; /* one condition a line: joined ones are not vector code */
+    y = x < 1.17549435e-38f ? 0.0f : y;
     y = n > 127.0f ? INFINITY : y;
     return x == x ? y : x;
 }

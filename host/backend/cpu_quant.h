@@ -16,4 +16,12 @@ dmq_status dmq_fake_quant_forward_cpu(dmq_queue *queue, const dmq_fake_quant_arg
 dmq_status dmq_fake_quant_backward_cpu(dmq_queue *queue, const dmq_fake_quant_args *a);
 dmq_status dmq_fake_quant_jvp_cpu(dmq_queue *queue, const dmq_fake_quant_args *a);
 
+/* cpu_adaround.c */
+dmq_status dmq_adaround_forward_cpu(dmq_queue *queue, const dmq_adaround_args *a);
+dmq_status dmq_adaround_backward_cpu(dmq_queue *queue, const dmq_adaround_args *a);
+dmq_status dmq_adaround_jvp_cpu(dmq_queue *queue, const dmq_adaround_args *a);
+dmq_status dmq_adaround_curve_cpu(dmq_queue *queue, const dmq_adaround_args *a);
+dmq_status dmq_adaround_regularize_cpu(dmq_queue *queue, const dmq_adaround_args *a);
+dmq_status dmq_adaround_step_cpu(dmq_queue *queue, const dmq_adaround_step_args *a);
+
 #endif
