@@ -17,38 +17,71 @@ dmq_status dmq_cpu_gemm(int trans_a, int trans_b, int m, int n, int k, float alp
 }
 
 /*
- * The library takes other ways for a single row, and for less than 16 rows when b is transposed, with
- * other last bits. Filled up to that many rows, a row comes out the same in any batch.
+ * A row must come out the same wherever it stands and however many others there are: batches are cut
+ * anywhere. oneDNN's AVX-512 product has this property from 16 rows on; with less and a transposed b it
+ * goes another way. Its other products compute the rows beyond a multiple of 6 in another way, but 48
+ * rows at a time are alike. Missing rows are filled up.
  */
-enum { LEAST_ROWS = 16 };
+enum { ROWS_AVX512 = 16, ROWS_OTHER = 48 };
 
-/* One product of the batch, before bias: onto c if add. */
-static dmq_status product(const dmq_matmul_args *a, int i, float *c, int add)
+static int has_avx512(void)
 {
-    return dmq_cpu_gemm(a->trans_a, a->trans_b, a->m, a->n, a->k, a->alpha, a->a + i * a->stride_a,
-                        a->lda, a->b + i * a->stride_b, a->ldb, add ? 1.0f : 0.0f, c, a->ldc);
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
 }
 
-static dmq_status few_rows(dmq_queue *queue, const dmq_matmul_args *a, int i, float *c, int add)
+/* Rows first .. first + m - 1 of product i, onto c if add. */
+static dmq_status some_rows(const dmq_matmul_args *a, int i, int first, int m, float *c, int add)
+{
+    const float *left = a->a + i * a->stride_a + (a->trans_a ? first : (ptrdiff_t)first * a->lda);
+
+    return dmq_cpu_gemm(a->trans_a, a->trans_b, m, a->n, a->k, a->alpha, left, a->lda,
+                        a->b + i * a->stride_b, a->ldb, add ? 1.0f : 0.0f,
+                        c + (ptrdiff_t)first * a->ldc, a->ldc);
+}
+
+/* The same for rows that are not a trans_a, filled up to at_least. */
+static dmq_status few_rows(dmq_queue *queue, const dmq_matmul_args *a, int i, int first, int m,
+                           size_t at_least, float *c, int add)
 {
     dmq_status st = DMQ_OK;
-    size_t n = (size_t)a->n, k = (size_t)a->k, m = (size_t)a->m;
-    float *rows, *out;
+    size_t n = (size_t)a->n, k = (size_t)a->k, rows = (size_t)m;
+    const float *from = a->a + i * a->stride_a + (ptrdiff_t)first * a->lda;
+    float *left, *out;
     void *scratch = NULL;
 
-    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, LEAST_ROWS * (n + k) * sizeof(float)));
-    rows = scratch;
-    out = rows + LEAST_ROWS * k;
-    for (size_t r = 0; r < m; r++)
-        memcpy(rows + r * k, a->a + i * a->stride_a + (ptrdiff_t)r * a->lda, k * sizeof *rows);
-    memset(rows + m * k, 0, (LEAST_ROWS - m) * k * sizeof *rows);
-    for (size_t r = 0; r < m; r++)
+    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, at_least * (n + k) * sizeof(float)));
+    left = scratch;
+    out = left + at_least * k;
+    c += (ptrdiff_t)first * a->ldc;
+    for (size_t r = 0; r < rows; r++) {
+        memcpy(left + r * k, from + (ptrdiff_t)r * a->lda, k * sizeof *left);
         memcpy(out + r * n, c + (ptrdiff_t)r * a->ldc, n * sizeof *out);
-    memset(out + m * n, 0, (LEAST_ROWS - m) * n * sizeof *out);
-    DMQ_TRY(dmq_cpu_gemm(0, a->trans_b, LEAST_ROWS, a->n, a->k, a->alpha, rows, a->k,
+    }
+    memset(left + rows * k, 0, (at_least - rows) * k * sizeof *left);
+    memset(out + rows * n, 0, (at_least - rows) * n * sizeof *out);
+    DMQ_TRY(dmq_cpu_gemm(0, a->trans_b, (int)at_least, a->n, a->k, a->alpha, left, a->k,
                          a->b + i * a->stride_b, a->ldb, add ? 1.0f : 0.0f, out, a->n));
-    for (size_t r = 0; r < m; r++)
+    for (size_t r = 0; r < rows; r++)
         memcpy(c + (ptrdiff_t)r * a->ldc, out + r * n, n * sizeof *out);
+done:
+    return st;
+}
+
+static dmq_status product(dmq_queue *queue, const dmq_matmul_args *a, int i, float *c, int add)
+{
+    dmq_status st = DMQ_OK;
+    int whole = has_avx512();
+
+    if (a->trans_a || (whole && a->m >= ROWS_AVX512))
+        return some_rows(a, i, 0, a->m, c, add);
+    if (whole)
+        return few_rows(queue, a, i, 0, a->m, ROWS_AVX512, c, add);
+    for (int first = 0; first < a->m; first += ROWS_OTHER) {
+        if (a->m - first >= ROWS_OTHER)
+            DMQ_TRY(some_rows(a, i, first, ROWS_OTHER, c, add));
+        else
+            DMQ_TRY(few_rows(queue, a, i, first, a->m - first, ROWS_OTHER, c, add));
+    }
 done:
     return st;
 }
@@ -78,10 +111,7 @@ dmq_status dmq_matmul_cpu(dmq_queue *queue, const dmq_matmul_args *a)
 
         if (a->bias)
             bias_rows(a, c);
-        if (!a->trans_a && a->m < LEAST_ROWS)
-            DMQ_TRY(few_rows(queue, a, i, c, a->add || a->bias));
-        else
-            DMQ_TRY(product(a, i, c, a->add || a->bias));
+        DMQ_TRY(product(queue, a, i, c, a->add || a->bias));
     }
 done:
     dmq_cpu_threads_restore(threads);
