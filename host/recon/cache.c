@@ -1,0 +1,351 @@
+#include "recon/cache.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "recon/cache_inner.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define MIB (1024.0 * 1024.0)
+
+void dmq_rows_fill(dmq_real *to, int batch, const dmq_rows *rows, const dmq_calib *calib,
+                   const int *sample, int n)
+{
+    for (int i = 0; i < batch; i++) {
+        int s = sample[i < n ? i : n - 1];
+        size_t row = (size_t)(rows->by_slot ? dmq_calib_slot(calib, s) : s - rows->first);
+
+        memcpy(to + (size_t)i * rows->per, rows->data + row * rows->per, rows->per * sizeof *to);
+    }
+}
+
+/* Last unit that reads a value; the network's result is kept. */
+static int last_use(const dmq_cache *c, int value)
+{
+    return value == c->model->output ? c->model->n_units : c->model->value[value].last_reader;
+}
+
+/* Bytes a sample that one path holds while unit u runs: values made up to `made` and not yet free. */
+static double path_bytes(const dmq_cache *c, int u, int made)
+{
+    double bytes = 0;
+
+    for (int v = 1; v < c->model->n_values; v++)
+        if (!c->model->value[v].is_emb && c->maker[v] <= made && last_use(c, v) >= u)
+            bytes += (double)(dmq_value_per(c->model, v) * sizeof(dmq_real));
+    return bytes;
+}
+
+/* Bytes a sample of what a block keeps of unit u beside its targets: about its inputs and a shortcut. */
+static double block_bytes(const dmq_cache *c, int u)
+{
+    const dmq_unit *n = &c->model->unit[u];
+    double numbers = (double)dmq_value_per(c->model, n->out);
+
+    for (int k = 0; k < 2; k++)
+        if (n->in[k] >= 0)
+            numbers += (double)dmq_value_per(c->model, n->in[k]);
+    return numbers * sizeof(dmq_real);
+}
+
+static dmq_status choose_mode(dmq_cache *c)
+{
+    double push = 0, block = 0, pass = 0, n = c->calib->n, run;
+
+    for (int u = 0; u < c->model->n_units; u++) {
+        double target, b;
+
+        if (c->model->unit[u].kind == DMQ_UNIT_TEMPORAL)
+            continue;
+        target = (double)(dmq_value_per(c->model, c->model->unit[u].out) * sizeof(dmq_real));
+        b = path_bytes(c, u, u) + path_bytes(c, u, u - 1) + block_bytes(c, u);
+        push = b > push ? b : push;
+        b = block_bytes(c, u) + target;
+        block = b > block ? b : block;
+        b = path_bytes(c, u, u);
+        pass = b > pass ? b : pass;
+    }
+    c->push_bytes = push * n;
+    c->run = c->calib->n;
+    c->recomputes = c->config.any_order;
+    if (c->config.budget_bytes <= 0 || (!c->recomputes && c->push_bytes <= c->config.budget_bytes))
+        return DMQ_OK;
+    c->recomputes = 1;
+    run = (c->config.budget_bytes - block * n) / pass / DMQ_SHARD;
+    if (run < 1)
+        return dmq_fail(DMQ_EINVAL,
+                        "recon.cache_budget = %.0f MiB: %d samples need at least %.0f MiB\n"
+                        "  hint: raise it, or take fewer calibration samples",
+                        c->config.budget_bytes / MIB, c->calib->n,
+                        (block * n + pass * DMQ_SHARD) / MIB + 1);
+    if (run * DMQ_SHARD < c->run)
+        c->run = (int)run * DMQ_SHARD;
+    if (!c->config.any_order)
+        dmq_log_warn(
+            "cache-recompute",
+            "caches of %d samples take %.0f MiB, recon.cache_budget is %.0f MiB: prefixes are "
+            "recomputed for every unit, %d samples at a time",
+            c->calib->n, c->push_bytes / MIB, c->config.budget_bytes / MIB, c->run);
+    return DMQ_OK;
+}
+
+static dmq_status fill_makers(dmq_cache *c)
+{
+    dmq_status st = dmq_alloc((void **)&c->maker, (size_t)c->model->n_values, sizeof *c->maker);
+
+    for (int u = 0; u < c->model->n_units && st == DMQ_OK; u++)
+        if (c->model->unit[u].kind != DMQ_UNIT_TEMPORAL)
+            c->maker[c->model->unit[u].out] = u;
+    return st;
+}
+
+static dmq_status gather_x(dmq_cache *c)
+{
+    size_t per = dmq_shape_count(c->model->input);
+    dmq_status st = dmq_alloc((void **)&c->x, (size_t)c->calib->n, per * sizeof *c->x);
+
+    for (int i = 0; i < c->calib->n && st == DMQ_OK; i++)
+        memcpy(c->x + (size_t)i * per, dmq_calib_x(c->calib, i), per * sizeof *c->x);
+    return st;
+}
+
+dmq_status dmq_cache_create(dmq_cache **out, const dmq_qmodel *q, const dmq_calib *calib,
+                            dmq_lanes *lanes, const dmq_cache_config *config)
+{
+    dmq_cache *c = NULL;
+    size_t n_values = (size_t)q->model->n_values;
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    DMQ_TRY(dmq_alloc((void **)&c, 1, sizeof *c));
+    c->q = q;
+    c->model = q->model;
+    c->calib = calib;
+    c->lanes = lanes;
+    c->config = *config;
+    c->open = -1;
+    DMQ_TRY(fill_makers(c));
+    for (int p = 0; p < 2; p++) {
+        DMQ_TRY(dmq_alloc((void **)&c->value[p], n_values, sizeof **c->value));
+        DMQ_TRY(dmq_alloc((void **)&c->emb[p], n_values, sizeof **c->emb));
+    }
+    DMQ_TRY(choose_mode(c));
+    DMQ_TRY(gather_x(c));
+    *out = c;
+    c = NULL;
+done:
+    dmq_cache_destroy(c);
+    return st;
+}
+
+void dmq_cache_destroy(dmq_cache *c)
+{
+    if (!c)
+        return;
+    for (int p = 0; p < 2; p++) {
+        for (int v = 0; v < c->model->n_values; v++) {
+            if (c->value[p])
+                dmq_free(c->value[p][v]);
+            if (c->emb[p])
+                dmq_free(c->emb[p][v]);
+        }
+        dmq_free(c->value[p]);
+        dmq_free(c->emb[p]);
+    }
+    dmq_free(c->target);
+    dmq_free(c->x);
+    dmq_free(c->maker);
+    dmq_free(c);
+}
+
+int dmq_cache_recomputes(const dmq_cache *c)
+{
+    return c->recomputes;
+}
+
+double dmq_cache_bytes_push(const dmq_cache *c)
+{
+    return c->push_bytes;
+}
+
+double dmq_cache_bytes(const dmq_cache *c)
+{
+    double numbers = 0;
+
+    for (int v = 1; v < c->model->n_values; v++)
+        for (int p = 0; p < 2; p++)
+            if (c->value[p][v])
+                numbers += (double)dmq_value_per(c->model, v) * c->run;
+    if (c->target)
+        numbers += (double)dmq_value_per(c->model, c->model->unit[c->open].out) * c->calib->n;
+    return numbers * sizeof(dmq_real);
+}
+
+/* Free what no unit behind u reads. */
+static void free_dead(dmq_cache *c, dmq_path path, int u)
+{
+    for (int v = 1; v < c->model->n_values; v++) {
+        if (c->model->value[v].is_emb || last_use(c, v) > u || !c->value[path][v])
+            continue;
+        dmq_free(c->value[path][v]);
+        c->value[path][v] = NULL;
+    }
+}
+
+/* Push mode: run the units before `unit` on a path that have not been run on it. */
+static dmq_status advance(dmq_cache *c, dmq_path path, int unit)
+{
+    dmq_status st = DMQ_OK;
+
+    for (; c->next[path] < unit && st == DMQ_OK; c->next[path]++) {
+        if (c->model->unit[c->next[path]].kind == DMQ_UNIT_TEMPORAL)
+            continue;
+        st = dmq_cache_push(c, path, c->next[path], 0, c->calib->n);
+        if (st == DMQ_OK)
+            free_dead(c, path, c->next[path]);
+    }
+    return st;
+}
+
+/* Recompute mode: units that `unit` needs, itself included if `self`. */
+static void mark_needed(const dmq_cache *c, int unit, int self, char *needed)
+{
+    memset(needed, 0, (size_t)c->model->n_units);
+    needed[unit] = 1;
+    for (int u = unit; u >= 0; u--)
+        for (int k = 0; k < 2 && needed[u]; k++)
+            if (c->model->unit[u].kind != DMQ_UNIT_TEMPORAL && c->model->unit[u].in[k] > 0)
+                needed[c->maker[c->model->unit[u].in[k]]] = 1;
+    needed[unit] = (char)self;
+}
+
+/* Free values of this pass that no needed unit behind u (nor the one opened) reads. */
+static void free_unneeded(dmq_cache *c, dmq_path path, int u, int unit, int self,
+                          const char *needed)
+{
+    for (int v = 1; v < c->model->n_values; v++) {
+        int used = self && v == c->model->unit[unit].out;
+
+        for (int w = u + 1; w <= unit && !used; w++)
+            used = (needed[w] || w == unit) &&
+                   (c->model->unit[w].in[0] == v || c->model->unit[w].in[1] == v);
+        if (used || !c->value[path][v])
+            continue;
+        dmq_free(c->value[path][v]);
+        c->value[path][v] = NULL;
+    }
+}
+
+static void free_path(dmq_cache *c, dmq_path path)
+{
+    for (int v = 1; v < c->model->n_values; v++) {
+        dmq_free(c->value[path][v]);
+        c->value[path][v] = NULL;
+    }
+}
+
+/* Recompute mode: inputs of a unit (self: and its result) for samples first..first+count-1. */
+static dmq_status run_prefix(dmq_cache *c, dmq_path path, int unit, int self, int first, int count)
+{
+    char *needed = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&needed, (size_t)c->model->n_units, 1));
+    mark_needed(c, unit, self, needed);
+    for (int u = 0; u <= unit; u++) {
+        if (!needed[u])
+            continue;
+        DMQ_TRY(dmq_cache_push(c, path, u, first, count));
+        free_unneeded(c, path, u, unit, self, needed);
+    }
+done:
+    dmq_free(needed);
+    return st;
+}
+
+static int run_length(const dmq_cache *c, int first)
+{
+    return c->calib->n - first < c->run ? c->calib->n - first : c->run;
+}
+
+static dmq_status recompute_target(dmq_cache *c, int unit)
+{
+    int out = c->model->unit[unit].out;
+    size_t per = dmq_value_per(c->model, out);
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&c->target, (size_t)c->calib->n, per * sizeof *c->target));
+    for (int first = 0; first < c->calib->n; first += c->run) {
+        int count = run_length(c, first);
+
+        DMQ_TRY(run_prefix(c, DMQ_PATH_FP, unit, 1, first, count));
+        memcpy(c->target + (size_t)first * per, c->value[DMQ_PATH_FP][out],
+               (size_t)count * per * sizeof *c->target);
+        free_path(c, DMQ_PATH_FP);
+    }
+done:
+    return st;
+}
+
+dmq_status dmq_cache_open(dmq_cache *c, int unit)
+{
+    dmq_status st = DMQ_OK;
+
+    assert(c->open < 0 && c->model->unit[unit].kind != DMQ_UNIT_TEMPORAL);
+    c->open = unit;
+    if (c->recomputes) {
+        DMQ_TRY(recompute_target(c, unit));
+    } else {
+        assert(c->next[DMQ_PATH_QUANT] <= unit);
+        DMQ_TRY(advance(c, DMQ_PATH_FP, unit + 1));
+        DMQ_TRY(advance(c, DMQ_PATH_QUANT, unit));
+    }
+done:
+    if (st != DMQ_OK)
+        dmq_cache_close(c);
+    return st;
+}
+
+dmq_rows dmq_cache_target(const dmq_cache *c)
+{
+    int out = c->model->unit[c->open].out;
+
+    assert(c->open >= 0);
+    return (dmq_rows){ .data = c->recomputes ? c->target : c->value[DMQ_PATH_FP][out],
+                       .per = dmq_value_per(c->model, out) };
+}
+
+void dmq_cache_close(dmq_cache *c)
+{
+    dmq_free(c->target);
+    c->target = NULL;
+    c->open = -1;
+}
+
+dmq_rows dmq_cache_resident(const dmq_cache *c, int k)
+{
+    int value = c->model->unit[c->open].in[k];
+
+    assert(c->open >= 0);
+    if (value < 0 || (c->recomputes && value > 0))
+        return (dmq_rows){ 0 };
+    return dmq_cache_rows(c, DMQ_PATH_QUANT, value, 0);
+}
+
+dmq_status dmq_cache_visit(dmq_cache *c, dmq_visit_fn *fn, void *context)
+{
+    dmq_status st = DMQ_OK;
+
+    assert(c->open >= 0);
+    if (!c->recomputes)
+        return dmq_cache_show(c, DMQ_PATH_QUANT, c->open, 0, c->calib->n, fn, context);
+    for (int first = 0; first < c->calib->n; first += c->run) {
+        DMQ_TRY(run_prefix(c, DMQ_PATH_QUANT, c->open, 0, first, run_length(c, first)));
+        DMQ_TRY(
+            dmq_cache_show(c, DMQ_PATH_QUANT, c->open, first, run_length(c, first), fn, context));
+        free_path(c, DMQ_PATH_QUANT);
+    }
+done:
+    return st;
+}

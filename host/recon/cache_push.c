@@ -1,0 +1,204 @@
+/* Running units over the samples of a cache. */
+#include "recon/cache_inner.h"
+
+#include "base/memory.h"
+#include "base/signal.h"
+
+#include <assert.h>
+#include <string.h>
+
+dmq_rows dmq_cache_rows(const dmq_cache *c, dmq_path path, int value, int first)
+{
+    dmq_rows rows = { .per = dmq_value_per(c->model, value), .first = first };
+
+    if (c->model->value[value].is_emb) {
+        rows.data = c->emb[path][value];
+        rows.by_slot = 1;
+        rows.first = 0;
+    } else if (value == 0) {
+        rows.data = c->x;
+        rows.first = 0;
+    } else {
+        rows.data = c->value[path][value];
+    }
+    assert(rows.data);
+    return rows;
+}
+
+/* A shard is a piece: fn on its samples. */
+typedef struct show {
+    const dmq_cache *c;
+    dmq_visit_fn *fn;
+    void *context;
+    dmq_rows in[3];
+    int first, count;
+} show;
+
+static dmq_status show_piece(void *context, int piece, int lane, dmq_queue *queue)
+{
+    const show *s = context;
+    int from = piece * DMQ_SHARD;
+    int n = s->count - from < DMQ_SHARD ? s->count - from : DMQ_SHARD;
+
+    if (dmq_stop_requested())
+        return dmq_fail(DMQ_ESTOP, "caching: stopped by signal %d", dmq_stop_signal());
+    return s->fn(s->context, s->first + from, n, s->in, lane, queue);
+}
+
+dmq_status dmq_cache_show(dmq_cache *c, dmq_path path, int unit, int first, int count,
+                          dmq_visit_fn *fn, void *context)
+{
+    const dmq_unit *u = &c->model->unit[unit];
+    show s = { .c = c, .fn = fn, .context = context, .first = first, .count = count };
+    dmq_status st = DMQ_OK;
+
+    for (int k = 0; k < 2; k++)
+        if (u->in[k] >= 0)
+            s.in[k] = dmq_cache_rows(c, path, u->in[k], first);
+    if (u->emb >= 0)
+        DMQ_TRY(dmq_cache_embedding(c, path, u->emb, &s.in[2]));
+    DMQ_TRY(dmq_lanes_run(c->lanes, (count + DMQ_SHARD - 1) / DMQ_SHARD, show_piece, &s));
+done:
+    return st;
+}
+
+/* A pass of one unit: a tape on each lane. */
+typedef struct pass {
+    const dmq_cache *c;
+    dmq_unit_tape *tape;
+    dmq_real *out;
+    size_t per;
+    int first;
+} pass;
+
+static dmq_status push_shard(void *context, int first, int count, const dmq_rows in[3], int lane,
+                             dmq_queue *queue)
+{
+    const pass *p = context;
+    const dmq_unit_tape *u = &p->tape[lane];
+    dmq_var *to[3] = { u->in[0], u->in[1], u->emb };
+    int sample[DMQ_SHARD];
+    dmq_status st = DMQ_OK;
+
+    for (int i = 0; i < DMQ_SHARD; i++)
+        sample[i] = first + (i < count ? i : count - 1);
+    for (int k = 0; k < 3; k++)
+        if (to[k])
+            dmq_rows_fill(to[k]->value, DMQ_SHARD, &in[k], p->c->calib, sample, count);
+    for (int i = 0; i < DMQ_SHARD && u->step; i++)
+        u->step->value[i] = dmq_calib_step(p->c->calib, sample[i]);
+    DMQ_TRY(dmq_tape_forward(u->tape, queue, DMQ_PART_ALL));
+    memcpy(p->out + (size_t)(first - p->first) * p->per, u->out->value,
+           (size_t)count * p->per * sizeof *p->out);
+done:
+    return st;
+}
+
+/* The unit on every lane, quantized or not. */
+static dmq_status make_tapes(const dmq_cache *c, dmq_unit_tape *tape, dmq_path path, int unit)
+{
+    dmq_attach attach;
+    dmq_status st = DMQ_OK;
+
+    dmq_attach_init(&attach, c->q);
+    attach.acts = c->config.acts;
+    for (int i = 0; i < dmq_lanes_count(c->lanes); i++) {
+        DMQ_TRY(dmq_unit_tape_record(&tape[i], c->model, unit, dmq_lanes_backend(c->lanes),
+                                     DMQ_TAPE_FORWARD, DMQ_SHARD,
+                                     path == DMQ_PATH_QUANT ? &attach : NULL));
+        dmq_tape_output(tape[i].tape, tape[i].out);
+        DMQ_TRY(dmq_tape_plan(tape[i].tape));
+    }
+done:
+    return st;
+}
+
+dmq_status dmq_cache_push(dmq_cache *c, dmq_path path, int unit, int first, int count)
+{
+    int out = c->model->unit[unit].out, n_lanes = dmq_lanes_count(c->lanes);
+    pass p = { .c = c, .per = dmq_value_per(c->model, out), .first = first };
+    dmq_status st = DMQ_OK;
+
+    assert(!c->value[path][out]);
+    DMQ_TRY(dmq_alloc((void **)&p.tape, (size_t)n_lanes, sizeof *p.tape));
+    DMQ_TRY(make_tapes(c, p.tape, path, unit));
+    DMQ_TRY(dmq_alloc((void **)&p.out, (size_t)count, p.per * sizeof *p.out));
+    DMQ_TRY(dmq_cache_show(c, path, unit, first, count, push_shard, &p));
+    c->value[path][out] = p.out;
+    p.out = NULL;
+done:
+    for (int i = 0; p.tape && i < n_lanes; i++)
+        dmq_unit_tape_release(&p.tape[i]);
+    dmq_free(p.tape);
+    dmq_free(p.out);
+    return st;
+}
+
+/* Embedding values of all slots on a path, a shard of slots at a time. */
+static dmq_status embed(dmq_cache *c, dmq_path path, dmq_unit_tape *u)
+{
+    int n = c->calib->n_weight_steps;
+    dmq_status st = DMQ_OK;
+
+    for (int v = 0; v < c->model->n_values; v++)
+        if (c->model->value[v].is_emb && !c->emb[path][v])
+            DMQ_TRY(dmq_alloc((void **)&c->emb[path][v], (size_t)n,
+                              dmq_value_per(c->model, v) * sizeof(dmq_real)));
+    for (int from = 0; from < n; from += DMQ_SHARD) {
+        int count = n - from < DMQ_SHARD ? n - from : DMQ_SHARD;
+
+        for (int i = 0; i < DMQ_SHARD; i++) {
+            int step = c->calib->weight_step[from + (i < count ? i : count - 1)];
+
+            u->in[0]->value[i] = (dmq_real)c->calib->t[step];
+            if (u->step)
+                u->step->value[i] = step;
+        }
+        DMQ_TRY(dmq_tape_forward(u->tape, dmq_lanes_queue(c->lanes, 0), DMQ_PART_ALL));
+        for (int v = 0; v < c->model->n_values; v++) {
+            size_t per = dmq_value_per(c->model, v);
+
+            if (c->model->value[v].is_emb)
+                memcpy(c->emb[path][v] + (size_t)from * per, u->embs[v]->value,
+                       (size_t)count * per * sizeof(dmq_real));
+        }
+    }
+done:
+    return st;
+}
+
+static int temporal_unit(const dmq_model *model)
+{
+    for (int u = 0; u < model->n_units; u++)
+        if (model->unit[u].kind == DMQ_UNIT_TEMPORAL)
+            return u;
+    return -1;
+}
+
+dmq_status dmq_cache_embedding(dmq_cache *c, dmq_path path, int value, dmq_rows *out)
+{
+    dmq_unit_tape u = { 0 };
+    dmq_attach attach;
+    dmq_status st = DMQ_OK;
+
+    if (!c->emb[path][value]) {
+        dmq_attach_init(&attach, c->q);
+        attach.acts = c->config.acts;
+        DMQ_TRY(dmq_unit_tape_record(&u, c->model, temporal_unit(c->model),
+                                     dmq_lanes_backend(c->lanes), DMQ_TAPE_FORWARD, DMQ_SHARD,
+                                     path == DMQ_PATH_QUANT ? &attach : NULL));
+        for (int v = 0; v < c->model->n_values; v++)
+            if (c->model->value[v].is_emb)
+                dmq_tape_output(u.tape, u.embs[v]);
+        DMQ_TRY(dmq_tape_plan(u.tape));
+        DMQ_TRY(embed(c, path, &u));
+    }
+    *out = dmq_cache_rows(c, path, value, 0);
+done:
+    for (int v = 0; v < c->model->n_values && st != DMQ_OK; v++) {
+        dmq_free(c->emb[path][v]); /* half made */
+        c->emb[path][v] = NULL;
+    }
+    dmq_unit_tape_release(&u);
+    return st;
+}

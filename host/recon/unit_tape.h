@@ -1,0 +1,40 @@
+/**
+ * One unit of a network on a tape of its own: what caches push samples through and what blocks under
+ * reconstruction are made of.
+ */
+#ifndef DMQ_RECON_UNIT_TAPE_H
+#define DMQ_RECON_UNIT_TAPE_H
+
+#include "backend/lanes.h"
+#include "quant/hooks.h"
+
+/** Samples of one pass: fixed, so that no setting of a run changes a bit of its results. */
+#define DMQ_SHARD 8
+
+typedef struct dmq_unit_tape {
+    dmq_tape *tape;
+    dmq_var *in[2];  /**< NULL where the unit has none; of the temporal unit in[0] is t (N) */
+    dmq_var *emb;    /**< NULL: none */
+    dmq_var *out;    /**< NULL for the temporal unit */
+    dmq_var **embs;  /**< temporal unit: (model->n_values), set at embedding values */
+    dmq_index *step; /**< sampler step of each sample; NULL unless the tables have a row a step */
+    int batch;
+} dmq_unit_tape;
+
+/**
+ * Record a unit, inputs and results; what is wanted of it (outputs, losses) and dmq_tape_plan are the
+ * caller's.
+ *
+ * @param attach  hooks; its row is set here. NULL: full precision
+ */
+dmq_status dmq_unit_tape_record(dmq_unit_tape *u, const dmq_model *model, int unit,
+                                const dmq_backend *be, unsigned passes, int batch,
+                                dmq_attach *attach);
+
+/** Leaves zeros: may be called again, and on a zeroed struct. */
+void dmq_unit_tape_release(dmq_unit_tape *u);
+
+/** Numbers of one sample of a value. */
+size_t dmq_value_per(const dmq_model *model, int value);
+
+#endif
