@@ -51,3 +51,17 @@ dmq_hooks dmq_attach_hooks(dmq_attach *attach)
 {
     return (dmq_hooks){ .context = attach, .input = quantize_input, .weight = dmq_attach_weight };
 }
+
+static dmq_hooks hooks_of(void *context, dmq_tape *tape, const dmq_index *row)
+{
+    dmq_attach *attach = context;
+
+    (void)tape;
+    attach->row = row;
+    return dmq_attach_hooks(attach);
+}
+
+dmq_hook_source dmq_attach_source(dmq_attach *attach)
+{
+    return (dmq_hook_source){ .context = attach, .hooks = hooks_of };
+}

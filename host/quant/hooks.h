@@ -19,6 +19,7 @@
 #ifndef DMQ_QUANT_HOOKS_H
 #define DMQ_QUANT_HOOKS_H
 
+#include "model/hook_source.h"
 #include "quant/qmodel.h"
 
 #include <stdint.h>
@@ -40,6 +41,9 @@ void dmq_attach_init(dmq_attach *attach, const dmq_qmodel *q);
 
 /** Points to attach. */
 dmq_hooks dmq_attach_hooks(dmq_attach *attach);
+
+/** The same for several tapes, each with its own index of steps (sampling). Points to attach. */
+dmq_hook_source dmq_attach_source(dmq_attach *attach);
 
 /** The weight hook alone, for those who bring their own input hook; context is a dmq_attach. */
 dmq_var *dmq_attach_weight(void *context, dmq_tape *tape, const dmq_layer *layer);

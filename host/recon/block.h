@@ -20,6 +20,7 @@
 
 #include "recon/cache.h"
 #include "recon/problem.h"
+#include "recon/unit_tape.h"
 
 #define DMQ_WAVE 8
 

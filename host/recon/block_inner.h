@@ -5,7 +5,6 @@
 #define DMQ_RECON_BLOCK_INNER_H
 
 #include "recon/block.h"
-#include "recon/unit_tape.h"
 
 /** Tapes of a lane: shards for gradients and losses, single samples, shards for tangents. */
 typedef enum dmq_block_pass {
