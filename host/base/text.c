@@ -73,6 +73,24 @@ void dmq_text_add_quoted(dmq_text *text, const char *s)
     dmq_text_add_bytes(text, "\"", 1);
 }
 
+void dmq_text_add_base64(dmq_text *text, const void *bytes, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = bytes;
+
+    if (!reserve(text, (size + 2) / 3 * 4))
+        return;
+    for (size_t i = 0; i < size; i += 3) {
+        unsigned three = (unsigned)p[i] << 16 | (i + 1 < size ? (unsigned)p[i + 1] << 8 : 0U) |
+                         (i + 2 < size ? p[i + 2] : 0U);
+        char four[4] = { digits[three >> 18], digits[three >> 12 & 63U],
+                         i + 1 < size ? digits[three >> 6 & 63U] : '=',
+                         i + 2 < size ? digits[three & 63U] : '=' };
+
+        dmq_text_add_bytes(text, four, 4);
+    }
+}
+
 dmq_status dmq_text_take(char **out, dmq_text *text)
 {
     dmq_status st = text->status;
@@ -92,6 +110,28 @@ void dmq_text_release(dmq_text *text)
 {
     dmq_free(text->data);
     memset(text, 0, sizeof *text);
+}
+
+bool dmq_text_is_utf8(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    while (*p) {
+        int more = *p < 0x80   ? 0
+                   : *p < 0xC2 ? -1
+                   : *p < 0xE0 ? 1
+                   : *p < 0xF0 ? 2
+                   : *p < 0xF5 ? 3
+                               : -1;
+
+        if (more < 0 || (*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] > 0x9F) ||
+            (*p == 0xF0 && p[1] < 0x90) || (*p == 0xF4 && p[1] > 0x8F))
+            return false;
+        for (p++; more > 0; more--, p++)
+            if ((*p & 0xC0U) != 0x80U)
+                return false;
+    }
+    return true;
 }
 
 void dmq_text_real(char out[DMQ_TEXT_REAL], double x)

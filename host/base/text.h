@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /**
@@ -27,10 +28,16 @@ void dmq_text_add_bytes(dmq_text *text, const char *bytes, size_t size);
 /** In double quotes, with the escapes that JSON and YAML share. */
 void dmq_text_add_quoted(dmq_text *text, const char *s);
 
+/** As base64, for data: URIs. */
+void dmq_text_add_base64(dmq_text *text, const void *bytes, size_t size);
+
 /** Hand the text over ("" when empty) and start anew. The caller frees. ENOMEM if any addition failed. */
 dmq_status dmq_text_take(char **out, dmq_text *text);
 
 void dmq_text_release(dmq_text *text);
+
+/** Whether the bytes are UTF-8: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
+bool dmq_text_is_utf8(const char *text);
 
 /** Room for dmq_text_real. */
 #define DMQ_TEXT_REAL 32

@@ -1,0 +1,254 @@
+/* NumPy files. */
+#include "base/memory.h"
+#include "base/text.h"
+#include "io/file.h"
+#include "io/npz.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <zip.h>
+
+static char folder[] = "/tmp/dmq-npz-XXXXXX";
+
+static const char *in_folder(const char *name)
+{
+    static char path[4][128];
+    static int i;
+
+    i = (i + 1) % 4;
+    (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
+    return path[i];
+}
+
+/* An .npy of a header as given, padded as numpy does, and data. */
+static dmq_text npy(int major, const char *header, const void *data, size_t size)
+{
+    dmq_text t = { 0 };
+    size_t before = major == 1 ? 10 : 12, n = strlen(header), padded;
+    unsigned char start[12] = { 0x93, 'N', 'U', 'M', 'P', 'Y', 0, 0 };
+
+    padded = (before + n + 1 + 63) / 64 * 64 - before;
+    start[6] = (unsigned char)major;
+    start[8] = (unsigned char)(padded & 255U);
+    start[9] = (unsigned char)(padded >> 8);
+    dmq_text_add_bytes(&t, (const char *)start, before);
+    dmq_text_add(&t, "%-*s\n", (int)padded - 1, header);
+    if (size)
+        dmq_text_add_bytes(&t, data, size);
+    assert_int_equal(t.status, DMQ_OK);
+    return t;
+}
+
+static void write_npy(const char *name, int major, const char *header, const void *data,
+                      size_t size)
+{
+    dmq_text t = npy(major, header, data, size);
+
+    assert_int_equal(dmq_file_write(in_folder(name), t.data, t.size), DMQ_OK);
+    dmq_text_release(&t);
+}
+
+static void write_npz(const char *name, int method)
+{
+    static const float f4[6] = { 0, 1, 2, 3, 4, 5.5F };
+    static const uint8_t u1[4] = { 0, 1, 2, 255 };
+    dmq_text a =
+        npy(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", f4, sizeof f4);
+    dmq_text b = npy(2, "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", u1, sizeof u1);
+    int error;
+    zip_t *zip;
+
+    (void)unlink(in_folder(name));
+    zip = zip_open(in_folder(name), ZIP_CREATE, &error);
+    assert_non_null(zip);
+    for (int i = 0; i < 2; i++) {
+        const dmq_text *t = i ? &b : &a;
+        zip_int64_t at = zip_file_add(zip, i ? "labels.npy" : "arr_0.npy",
+                                      zip_source_buffer(zip, t->data, t->size, 0), 0);
+
+        assert_true(at >= 0);
+        assert_int_equal(zip_set_file_compression(zip, (zip_uint64_t)at, method, 0), 0);
+    }
+    assert_int_equal(zip_close(zip), 0);
+    dmq_text_release(&a);
+    dmq_text_release(&b);
+}
+
+static void archives_are_read(void **state)
+{
+    static const int methods[] = { ZIP_CM_STORE, ZIP_CM_DEFLATE };
+    dmq_npz_info info;
+    dmq_npz *f;
+    float x[6];
+    int64_t n[4];
+    uint8_t u[4];
+    double d[6];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        write_npz("a.npz", methods[i]);
+        assert_int_equal(dmq_npz_open(&f, in_folder("a.npz")), DMQ_OK);
+        assert_int_equal(dmq_npz_count(f), 2);
+        assert_string_equal(dmq_npz_name(f, 1), "labels");
+        assert_null(dmq_npz_name(f, 2));
+        assert_int_equal(dmq_npz_shape(&info, f, "arr_0"), DMQ_OK);
+        assert_int_equal(info.rank, 2);
+        assert_int_equal(info.dims[1], 3);
+        assert_int_equal(dmq_npz_read_f32(x, f, "arr_0", 2, (int64_t[]){ -1, 3 }), DMQ_OK);
+        assert_true(x[5] == 5.5F);
+        assert_int_equal(dmq_npz_read_f64(d, f, "arr_0", 2, (int64_t[]){ 2, 3 }), DMQ_OK);
+        assert_true(d[5] == 5.5);
+        assert_int_equal(dmq_npz_read_u8(u, f, "labels", 1, (int64_t[]){ 4 }), DMQ_OK);
+        assert_int_equal(u[3], 255);
+        assert_int_equal(dmq_npz_read_i64(n, f, "labels", 1, (int64_t[]){ 4 }), DMQ_OK);
+        assert_int_equal(n[3], 255);
+        assert_int_equal(dmq_npz_read_f32(x, f, "nope", 1, (int64_t[]){ 4 }), DMQ_EDATA);
+        assert_non_null(strstr(dmq_message(), "a.npz: has no array \"nope\""));
+        assert_int_equal(dmq_npz_read_f32(x, f, "labels", 1, (int64_t[]){ 4 }), DMQ_ESHAPE);
+        assert_non_null(strstr(dmq_message(), "array \"labels\" is u1 [4], f4 [4] was expected"));
+        assert_int_equal(dmq_npz_read_f32(x, f, "arr_0", 1, (int64_t[]){ 6 }), DMQ_ESHAPE);
+        dmq_npz_close(f);
+    }
+    assert_int_equal(dmq_npz_open(&f, in_folder("none.npz")), DMQ_ENOINPUT);
+}
+
+static void single_arrays_come_back(void **state)
+{
+    const double d[3] = { 0.1, -1e300, 0 };
+    const int32_t n[1] = { -5 };
+    double out[3];
+    int64_t whole;
+    dmq_npz *f;
+
+    (void)state;
+    assert_int_equal(dmq_npy_save(in_folder("d.npy"), DMQ_NPZ_F8, 2, (int64_t[]){ 3, 1 }, d),
+                     DMQ_OK);
+    assert_int_equal(dmq_npz_open(&f, in_folder("d.npy")), DMQ_OK);
+    assert_string_equal(dmq_npz_name(f, 0), "");
+    assert_int_equal(dmq_npz_read_f64(out, f, "", 2, (int64_t[]){ 3, 1 }), DMQ_OK);
+    assert_memory_equal(out, d, sizeof d);
+    assert_int_equal(dmq_npz_read_f64(out, f, "x", 2, (int64_t[]){ 3, 1 }), DMQ_EDATA);
+    dmq_npz_close(f);
+    assert_int_equal(dmq_npy_save(in_folder("n.npy"), DMQ_NPZ_I4, 0, NULL, n), DMQ_OK);
+    assert_int_equal(dmq_npz_open(&f, in_folder("n.npy")), DMQ_OK);
+    assert_int_equal(dmq_npz_read_i64(&whole, f, "", 0, NULL), DMQ_OK);
+    assert_int_equal(whole, -5);
+    dmq_npz_close(f);
+}
+
+static void malformed_arrays_are_refused(void **state)
+{
+    static const struct {
+        const char *header;
+        size_t data;
+        const char *said;
+    } cases[] = {
+        { "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", 8, "its numbers are not" },
+        { "{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", 4, "its numbers are not" },
+        { "{'descr': '<f4', 'fortran_order': True, 'shape': (1,), }", 4, "Fortran order" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}", 4, "unknown key" },
+        { "{'descr': '<f4', 'shape': (1,), }", 4, "must have descr, fortran_order and shape" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", 4, "its shape is not" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (1.5,), }", 4, "its shape is not" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 4,
+          "below 2^40" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", 4,
+          "its shape is not" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1), }", 4,
+          "at most 8 sizes" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), } + evil()", 4, "nothing else" },
+        { "['descr']", 4, "not a dictionary" },
+        { "{'descr", 4, "no text" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (1,", 4, "its shape is not" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 7, "is cut short" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 9,
+          "more bytes than its shape" },
+    };
+    const char zeros[16] = { 0 };
+    dmq_npz *f;
+    float x[16];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dmq_status st;
+
+        write_npy("bad.npy", 1, cases[i].header, zeros, cases[i].data);
+        assert_int_equal(dmq_npz_open(&f, in_folder("bad.npy")), DMQ_OK);
+        st = dmq_npz_read_f32(x, f, "", 1, (int64_t[]){ -1 });
+        if (st != DMQ_EDATA || !strstr(dmq_message(), cases[i].said))
+            fail_msg("case %zu: status %d, said: %s", i, (int)st, dmq_message());
+        dmq_npz_close(f);
+    }
+    write_npy("v4.npy", 4, "{}", NULL, 0);
+    assert_int_equal(dmq_npz_open(&f, in_folder("v4.npy")), DMQ_OK);
+    assert_int_equal(dmq_npz_read_f32(x, f, "", 1, (int64_t[]){ -1 }), DMQ_EDATA);
+    dmq_npz_close(f);
+    assert_int_equal(dmq_file_write_text(in_folder("text.npz"), "hello there"), DMQ_OK);
+    assert_int_equal(dmq_npz_open(&f, in_folder("text.npz")), DMQ_EDATA);
+}
+
+static void damaged_archives_never_crash(void **state)
+{
+    static const int methods[] = { ZIP_CM_STORE, ZIP_CM_DEFLATE };
+    dmq_npz *f;
+    size_t size;
+    char *text;
+    float x[6];
+    int found = 0;
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        write_npz("a.npz", methods[k]);
+        assert_int_equal(dmq_file_read(&text, &size, in_folder("a.npz"), 10000), DMQ_OK);
+        for (size_t n = 0; n < size; n++) {
+            assert_int_equal(dmq_file_write(in_folder("cut.npz"), text, n), DMQ_OK);
+            assert_int_equal(dmq_npz_open(&f, in_folder("cut.npz")), DMQ_EDATA);
+        }
+        for (size_t i = 0; i < size; i++) {
+            text[i] = (char)(text[i] ^ 4);
+            assert_int_equal(dmq_file_write(in_folder("flip.npz"), text, size), DMQ_OK);
+            text[i] = (char)(text[i] ^ 4);
+            if (dmq_npz_open(&f, in_folder("flip.npz")) != DMQ_OK)
+                continue;
+            found += dmq_npz_read_f32(x, f, "arr_0", 2, (int64_t[]){ 2, 3 }) != DMQ_OK;
+            dmq_npz_close(f);
+        }
+        dmq_free(text);
+    }
+    assert_true(found > 24); /* the checksum finds every flip in the data at least */
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    char command[64];
+
+    (void)state;
+    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command); /* NOLINT(cert-env33-c) */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(archives_are_read),
+        cmocka_unit_test(single_arrays_come_back),
+        cmocka_unit_test(malformed_arrays_are_refused),
+        cmocka_unit_test(damaged_archives_never_crash),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
