@@ -9,9 +9,10 @@ dmq_status dmq_embed_forward_ref(dmq_queue *queue, const dmq_embed_args *a)
     (void)queue;
     for (int i = 0; i < a->n; i++) {
         assert(a->index[i] >= 0 && a->index[i] < a->rows);
-        for (int j = 0; j < a->d; j++)
+        for (int j = 0; j < a->d; j++) {
             dmq_ref_put(a->y + (ptrdiff_t)i * a->d + j, a->table[(ptrdiff_t)a->index[i] * a->d + j],
                         a->add);
+        }
     }
     return DMQ_OK;
 }

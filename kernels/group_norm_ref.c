@@ -41,6 +41,11 @@ static element element_of(const dmq_group_norm_args *a, int n, int p, int c)
     return e;
 }
 
+static double group_count(const dmq_group_norm_args *a)
+{
+    return (double)a->hw * a->c / a->groups;
+}
+
 /* A group is hw pixels times a few neighbouring channels. */
 #define FOR_GROUP(a, g)               \
     for (int p = 0; p < (a)->hw; p++) \
@@ -49,7 +54,7 @@ static element element_of(const dmq_group_norm_args *a, int n, int p, int c)
 static void measure_group(const dmq_group_norm_args *a, int n, int g)
 {
     ptrdiff_t group = (ptrdiff_t)n * a->groups + g;
-    double count = (double)a->hw * (a->c / a->groups), sum = 0, squares = 0;
+    double count = group_count(a), sum = 0, squares = 0;
 
     FOR_GROUP(a, g)
     sum += (double)shifted(a, n, p, c);
@@ -66,7 +71,7 @@ static void measure_group(const dmq_group_norm_args *a, int n, int g)
 dmq_status dmq_group_norm_forward_ref(dmq_queue *queue, const dmq_group_norm_args *a)
 {
     (void)queue;
-    for (int n = 0; n < a->n; n++)
+    for (int n = 0; n < a->n; n++) {
         for (int g = 0; g < a->groups; g++) {
             ptrdiff_t group = (ptrdiff_t)n * a->groups + g;
 
@@ -86,6 +91,7 @@ dmq_status dmq_group_norm_forward_ref(dmq_queue *queue, const dmq_group_norm_arg
                 a->y[at(a, n, p, c)] = y;
             }
         }
+    }
     return DMQ_OK;
 }
 
@@ -93,7 +99,7 @@ dmq_status dmq_group_norm_forward_ref(dmq_queue *queue, const dmq_group_norm_arg
 static void backward_group(const dmq_group_norm_args *a, int n, int g)
 {
     ptrdiff_t group = (ptrdiff_t)n * a->groups + g;
-    double count = (double)a->hw * (a->c / a->groups), sum = 0, dot = 0;
+    double count = group_count(a), sum = 0, dot = 0;
 
     FOR_GROUP(a, g)
     {
@@ -133,9 +139,10 @@ dmq_status dmq_group_norm_backward_ref(dmq_queue *queue, const dmq_group_norm_ar
         dmq_ref_start(a->dbeta, a->c, a->add_param);
     if (a->dshift)
         dmq_ref_start(a->dshift, (ptrdiff_t)a->n * a->c, a->add_shift);
-    for (int n = 0; n < a->n; n++)
+    for (int n = 0; n < a->n; n++) {
         for (int g = 0; g < a->groups; g++)
             backward_group(a, n, g);
+    }
     return DMQ_OK;
 }
 
@@ -149,7 +156,7 @@ static dmq_real shifted_tan(const dmq_group_norm_args *a, int n, int p, int c)
 static void jvp_group(const dmq_group_norm_args *a, int n, int g)
 {
     ptrdiff_t group = (ptrdiff_t)n * a->groups + g;
-    double count = (double)a->hw * (a->c / a->groups), sum = 0, dot = 0;
+    double count = group_count(a), sum = 0, dot = 0;
 
     FOR_GROUP(a, g)
     {
@@ -176,8 +183,9 @@ static void jvp_group(const dmq_group_norm_args *a, int n, int g)
 dmq_status dmq_group_norm_jvp_ref(dmq_queue *queue, const dmq_group_norm_args *a)
 {
     (void)queue;
-    for (int n = 0; n < a->n; n++)
+    for (int n = 0; n < a->n; n++) {
         for (int g = 0; g < a->groups; g++)
             jvp_group(a, n, g);
+    }
     return DMQ_OK;
 }

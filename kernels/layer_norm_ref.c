@@ -73,9 +73,10 @@ dmq_status dmq_layer_norm_jvp_ref(dmq_queue *queue, const dmq_layer_norm_args *a
         for (int j = 0; j < a->d; j++) {
             dmq_real norm = (x[j] - a->mean[i]) * a->rstd[i], tan = 0;
 
-            if (x_tan)
+            if (x_tan) {
                 tan += a->gamma[j] * a->rstd[i] *
                        (x_tan[j] - (dmq_real)(sum / a->d) - norm * (dmq_real)(dot / a->d));
+            }
             if (a->gamma_tan)
                 tan += a->gamma_tan[j] * norm;
             if (a->beta_tan)

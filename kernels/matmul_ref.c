@@ -17,11 +17,12 @@ static void multiply_row(dmq_real *c, const dmq_matmul_args *a, const dmq_real *
         const dmq_real *right = b + (ptrdiff_t)j * a->ldb;
         dmq_real sum = 0;
 
-        if (left_step == 1)
+        if (left_step == 1) {
             sum = dmq_ref_dot(left, right, a->k);
-        else
+        } else {
             for (int k = 0; k < a->k; k++)
                 sum += left[k * left_step] * right[k];
+        }
         c[j] += a->alpha * sum;
     }
 }
@@ -32,10 +33,12 @@ dmq_status dmq_matmul_ref(dmq_queue *queue, const dmq_matmul_args *a)
     ptrdiff_t left_step = a->trans_a ? a->lda : 1;
 
     (void)queue;
-    for (int m = 0; m < a->batch; m++)
-        for (int i = 0; i < a->m; i++)
+    for (int m = 0; m < a->batch; m++) {
+        for (int i = 0; i < a->m; i++) {
             multiply_row(a->c + m * a->stride_c + (ptrdiff_t)i * a->ldc, a,
                          a->a + m * a->stride_a + i * row_step, left_step, a->b + m * a->stride_b);
+        }
+    }
     return DMQ_OK;
 }
 

@@ -53,9 +53,10 @@ dmq_status dmq_geglu_jvp_ref(dmq_queue *queue, const dmq_geglu_args *a)
         const dmq_real *left = a->x + i * 2 * a->d, *gate = left + a->d;
         const dmq_real *left_tan = a->x_tan + i * 2 * a->d, *gate_tan = left_tan + a->d;
 
-        for (ptrdiff_t j = 0; j < a->d; j++)
+        for (ptrdiff_t j = 0; j < a->d; j++) {
             a->y_tan[i * a->d + j] =
                 left_tan[j] * dmq_gelu(gate[j]) + left[j] * dmq_gelu_derive(gate[j]) * gate_tan[j];
+        }
     }
     return DMQ_OK;
 }
@@ -94,9 +95,10 @@ static void backward_side(dmq_real *d, const ptrdiff_t stride[3], int add, const
 
     for (int axis = 0; axis < 3; axis++)
         own[axis] = stride[axis] == 0 ? 1 : a->dim[axis];
-    if (!add)
+    if (!add) {
         FOR_ELEMENTS(own)
-    d[offset(stride, i, j, l)] = 0;
+        d[offset(stride, i, j, l)] = 0;
+    }
     FOR_ELEMENTS(a->dim)
     {
         dmq_real slope = a->kind == DMQ_ADD ? 1 : other[offset(other_stride, i, j, l)];

@@ -15,9 +15,10 @@ static inline dmq_real dmq_ref_dot(const dmq_real *a, const dmq_real *b, ptrdiff
     dmq_real part[8] = { 0 }, tail = 0;
     ptrdiff_t i = 0;
 
-    for (; i + 8 <= count; i += 8)
+    for (; i + 8 <= count; i += 8) {
         for (int l = 0; l < 8; l++)
             part[l] += a[i + l] * b[i + l];
+    }
     for (; i < count; i++)
         tail += a[i] * b[i];
     return ((part[0] + part[4]) + (part[2] + part[6])) +
@@ -34,9 +35,10 @@ static inline void dmq_ref_axpy(dmq_real *y, dmq_real alpha, const dmq_real *x, 
 /** What an output starts from: itself when it is added to, else zero. */
 static inline void dmq_ref_start(dmq_real *y, ptrdiff_t count, int add)
 {
-    if (!add)
+    if (!add) {
         for (ptrdiff_t i = 0; i < count; i++)
             y[i] = 0;
+    }
 }
 
 /** Store a value, or add it. */

@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "io/h5.h"
 
+#include <assert.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,15 +75,29 @@ static inline int check_release(void **state)
         const dmq_backend *backend = check_owned[--check_owned_count].backend;
         void *memory = check_owned[check_owned_count].memory;
 
-        if (backend)
+        if (backend) {
             backend->free(memory);
-        else
+        } else {
             dmq_free(memory);
+        }
     }
     return 0;
 }
 
 #define CHECK_TEST(name) cmocka_unit_test_teardown(name, check_release)
+
+/** Numbers of an array of these sizes. */
+#define CHECK_COUNT(...) \
+    check_product((const int[]){ __VA_ARGS__ }, sizeof((const int[]){ __VA_ARGS__ }) / sizeof(int))
+
+static inline size_t check_product(const int *factor, size_t count)
+{
+    size_t product = 1;
+
+    for (size_t i = 0; i < count; i++)
+        product *= (size_t)factor[i];
+    return product;
+}
 
 /** Host memory, zeroed. */
 static inline void *check_bytes(size_t count, size_t size)
@@ -218,10 +233,11 @@ static inline void check_note(const char *what, double share, size_t index, doub
 /** One line about all comparisons since the last one. */
 static inline void check_report(const char *title)
 {
-    if (check_worst.values > 0)
+    if (check_worst.values > 0) {
         print_message("%s: %ld values, worst %s[%zu] = %.9g for %.9g, %.0f %% of its tolerance\n",
                       title, check_worst.values, check_worst.what, check_worst.index,
                       check_worst.got, check_worst.want, 100.0 * check_worst.share);
+    }
     memset(&check_worst, 0, sizeof check_worst);
 }
 
@@ -232,9 +248,10 @@ static inline void check_distrust(const char *what, const double *want, size_t c
 
     for (size_t i = 0; i < count; i++)
         same += want[i] == want[count / 2];
-    if (count >= 10 && same * 10 > count * 9)
+    if (count >= 10 && same * 10 > count * 9) {
         fail_msg("%s: %zu of %zu expected values are %g: this test shows nothing", what, same,
                  count, want[count / 2]);
+    }
 }
 
 static inline bool check_is_close(const char *what, size_t index, double got, double want,
@@ -260,17 +277,20 @@ static inline void check_close_to(const char *what, const dmq_real *got, const d
     double grow = sqrt(terms > 1 ? terms : 1);
 
     check_distrust(what, want, count);
-    for (size_t i = 0; i < count; i++)
-        if (!check_is_close(what, i, (double)got[i], want[i], atol * grow, rtol * grow))
+    for (size_t i = 0; i < count; i++) {
+        if (!check_is_close(what, i, (double)got[i], want[i], atol * grow, rtol * grow)) {
             fail_msg("%s[%zu] of %zu: %.9g for %.9g; off by %.3g, may be by %.3g", what, i, count,
                      (double)got[i], want[i], fabs((double)got[i] - want[i]),
                      grow * (atol + rtol * fabs(want[i])));
+        }
+    }
 }
 
 static inline double *check_doubles(const dmq_real *x, size_t count)
 {
     double *out = check_bytes(count, sizeof *out);
 
+    assert(count == 0 || x);
     for (size_t i = 0; i < count; i++)
         out[i] = (double)x[i];
     return out;
@@ -287,24 +307,29 @@ static inline void check_same(const char *what, const dmq_real *got, const dmq_r
 static inline void check_equal(const char *what, const dmq_real *got, const dmq_real *want,
                                size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!(got[i] == want[i] || (isnan(got[i]) && isnan(want[i]))))
+    assert(count == 0 || (got && want));
+    for (size_t i = 0; i < count; i++) {
+        if (!(got[i] == want[i] || (isnan(got[i]) && isnan(want[i])))) {
             fail_msg("%s[%zu] of %zu: %.9g, must equal %.9g", what, i, count, (double)got[i],
                      (double)want[i]);
+        }
+    }
 }
 
 static inline void check_equal_codes(const char *what, const int16_t *got, const int16_t *want,
                                      size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (got[i] != want[i])
             fail_msg("%s[%zu] of %zu: code %d, must be %d", what, i, count, got[i], want[i]);
+    }
 }
 
 static inline double check_dot(const dmq_real *x, const dmq_real *y, size_t count)
 {
     double sum = 0;
 
+    assert(count == 0 || (x && y));
     for (size_t i = 0; i < count; i++)
         sum += (double)x[i] * (double)y[i];
     return sum;
@@ -319,6 +344,7 @@ static inline size_t check_nans(const dmq_real *x, size_t count)
 {
     size_t found = 0;
 
+    assert(count == 0 || x);
     for (size_t i = 0; i < count; i++)
         found += isnan(x[i]) ? 1 : 0;
     return found;

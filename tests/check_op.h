@@ -78,10 +78,11 @@ static inline void check_op_compare(const check_op *op, const char *what, const 
     for (size_t i = 0; i < count; i++) {
         double off = fabs((double)got[i] - want[i]);
 
-        if (fabs(off - op->step) <= tolerance * (1 + fabs(want[i])))
+        if (fabs(off - op->step) <= tolerance * (1 + fabs(want[i]))) {
             flips++;
-        else if (!check_is_close(label, i, (double)got[i], want[i], tolerance, tolerance))
+        } else if (!check_is_close(label, i, (double)got[i], want[i], tolerance, tolerance)) {
             fail_msg("%s[%zu] of %zu: %.9g for %.9g", label, i, count, (double)got[i], want[i]);
+        }
     }
     if (flips * 200 > count)
         fail_msg("%s: %zu of %zu values are one step off", label, flips, count);
@@ -127,10 +128,11 @@ static inline void check_op_golden(const check_op *op, dmq_h5 *file, const char 
         op->backward(op, &check_device, in, dout, din.at, false);
         for (int k = 0; k < op->n_in; k++) {
             (void)snprintf(label, sizeof label, "din%d", k);
-            if (op->count_in[k] > 0)
+            if (op->count_in[k] > 0) {
                 check_op_compare(op, label, din.at[k],
                                  check_golden(file, group, label, op->count_in[k]), op->count_in[k],
                                  op->terms_in, unit * 2);
+            }
         }
     }
     (void)snprintf(label, sizeof label, "golden %s %s", op->name, group);
@@ -186,9 +188,10 @@ static inline void check_op_against_ref(const check_op *op, uint64_t *stream)
         char what[16];
 
         (void)snprintf(what, sizeof what, "din%d", k);
-        if (op->count_in[k] > 0)
+        if (op->count_in[k] > 0) {
             check_op_compare(op, what, got_in.at[k], check_doubles(want_in.at[k], op->count_in[k]),
                              op->count_in[k], op->terms_in, check_unit * 2);
+        }
     }
 }
 
@@ -240,9 +243,10 @@ static inline double *check_op_difference(const check_op *op, const check_arrays
     dmq_real *out = check_reals(op->count_out);
 
     for (int p = 0; p < points; p++) {
-        for (int k = 0; k < op->n_in; k++)
-            for (size_t i = 0; i < op->count_in[k]; i++)
+        for (int k = 0; k < op->n_in; k++) {
+            for (size_t i = 0; moved.at[k] && in->at[k] && v->at[k] && i < op->count_in[k]; i++)
                 moved.at[k][i] = (dmq_real)((double)in->at[k][i] + at[p] * h * (double)v->at[k][i]);
+        }
         op->forward(op, &check_device, moved.at, out, false);
         for (size_t i = 0; i < op->count_out; i++)
             sum[i] += (points == 2 ? weight2 : weight4)[p] / h * (double)out[i];
@@ -297,20 +301,22 @@ static inline void check_op_add(const check_op *op, uint64_t *stream)
         check_same("out with add", second, first, op->count_out, 2 * check_unit, 2 * check_unit,
                    op->terms);
     }
-    if (!op->add_in)
+    if (!op->add_in || !op->backward)
         return;
-    for (int k = 0; k < op->n_in; k++)
-        if (op->count_in[k] > 0)
+    for (int k = 0; k < op->n_in; k++) {
+        if (start.at[k])
             memcpy(start.at[k], twice.at[k], op->count_in[k] * sizeof *old);
+    }
     check_fill(old, op->count_out, stream);
     op->backward(op, &check_device, in.at, old, once.at, false);
     op->backward(op, &check_device, in.at, old, twice.at, true);
     for (int k = 0; k < op->n_in; k++) {
-        for (size_t i = 0; i < op->count_in[k]; i++)
+        for (size_t i = 0; start.at[k] && i < op->count_in[k]; i++)
             once.at[k][i] += start.at[k][i];
-        if (op->count_in[k] > 0)
+        if (start.at[k]) {
             check_same("din with add", twice.at[k], once.at[k], op->count_in[k], 4 * check_unit,
                        4 * check_unit, op->terms_in);
+        }
     }
 }
 
@@ -323,7 +329,7 @@ static inline void check_op_nan(const check_op *op, uint64_t *stream)
     for (int k = 0; k < op->n_in && !op->quiet_nan; k++) {
         dmq_real kept = 0;
 
-        if (op->count_in[k] == 0)
+        if (!in.at[k])
             continue;
         kept = in.at[k][0];
         in.at[k][0] = (dmq_real)NAN;
@@ -338,9 +344,10 @@ static inline void check_op_nan(const check_op *op, uint64_t *stream)
         return;
     dout[op->count_out / 2] = (dmq_real)NAN;
     op->backward(op, &check_device, in.at, dout, din.at, false);
-    for (int k = 0; k < op->n_in; k++)
+    for (int k = 0; k < op->n_in; k++) {
         if (op->count_in[k] > 0 && check_nans(din.at[k], op->count_in[k]) == 0)
             fail_msg("%s: a NaN in the gradient is lost on the way to input %d", op->name, k);
+    }
 }
 
 /** Everything but golden values, for one shape. Release what it took; the caller reports. */

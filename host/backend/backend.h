@@ -32,60 +32,60 @@
 #include "kernels/softmax.h"
 
 /** Every operation slot: X(name of slot, type of its arguments). All are present in every backend. */
-#define DMQ_BACKEND_OPS(X)                                                                         \
-    X(conv2d_forward, dmq_conv2d_args)                                                             \
-    X(conv2d_backward_data, dmq_conv2d_args)                                                       \
-    X(conv2d_backward_weights, dmq_conv2d_args)                                                    \
-    X(matmul, dmq_matmul_args)                                                                     \
-    X(col_sum, dmq_col_sum_args)                                                                   \
-    X(softmax_forward, dmq_softmax_args)                                                           \
-    X(softmax_derive, dmq_softmax_args)                                                            \
-    X(xent_forward, dmq_xent_args)                                                                 \
-    X(xent_backward, dmq_xent_args)                                                                \
-    X(fake_quant_forward, dmq_fake_quant_args)                                                     \
-    X(fake_quant_backward, dmq_fake_quant_args)                                                    \
-    X(fake_quant_jvp, dmq_fake_quant_args)                                                         \
-    X(adaround_init, dmq_adaround_args)                                                            \
-    X(adaround_forward, dmq_adaround_args)                                                         \
-    X(adaround_backward, dmq_adaround_args)                                                        \
-    X(adaround_jvp, dmq_adaround_args)                                                             \
-    X(adaround_curve, dmq_adaround_args)                                                           \
-    X(adaround_regularize, dmq_adaround_args)                                                      \
-    X(adaround_step, dmq_adaround_step_args)                                                       \
-    X(group_norm_forward, dmq_group_norm_args)                                                     \
-    X(group_norm_backward, dmq_group_norm_args)                                                    \
-    X(group_norm_jvp, dmq_group_norm_args)                                                         \
-    X(layer_norm_forward, dmq_layer_norm_args)                                                     \
-    X(layer_norm_backward, dmq_layer_norm_args)                                                    \
-    X(layer_norm_jvp, dmq_layer_norm_args)                                                         \
-    X(unary_forward, dmq_unary_args)                                                               \
-    X(unary_derive, dmq_unary_args)                                                                \
-    X(geglu_forward, dmq_geglu_args)                                                               \
-    X(geglu_backward, dmq_geglu_args)                                                              \
-    X(geglu_jvp, dmq_geglu_args)                                                                   \
-    X(binary_forward, dmq_binary_args)                                                             \
-    X(binary_backward, dmq_binary_args)                                                            \
-    X(axpby, dmq_axpby_args)                                                                       \
-    X(copy2d, dmq_copy2d_args)                                                                     \
-    X(permute, dmq_permute_args)                                                                   \
-    X(upsample_forward, dmq_resample_args)                                                         \
-    X(upsample_backward, dmq_resample_args)                                                        \
-    X(avg_pool_forward, dmq_resample_args)                                                         \
-    X(avg_pool_backward, dmq_resample_args)                                                        \
-    X(embed_forward, dmq_embed_args)                                                               \
-    X(embed_backward, dmq_embed_args)                                                              \
-    X(time_embed, dmq_time_embed_args)                                                             \
-    X(minmax, dmq_minmax_args)                                                                     \
-    X(range_search, dmq_range_search_args)                                                         \
-    X(loss_forward, dmq_loss_args)                                                                 \
-    X(loss_backward, dmq_loss_args)                                                                \
-    X(loss_jvp, dmq_loss_args)                                                                     \
-    X(adam, dmq_adam_args)                                                                         \
-    X(sum_blocks, dmq_sum_blocks_args)                                                             \
-    X(dot, dmq_dot_args)                                                                           \
-    X(noise_normal, dmq_noise_args)                                                                \
-    X(sampler_update, dmq_sampler_args)                                                            \
-    X(simplex_forward, dmq_simplex_args)                                                           \
+#define DMQ_BACKEND_OPS(X)                      \
+    X(conv2d_forward, dmq_conv2d_args)          \
+    X(conv2d_backward_data, dmq_conv2d_args)    \
+    X(conv2d_backward_weights, dmq_conv2d_args) \
+    X(matmul, dmq_matmul_args)                  \
+    X(col_sum, dmq_col_sum_args)                \
+    X(softmax_forward, dmq_softmax_args)        \
+    X(softmax_derive, dmq_softmax_args)         \
+    X(xent_forward, dmq_xent_args)              \
+    X(xent_backward, dmq_xent_args)             \
+    X(fake_quant_forward, dmq_fake_quant_args)  \
+    X(fake_quant_backward, dmq_fake_quant_args) \
+    X(fake_quant_jvp, dmq_fake_quant_args)      \
+    X(adaround_init, dmq_adaround_args)         \
+    X(adaround_forward, dmq_adaround_args)      \
+    X(adaround_backward, dmq_adaround_args)     \
+    X(adaround_jvp, dmq_adaround_args)          \
+    X(adaround_curve, dmq_adaround_args)        \
+    X(adaround_regularize, dmq_adaround_args)   \
+    X(adaround_step, dmq_adaround_step_args)    \
+    X(group_norm_forward, dmq_group_norm_args)  \
+    X(group_norm_backward, dmq_group_norm_args) \
+    X(group_norm_jvp, dmq_group_norm_args)      \
+    X(layer_norm_forward, dmq_layer_norm_args)  \
+    X(layer_norm_backward, dmq_layer_norm_args) \
+    X(layer_norm_jvp, dmq_layer_norm_args)      \
+    X(unary_forward, dmq_unary_args)            \
+    X(unary_derive, dmq_unary_args)             \
+    X(geglu_forward, dmq_geglu_args)            \
+    X(geglu_backward, dmq_geglu_args)           \
+    X(geglu_jvp, dmq_geglu_args)                \
+    X(binary_forward, dmq_binary_args)          \
+    X(binary_backward, dmq_binary_args)         \
+    X(axpby, dmq_axpby_args)                    \
+    X(copy2d, dmq_copy2d_args)                  \
+    X(permute, dmq_permute_args)                \
+    X(upsample_forward, dmq_resample_args)      \
+    X(upsample_backward, dmq_resample_args)     \
+    X(avg_pool_forward, dmq_resample_args)      \
+    X(avg_pool_backward, dmq_resample_args)     \
+    X(embed_forward, dmq_embed_args)            \
+    X(embed_backward, dmq_embed_args)           \
+    X(time_embed, dmq_time_embed_args)          \
+    X(minmax, dmq_minmax_args)                  \
+    X(range_search, dmq_range_search_args)      \
+    X(loss_forward, dmq_loss_args)              \
+    X(loss_backward, dmq_loss_args)             \
+    X(loss_jvp, dmq_loss_args)                  \
+    X(adam, dmq_adam_args)                      \
+    X(sum_blocks, dmq_sum_blocks_args)          \
+    X(dot, dmq_dot_args)                        \
+    X(noise_normal, dmq_noise_args)             \
+    X(sampler_update, dmq_sampler_args)         \
+    X(simplex_forward, dmq_simplex_args)        \
     X(simplex_backward, dmq_simplex_args)
 
 typedef struct dmq_backend {
@@ -99,7 +99,8 @@ typedef struct dmq_backend {
     void (*queue_destroy)(dmq_queue *queue); /**< takes NULL */
     dmq_status (*sync)(dmq_queue *queue);
 
-#define DMQ_SLOT(slot, args) dmq_status (*slot)(dmq_queue *queue, const args *a);
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a declarator takes none */
+#define DMQ_SLOT(slot, args) dmq_status (*slot)(dmq_queue * queue, const args *a);
     DMQ_BACKEND_OPS(DMQ_SLOT)
 #undef DMQ_SLOT
 } dmq_backend;

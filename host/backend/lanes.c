@@ -34,7 +34,7 @@ dmq_status dmq_lanes_create(dmq_lanes **out, const dmq_backend *backend, int cou
     lanes->backend = backend;
     /* Outside of parallel regions this is OMP_NUM_THREADS, or the cores that this process may use. */
     lanes->count = count > 0 ? count : omp_get_max_threads();
-    DMQ_TRY(dmq_alloc((void **)&lanes->queue, (size_t)lanes->count, sizeof *lanes->queue));
+    DMQ_TRY(dmq_alloc((void **)&lanes->queue, (size_t)lanes->count, sizeof(dmq_queue *)));
     for (int i = 0; i < lanes->count; i++)
         DMQ_TRY(backend->queue_create(&lanes->queue[i], i));
     *out = lanes;

@@ -86,10 +86,10 @@ static inline check_op conv2d_op(const void *shape)
 
     return (check_op){ .name = "conv2d",
                        .n_in = 3,
-                       .count_in = { (size_t)(s->n * s->h * s->wd * s->c),
-                                     (size_t)(s->k * s->r * s->s * s->c),
+                       .count_in = { CHECK_COUNT(s->n, s->h, s->wd, s->c),
+                                     CHECK_COUNT(s->k, s->r, s->s, s->c),
                                      s->bias ? (size_t)s->k : 0 },
-                       .count_out = (size_t)(s->n * a.ho * a.wo * s->k),
+                       .count_out = CHECK_COUNT(s->n, a.ho, a.wo, s->k),
                        .smooth = true,
                        .add_out = true,
                        .add_in = true,

@@ -22,7 +22,7 @@ static inline void copy2d_forward(const check_op *op, const check_on *on, dmq_re
     const copy2d_shape *s = op->shape;
     dmq_copy2d_args a = { .rows = (size_t)s->rows, .cols = (size_t)s->cols, .add = add };
 
-    a.src_ld = (size_t)(2 * s->cols + s->first);
+    a.src_ld = 2 * (size_t)s->cols + (size_t)s->first;
     a.dst_ld = a.cols;
     a.src = check_up_real(on, in[0], op->count_in[0]) + s->first;
     a.dst = check_op_room(on, out, op->count_out, add);
@@ -41,7 +41,7 @@ static inline void copy2d_backward(const check_op *op, const check_on *on, dmq_r
     if (add)
         memcpy(start, din[0], op->count_in[0] * sizeof *start);
     dx = check_up_real(on, start, op->count_in[0]); /* zeros around the slice */
-    a.dst_ld = (size_t)(2 * s->cols + s->first);
+    a.dst_ld = 2 * (size_t)s->cols + (size_t)s->first;
     a.src_ld = a.cols;
     a.src = check_up_real(on, dout, op->count_out);
     a.dst = dx + s->first;
@@ -54,8 +54,8 @@ static inline check_op copy2d_op(const void *shape)
     const copy2d_shape *s = shape;
     return (check_op){ .name = "copy2d",
                        .n_in = 1,
-                       .count_in = { (size_t)(s->rows * (2 * s->cols + s->first)) },
-                       .count_out = (size_t)(s->rows * s->cols),
+                       .count_in = { CHECK_COUNT(s->rows, 2 * s->cols + s->first) },
+                       .count_out = CHECK_COUNT(s->rows, s->cols),
                        .smooth = true,
                        .add_out = true,
                        .add_in = true,
@@ -106,7 +106,7 @@ static inline void permute_backward(const check_op *op, const check_on *on, dmq_
 static inline check_op permute_op(const void *shape)
 {
     const permute_shape *s = shape;
-    size_t count = (size_t)(s->dim[0] * s->dim[1] * s->dim[2] * s->dim[3]);
+    size_t count = CHECK_COUNT(s->dim[0], s->dim[1], s->dim[2], s->dim[3]);
 
     return (check_op){ .name = "permute",
                        .n_in = 1,
@@ -140,10 +140,11 @@ static inline void resample_forward(const check_op *op, const check_on *on, dmq_
     a.x = check_up_real(on, in[0], op->count_in[0]);
     a.y = check_op_room(on, out, op->count_out, add);
     a.add = add;
-    if (s->pool)
+    if (s->pool) {
         CHECK_RUN(on, avg_pool_forward, &a);
-    else
+    } else {
         CHECK_RUN(on, upsample_forward, &a);
+    }
     check_down_real(on, out, a.y, op->count_out);
 }
 
@@ -157,17 +158,18 @@ static inline void resample_backward(const check_op *op, const check_on *on, dmq
     a.dy = check_up_real(on, dout, op->count_out);
     a.dx = check_op_room(on, din[0], op->count_in[0], add);
     a.add = add;
-    if (s->pool)
+    if (s->pool) {
         CHECK_RUN(on, avg_pool_backward, &a);
-    else
+    } else {
         CHECK_RUN(on, upsample_backward, &a);
+    }
     check_down_real(on, din[0], a.dx, op->count_in[0]);
 }
 
 static inline check_op resample_op(const void *shape)
 {
     const resample_shape *s = shape;
-    size_t count = (size_t)(s->n * s->h * s->wd * s->c), area = (size_t)(s->factor * s->factor);
+    size_t count = CHECK_COUNT(s->n, s->h, s->wd, s->c), area = CHECK_COUNT(s->factor, s->factor);
 
     return (check_op){ .name = s->pool ? "avg_pool" : "upsample",
                        .n_in = 1,
@@ -230,8 +232,8 @@ static inline check_op embed_op(const void *shape)
     const embed_shape *s = shape;
     return (check_op){ .name = "embed",
                        .n_in = 1,
-                       .count_in = { (size_t)(s->rows * s->d) },
-                       .count_out = (size_t)(s->n * s->d),
+                       .count_in = { CHECK_COUNT(s->rows, s->d) },
+                       .count_out = CHECK_COUNT(s->n, s->d),
                        .smooth = true,
                        .add_out = true,
                        .add_in = true,

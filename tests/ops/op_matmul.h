@@ -21,9 +21,10 @@ static inline dmq_real *matmul_up(const check_on *on, const dmq_real *x, int row
     if (!x)
         return NULL;
     wide = check_reals((size_t)(rows * ld));
-    for (ptrdiff_t i = 0; i < rows; i++)
+    for (ptrdiff_t i = 0; i < rows; i++) {
         for (ptrdiff_t j = 0; j < ld; j++)
             wide[i * ld + j] = j < cols ? x[i * cols + j] : (dmq_real)NAN;
+    }
     return check_up_real(on, wide, (size_t)(rows * ld));
 }
 
@@ -34,13 +35,15 @@ static inline void matmul_down(const check_on *on, dmq_real *x, const dmq_real *
     dmq_real *wide = check_reals((size_t)(rows * ld));
 
     check_down_real(on, wide, from, (size_t)(rows * ld));
-    for (ptrdiff_t i = 0; i < rows; i++)
+    for (ptrdiff_t i = 0; i < rows; i++) {
         for (ptrdiff_t j = 0; j < ld; j++) {
-            if (j < cols)
+            if (j < cols) {
                 x[i * cols + j] = wide[i * ld + j];
-            else if (!isnan(wide[i * ld + j]))
+            } else if (!isnan(wide[i * ld + j])) {
                 fail_msg("matmul: wrote behind row %td", i);
+            }
         }
+    }
 }
 
 typedef struct matmul_sizes {
@@ -154,10 +157,10 @@ static inline check_op matmul_op(const void *shape)
 
     return (check_op){ .name = "matmul",
                        .n_in = 3,
-                       .count_in = { (size_t)(s->batch * s->m * s->k),
-                                     (size_t)(z.b_batch * s->k * s->n),
+                       .count_in = { CHECK_COUNT(s->batch, s->m, s->k),
+                                     CHECK_COUNT(z.b_batch, s->k, s->n),
                                      s->bias ? (size_t)s->n : 0 },
-                       .count_out = (size_t)(s->batch * s->m * s->n),
+                       .count_out = CHECK_COUNT(s->batch, s->m, s->n),
                        .smooth = true,
                        .add_out = true,
                        .add_in = true,

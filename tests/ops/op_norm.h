@@ -27,11 +27,12 @@ static inline dmq_group_norm_args group_norm_run(const check_op *op, const check
                               .quant = s->quant > 0 };
     dmq_real scale[NORM_ROWS], zero[NORM_ROWS];
     int *row = check_bytes((size_t)s->n, sizeof *row);
-    size_t groups = (size_t)(s->n * s->groups);
+    size_t groups = CHECK_COUNT(s->n, s->groups);
+    int third = s->quant / 3;
 
     for (int r = 0; r < NORM_ROWS; r++) {
         scale[r] = (dmq_real)(s->step1024 * (1 + 0.5 * r) / 1024);
-        zero[r] = (dmq_real)(s->quant / 3);
+        zero[r] = (dmq_real)third;
     }
     for (int i = 0; i < s->n; i++)
         row[i] = (i + 1) % NORM_ROWS;
@@ -89,19 +90,20 @@ static inline void group_norm_backward(const check_op *op, const check_on *on, d
     a.dbeta = out[3];
     a.add = a.add_param = a.add_shift = add;
     CHECK_RUN(on, group_norm_backward, &a);
-    for (int k = 0; k < CHECK_IN; k++)
+    for (int k = 0; k < CHECK_IN; k++) {
         if (out[k])
             check_down_real(on, din[k], out[k], op->count_in[k]);
+    }
 }
 
 static inline check_op group_norm_op(const void *shape)
 {
     const group_norm_shape *s = shape;
-    size_t count = (size_t)(s->n * s->hw * s->c);
+    size_t count = CHECK_COUNT(s->n, s->hw, s->c);
 
     return (check_op){ .name = "group_norm",
                        .n_in = 4,
-                       .count_in = { count, s->shift ? (size_t)(s->n * s->c) : 0, (size_t)s->c,
+                       .count_in = { count, s->shift ? CHECK_COUNT(s->n, s->c) : 0, (size_t)s->c,
                                      (size_t)s->c },
                        .count_out = count,
                        .smooth = s->quant == 0,
@@ -173,7 +175,7 @@ static inline void layer_norm_backward(const check_op *op, const check_on *on, d
 static inline check_op layer_norm_op(const void *shape)
 {
     const layer_norm_shape *s = shape;
-    size_t count = (size_t)(s->rows * s->d);
+    size_t count = CHECK_COUNT(s->rows, s->d);
 
     return (check_op){ .name = "layer_norm",
                        .n_in = 3,

@@ -112,7 +112,7 @@ static inline void geglu_backward(const check_op *op, const check_on *on, dmq_re
 static inline check_op geglu_op(const void *shape)
 {
     const geglu_shape *s = shape;
-    size_t count = (size_t)(s->rows * s->d);
+    size_t count = CHECK_COUNT(s->rows, s->d);
 
     return (check_op){ .name = "geglu",
                        .n_in = 1,
@@ -204,7 +204,7 @@ static inline void binary_backward(const check_op *op, const check_on *on, dmq_r
 static inline check_op binary_op(const void *shape)
 {
     const binary_shape *s = shape;
-    size_t count = (size_t)(s->dim[0] * s->dim[1] * s->dim[2]);
+    size_t count = CHECK_COUNT(s->dim[0], s->dim[1], s->dim[2]);
     ptrdiff_t stride[3];
 
     return (check_op){ .name = s->kind == DMQ_ADD ? "add" : "mul",
@@ -237,13 +237,14 @@ static inline void pointwise_shapes(void)
     static const geglu_shape gates[] = { { 3, 8 }, { 5, 13 }, { 1, 100 }, { 33, 16 } };
     uint64_t stream = check_stream(203);
 
-    for (int kind = DMQ_SILU; kind <= DMQ_IDENTITY; kind++)
+    for (int kind = DMQ_SILU; kind <= DMQ_IDENTITY; kind++) {
         for (int i = 0; i < 4; i++) {
             unary_shape s = { kind, 1 + 61 * i * i };
             check_op op = unary_op(&s);
 
             check_op_shape(&op, (uint64_t)i);
         }
+    }
     for (size_t i = 0; i < sizeof gates / sizeof gates[0]; i++) {
         check_op op = geglu_op(&gates[i]);
 
@@ -259,9 +260,10 @@ static inline void pointwise_shapes(void)
             s.keep_q[axis] = (int)(i >> (4 + axis) & 1);
         }
         for (int axis = 0; axis < 3;
-             axis++) /* an axis along which both repeat: a constant result */
+             axis++) { /* an axis along which both repeat: a constant result */
             if (!s.keep_p[axis] && !s.keep_q[axis])
                 s.dim[axis] = 1;
+        }
         op = binary_op(&s);
         check_op_shape(&op, i);
     }

@@ -54,7 +54,7 @@ static inline void softmax_backward(const check_op *op, const check_on *on, dmq_
 static inline check_op softmax_op(const void *shape)
 {
     const softmax_shape *s = shape;
-    size_t count = (size_t)(s->rows * s->cols);
+    size_t count = CHECK_COUNT(s->rows, s->cols);
 
     return (check_op){ .name = "softmax",
                        .n_in = 1,
@@ -112,7 +112,7 @@ static inline check_op xent_op(const void *shape)
     const softmax_shape *s = shape;
     return (check_op){ .name = "xent",
                        .n_in = 1,
-                       .count_in = { (size_t)(s->rows * s->cols) },
+                       .count_in = { CHECK_COUNT(s->rows, s->cols) },
                        .count_out = (size_t)s->rows,
                        .smooth = true,
                        .add_in = true,

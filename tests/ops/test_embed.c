@@ -23,7 +23,7 @@ static void time_embeddings_are_pytorchs(void **state)
     for (size_t i = 0; i < 3; i++) {
         dmq_h5 *file = check_golden_open("embed");
         const int32_t *shape = check_golden_whole(file, groups[i], "shape", 4);
-        size_t count = (size_t)(shape[0] * shape[1]);
+        size_t count = CHECK_COUNT(shape[0], shape[1]);
         dmq_real *t = check_golden_real(file, groups[i], "t", (size_t)shape[0]);
         dmq_real *y = check_reals(count);
         dmq_time_embed_args a = {

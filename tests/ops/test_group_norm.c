@@ -13,7 +13,8 @@ static void odd_shapes_keep_the_identities(void **state)
     group_norm_shapes();
 }
 
-enum { N = 3, HW = 14, C = 24, COUNT = N * HW * C };
+enum { N = 3, HW = 14, C = 24, GROUPS = 8, COUNT = N * HW * C };
+enum { IMAGE = HW * C, SHIFTS = N * C, MEANS = N * GROUPS };
 
 static const group_norm_shape fused = {
     .n = N, .hw = HW, .c = C, .groups = 8, .shift = 1, .silu = 1, .quant = 16, .step1024 = 160
@@ -38,15 +39,15 @@ static composition compose(const check_op *op, dmq_real *const in[])
                                  .q = m.whole.shift,
                                  .y = check_room(on, NULL, COUNT),
                                  .dim = { N, HW, C },
-                                 .stride_p = { HW * C, C, 1 },
+                                 .stride_p = { IMAGE, C, 1 },
                                  .stride_q = { C, 0, 1 } };
     m.norm = m.whole;
     m.norm.shift = NULL;
     m.norm.silu = m.norm.quant = 0;
     m.norm.x = m.shift.y;
     m.norm.y = check_room(on, NULL, COUNT);
-    m.norm.mean = check_room(on, NULL, N * 8);
-    m.norm.rstd = check_room(on, NULL, N * 8);
+    m.norm.mean = check_room(on, NULL, MEANS);
+    m.norm.rstd = check_room(on, NULL, MEANS);
     m.silu = (dmq_unary_args){
         .kind = DMQ_SILU, .x = m.norm.y, .y = check_room(on, NULL, COUNT), .count = COUNT
     };
@@ -58,7 +59,7 @@ static composition compose(const check_op *op, dmq_real *const in[])
                                      .n = N,
                                      .outer = 1,
                                      .c = 1,
-                                     .inner = HW * C,
+                                     .inner = IMAGE,
                                      .rows = NORM_ROWS,
                                      .lo = m.whole.lo,
                                      .hi = m.whole.hi,
@@ -81,10 +82,11 @@ static dmq_real *fetch(const dmq_real *from, size_t count)
 /* ref defines both sides by the same formulas; a faster form may differ in the last bits. */
 static void agree(const char *what, const dmq_real *got, const dmq_real *want, size_t count)
 {
-    if (check_device.backend == check_ref.backend)
+    if (check_device.backend == check_ref.backend) {
         check_equal(what, got, want, count);
-    else
+    } else {
         check_same(what, got, want, count, 4 * check_unit, 4 * check_unit, 16);
+    }
 }
 
 static void fused_is_the_composition(void **state)
@@ -104,7 +106,7 @@ static void fused_is_the_composition(void **state)
 
     op.jvp(&op, on, in.at, v.at, out);
     m.shift.p = check_up_real(on, v.at[0], COUNT);
-    m.shift.q = check_up_real(on, v.at[1], N * C);
+    m.shift.q = check_up_real(on, v.at[1], SHIFTS);
     m.shift.y = check_room(on, NULL, COUNT);
     CHECK_RUN(on, binary_forward, &m.shift);
     m.norm.x_tan = m.shift.y;
@@ -133,11 +135,11 @@ static void fused_is_the_composition(void **state)
     m.norm.dbeta = check_room(on, NULL, C);
     CHECK_RUN(on, group_norm_backward, &m.norm);
     m.shift.dy = m.norm.dx;
-    m.shift.dq = check_room(on, NULL, N * C);
+    m.shift.dq = check_room(on, NULL, SHIFTS);
     CHECK_RUN(on, binary_backward, &m.shift);
     down = fetch(m.norm.dx, COUNT);
     agree("dx", got.at[0], down, COUNT);
-    agree("dshift", got.at[1], fetch(m.shift.dq, N * C), N * C);
+    agree("dshift", got.at[1], fetch(m.shift.dq, SHIFTS), SHIFTS);
     agree("dgamma", got.at[2], fetch(m.norm.dgamma, C), C);
     agree("dbeta", got.at[3], fetch(m.norm.dbeta, C), C);
     check_report("fused");
@@ -188,7 +190,7 @@ static void an_image_does_not_know_its_batch(void **state)
     group_norm_shape s = fused, one;
     check_op op, single;
     check_arrays in, din, part;
-    dmq_real *y = check_reals(COUNT), *dy = check_random(COUNT, &stream), *yi = check_reals(HW * C);
+    dmq_real *y = check_reals(COUNT), *dy = check_random(COUNT, &stream), *yi = check_reals(IMAGE);
 
     (void)state;
     s.quant = 0; /* its table goes by the number of the image */
@@ -202,13 +204,13 @@ static void an_image_does_not_know_its_batch(void **state)
     op.forward(&op, &check_device, in.at, y, false);
     op.backward(&op, &check_device, in.at, dy, din.at, false);
     for (size_t n = 0; n < N; n++) {
-        dmq_real *const in_n[CHECK_IN] = { in.at[0] + n * HW * C, in.at[1] + n * C, in.at[2],
+        dmq_real *const in_n[CHECK_IN] = { in.at[0] + n * IMAGE, in.at[1] + n * C, in.at[2],
                                            in.at[3] };
 
         single.forward(&single, &check_device, in_n, yi, false);
-        check_equal("y of one image", yi, y + n * HW * C, HW * C);
-        single.backward(&single, &check_device, in_n, dy + n * HW * C, part.at, false);
-        check_equal("dx of one image", part.at[0], din.at[0] + n * HW * C, HW * C);
+        check_equal("y of one image", yi, y + n * IMAGE, IMAGE);
+        single.backward(&single, &check_device, in_n, dy + n * IMAGE, part.at, false);
+        check_equal("dx of one image", part.at[0], din.at[0] + n * IMAGE, IMAGE);
         check_equal("dshift of one image", part.at[1], din.at[1] + n * C, C);
     }
 }

@@ -93,7 +93,7 @@ static void any_number_of_lanes_gives_the_same(void **state)
 static void the_smallest_failure_is_told(void **state)
 {
     (void)state;
-    for (int count = 1; count <= LANES; count++)
+    for (int count = 1; count <= LANES; count++) {
         for (int round = 0; round < 20; round++) {
             static record r;
 
@@ -111,6 +111,7 @@ static void the_smallest_failure_is_told(void **state)
             assert_int_equal(dmq_lanes_run(r.lanes, PIECES, work, &r), DMQ_OK); /* and goes on */
             dmq_lanes_destroy(r.lanes);
         }
+    }
 }
 
 static dmq_status meet(void *context, int piece, int lane, dmq_queue *queue)
@@ -122,11 +123,13 @@ static dmq_status meet(void *context, int piece, int lane, dmq_queue *queue)
     (void)lane;
     (void)queue;
     atomic_fetch_add(arrived, 1);
-    while (atomic_load(arrived) < LANES)
-        if (dmq_clock_seconds() - start > 20)
+    while (atomic_load(arrived) < LANES) {
+        if (dmq_clock_seconds() - start > 20) {
             return dmq_fail(DMQ_EDATA, "alone for 20 s");
-        else
+        } else {
             (void)sched_yield();
+        }
+    }
     return DMQ_OK;
 }
 
