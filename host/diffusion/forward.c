@@ -135,6 +135,8 @@ dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source
     void *memory = NULL;
 
     assert(a->n > 0);
+    if (model->n_values == 0)
+        return dmq_fail(DMQ_EDATA, "forward: a model of kind %s has no x and t", model->arch->kind);
     if (dmq_shape_count(model->value[model->output].shape) != j.per)
         return dmq_fail(DMQ_ENOTSUP, "forward: the network's result is %s, its input %s",
                         dmq_shape_text(model->value[model->output].shape),

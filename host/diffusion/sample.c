@@ -122,6 +122,8 @@ dmq_status dmq_sample_create(dmq_sample **out, const dmq_model *model, const dmq
     void *memory = NULL;
     dmq_sample *s = NULL;
 
+    if (model->n_values == 0)
+        return dmq_fail(DMQ_EDATA, "sample: a model of kind %s has no x and t", model->arch->kind);
     DMQ_TRY(dmq_alloc(&memory, 1, sizeof *s));
     s = memory;
     s->model = model;

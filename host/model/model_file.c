@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "model/ddpm_unet.h"
+#include "model/features.h"
 #include "tensor/layout.h"
 
 #include <assert.h>
@@ -18,6 +19,7 @@ static const struct {
     dmq_status (*create)(dmq_model **out, const char *config_text);
 } kinds[] = {
     { "ddpm_unet", dmq_ddpm_unet_create_text },
+    { "features", dmq_features_create_text },
 };
 
 dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *config_text)
@@ -25,7 +27,8 @@ dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *confi
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kinds[i].kind, kind) == 0)
             return kinds[i].create(out, config_text);
-    return dmq_fail(DMQ_EDATA, "model: unknown kind \"%s\"; this version knows ddpm_unet", kind);
+    return dmq_fail(DMQ_EDATA, "model: unknown kind \"%s\"; this version knows ddpm_unet, features",
+                    kind);
 }
 
 void dmq_model_info_release(dmq_model_info *info)
