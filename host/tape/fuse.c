@@ -8,10 +8,12 @@
 
 static void count_readers(dmq_tape *tape)
 {
-    for (int i = 0; i < tape->n_nodes; i++)
-        for (int k = 0; k < tape->node[i]->n_in; k++)
+    for (int i = 0; i < tape->n_nodes; i++) {
+        for (int k = 0; k < tape->node[i]->n_in; k++) {
             if (tape->node[i]->in[k])
                 dmq_cell_of(tape->node[i]->in[k])->readers++;
+        }
+    }
 }
 
 /* Nobody but the fused node would miss it. */
@@ -23,10 +25,12 @@ static int is_private(const dmq_var *v)
 /* The one node that reads a private result. */
 static dmq_node *reader_of(const dmq_tape *tape, const dmq_var *v, int from)
 {
-    for (int i = from; i < tape->n_nodes; i++)
-        for (int k = 0; k < tape->node[i]->n_in; k++)
+    for (int i = from; i < tape->n_nodes; i++) {
+        for (int k = 0; k < tape->node[i]->n_in; k++) {
             if (tape->node[i]->in[k] == v)
                 return tape->node[i];
+        }
+    }
     return NULL;
 }
 

@@ -12,23 +12,27 @@ static dmq_status infer(dmq_node *node)
     dmq_pad pad = node->attr.conv.pad;
     int h, wd;
 
-    if (x.rank != 4 || w.rank != 4)
+    if (x.rank != 4 || w.rank != 4) {
         return dmq_fail(DMQ_ESHAPE, "conv2d: input %s and weight %s must both have 4 axes",
                         dmq_var_text(node->in[X]), dmq_var_text(node->in[W]));
-    if (x.dim[3] != w.dim[3])
+    }
+    if (x.dim[3] != w.dim[3]) {
         return dmq_fail(DMQ_ESHAPE, "conv2d: input %s has %d channels, weight %s takes %d",
                         dmq_var_text(node->in[X]), x.dim[3], dmq_var_text(node->in[W]), w.dim[3]);
-    if (bias && (bias->shape.rank != 1 || bias->shape.dim[0] != w.dim[0]))
+    }
+    if (bias && (bias->shape.rank != 1 || bias->shape.dim[0] != w.dim[0])) {
         return dmq_fail(DMQ_ESHAPE, "conv2d: bias %s does not fit the %d channels out of weight %s",
                         dmq_var_text(bias), w.dim[0], dmq_var_text(node->in[W]));
+    }
     h = x.dim[1] + pad.top + pad.bottom - w.dim[1];
     wd = x.dim[2] + pad.left + pad.right - w.dim[2];
-    if (stride < 1 || h < 0 || wd < 0)
+    if (stride < 1 || h < 0 || wd < 0) {
         return dmq_fail(
             DMQ_ESHAPE,
             "conv2d: weight %s with stride %d does not fit input %s padded by %d %d %d %d",
             dmq_var_text(node->in[W]), stride, dmq_var_text(node->in[X]), pad.top, pad.bottom,
             pad.left, pad.right);
+    }
     node->out->shape = dmq_shape4(x.dim[0], h / stride + 1, wd / stride + 1, w.dim[0]);
     return DMQ_OK;
 }
@@ -82,12 +86,13 @@ static dmq_status backward(const dmq_node *node, const dmq_backend *be, dmq_queu
     }
     if (a.dw)
         DMQ_TRY(be->conv2d_backward_weights(queue, &a));
-    if (dbias)
+    if (dbias) {
         DMQ_TRY(be->col_sum(queue, &(dmq_col_sum_args){ .x = node->out->grad,
                                                         .y = dbias,
                                                         .rows = a.n * a.ho * a.wo,
                                                         .cols = a.k,
                                                         .add = add_bias }));
+    }
 done:
     return st;
 }

@@ -4,9 +4,10 @@ static dmq_status embed_infer(dmq_node *node)
 {
     dmq_shape table = node->in[0]->shape;
 
-    if (table.rank != 2)
+    if (table.rank != 2) {
         return dmq_fail(DMQ_ESHAPE, "embed: the table %s must have 2 axes",
                         dmq_var_text(node->in[0]));
+    }
     node->out->shape = dmq_shape2(node->attr.index->count, table.dim[1]);
     return DMQ_OK;
 }
@@ -61,10 +62,11 @@ dmq_var *dmq_record_embed(dmq_tape *tape, dmq_var *table, const dmq_index *index
 
 static dmq_status time_infer(dmq_node *node)
 {
-    if (node->in[0]->shape.rank != 1 || node->attr.time.d < 2 || node->attr.time.d % 2 != 0)
+    if (node->in[0]->shape.rank != 1 || node->attr.time.d < 2 || node->attr.time.d % 2 != 0) {
         return dmq_fail(DMQ_ESHAPE,
                         "time_embed: %s into %d features: needs one axis and an even number",
                         dmq_var_text(node->in[0]), node->attr.time.d);
+    }
     node->out->shape = dmq_shape2(node->in[0]->shape.dim[0], node->attr.time.d);
     return DMQ_OK;
 }

@@ -18,10 +18,12 @@ static dmq_status concat_infer(dmq_node *node)
     dmq_shape a = node->in[0]->shape, b = node->in[1]->shape;
     int last = a.rank - 1;
 
-    for (int d = 0; d < last || a.rank != b.rank; d++)
-        if (a.rank != b.rank || a.dim[d] != b.dim[d])
+    for (int d = 0; d < last || a.rank != b.rank; d++) {
+        if (a.rank != b.rank || a.dim[d] != b.dim[d]) {
             return dmq_fail(DMQ_ESHAPE, "concat: %s and %s differ in more than the channels",
                             dmq_var_text(node->in[0]), dmq_var_text(node->in[1]));
+        }
+    }
     a.dim[last] += b.dim[last];
     node->out->shape = a;
     return DMQ_OK;
@@ -63,9 +65,10 @@ static dmq_status concat_backward(const dmq_node *node, const dmq_backend *be, d
         dmq_real *dx;
         int add = dmq_grad_take(&dx, node->in[i]);
 
-        if (dx)
+        if (dx) {
             DMQ_TRY(
                 copy2d(be, queue, dx, h.cols, node->out->grad + h.from, h.ld, h.rows, h.cols, add));
+        }
     }
 done:
     return st;
@@ -80,10 +83,11 @@ static dmq_status concat_jvp(const dmq_node *node, const dmq_backend *be, dmq_qu
         dmq_real *dst = node->out->tan + h.from;
         const dmq_real *tan = node->in[i]->tan;
 
-        if (tan)
+        if (tan) {
             DMQ_TRY(copy2d(be, queue, dst, h.ld, tan, h.cols, h.rows, h.cols, 0));
-        else
+        } else {
             DMQ_TRY(dmq_node_zero(node, be, queue, dst, h.rows, h.cols, h.ld));
+        }
     }
 done:
     return st;
@@ -105,9 +109,10 @@ static dmq_status slice_infer(dmq_node *node)
     dmq_shape x = node->in[0]->shape;
     int axis = node->attr.slice.axis, from = node->attr.slice.from, count = node->attr.slice.count;
 
-    if (axis < 0 || axis >= x.rank || from < 0 || count < 1 || from > x.dim[axis] - count)
+    if (axis < 0 || axis >= x.rank || from < 0 || count < 1 || from > x.dim[axis] - count) {
         return dmq_fail(DMQ_ESHAPE, "slice: %d positions from %d along memory axis %d of %s", count,
                         from, axis, dmq_var_text(node->in[0]));
+    }
     x.dim[axis] = count;
     node->out->shape = x;
     return DMQ_OK;
@@ -179,14 +184,17 @@ static dmq_status reshape_infer(dmq_node *node)
 {
     dmq_shape s = node->attr.shape;
 
-    for (int d = 0; d < 4; d++)
-        if (s.dim[d] < 1)
+    for (int d = 0; d < 4; d++) {
+        if (s.dim[d] < 1) {
             return dmq_fail(DMQ_ESHAPE, "reshape: %s cannot become %s", dmq_var_text(node->in[0]),
                             dmq_shape_text(s));
-    if (dmq_shape_count(s) != dmq_shape_count(node->in[0]->shape))
+        }
+    }
+    if (dmq_shape_count(s) != dmq_shape_count(node->in[0]->shape)) {
         return dmq_fail(DMQ_ESHAPE, "reshape: %s has %zu numbers, %s has %zu",
                         dmq_var_text(node->in[0]), dmq_shape_count(node->in[0]->shape),
                         dmq_shape_text(s), dmq_shape_count(s));
+    }
     node->out->shape = s;
     return DMQ_OK;
 }
@@ -237,14 +245,16 @@ static dmq_status permute_infer(dmq_node *node)
 
     node->out->shape = x;
     for (int d = 0; d < 4; d++) {
-        if (perm[d] < 0 || perm[d] > 3 || (d >= x.rank && perm[d] != d))
+        if (perm[d] < 0 || perm[d] > 3 || (d >= x.rank && perm[d] != d)) {
             seen = 16;
-        else
+        } else {
             seen |= 1U << perm[d];
+        }
     }
-    if (seen != 15)
+    if (seen != 15) {
         return dmq_fail(DMQ_ESHAPE, "permute: %d %d %d %d is no order of the %d axes of %s",
                         perm[0], perm[1], perm[2], perm[3], x.rank, dmq_var_text(node->in[0]));
+    }
     for (int d = 0; d < 4; d++)
         node->out->shape.dim[d] = x.dim[perm[d]];
     return DMQ_OK;
@@ -253,8 +263,9 @@ static dmq_status permute_infer(dmq_node *node)
 static dmq_status permute(const dmq_node *node, const dmq_backend *be, dmq_queue *queue,
                           dmq_real *y, const dmq_real *x)
 {
-    dmq_permute_args a = { .x = x, .y = y };
+    dmq_permute_args a = { .x = x };
 
+    a.y = y;
     for (int d = 0; d < 4; d++) {
         a.dim[d] = node->in[0]->shape.dim[d];
         a.perm[d] = node->attr.perm[d];

@@ -24,13 +24,15 @@ static dmq_status linear_infer(dmq_node *node)
     dmq_shape x = node->in[X]->shape, w = node->in[W]->shape;
     const dmq_var *bias = node->in[BIAS];
 
-    if (w.rank != 2 || x.rank < 2 || dmq_shape_cols(x) != w.dim[1])
+    if (w.rank != 2 || x.rank < 2 || dmq_shape_cols(x) != w.dim[1]) {
         return dmq_fail(DMQ_ESHAPE, "linear: input %s has %d features, weight %s must be (out, %d)",
                         dmq_var_text(node->in[X]), dmq_shape_cols(x), dmq_var_text(node->in[W]),
                         dmq_shape_cols(x));
-    if (bias && (bias->shape.rank != 1 || bias->shape.dim[0] != w.dim[0]))
+    }
+    if (bias && (bias->shape.rank != 1 || bias->shape.dim[0] != w.dim[0])) {
         return dmq_fail(DMQ_ESHAPE, "linear: bias %s does not fit the %d features out of weight %s",
                         dmq_var_text(bias), w.dim[0], dmq_var_text(node->in[W]));
+    }
     node->out->shape = x;
     node->out->shape.dim[x.rank - 1] = w.dim[0];
     return DMQ_OK;
@@ -95,9 +97,10 @@ static dmq_status linear_backward(const dmq_node *node, const dmq_backend *be, d
         DMQ_TRY(be->matmul(queue, &a));
     }
     add = dmq_grad_take(&dbias, node->in[BIAS]);
-    if (dbias)
+    if (dbias) {
         DMQ_TRY(be->col_sum(queue, &(dmq_col_sum_args){
                                        .x = dy, .y = dbias, .rows = rows, .cols = k, .add = add }));
+    }
 done:
     return st;
 }
@@ -121,10 +124,11 @@ static dmq_status linear_jvp(const dmq_node *node, const dmq_backend *be, dmq_qu
         a.bias = x_tan ? NULL : bias_tan;
         DMQ_TRY(be->matmul(queue, &a));
     }
-    if (!x_tan && !w_tan)
+    if (!x_tan && !w_tan) {
         DMQ_TRY(dmq_node_spread(node, be, queue, node->out->tan, bias_tan,
                                 dmq_shape_rows(node->out->shape),
                                 dmq_shape_cols(node->out->shape)));
+    }
 done:
     return st;
 }
@@ -162,13 +166,15 @@ static dmq_status matmul_infer(dmq_node *node)
     const dmq_var *a = node->in[A], *b = node->in[B];
     int ta = node->attr.matmul.trans_a, tb = node->attr.matmul.trans_b;
 
-    if (a->shape.rank != 3 || b->shape.rank != 3 || a->shape.dim[0] != b->shape.dim[0])
+    if (a->shape.rank != 3 || b->shape.rank != 3 || a->shape.dim[0] != b->shape.dim[0]) {
         return dmq_fail(DMQ_ESHAPE, "matmul: %s and %s must have 3 axes and the same first one",
                         dmq_var_text(a), dmq_var_text(b));
-    if (cols_of(a, ta) != rows_of(b, tb))
+    }
+    if (cols_of(a, ta) != rows_of(b, tb)) {
         return dmq_fail(DMQ_ESHAPE, "matmul: %s%s has %d columns, %s%s has %d rows",
                         dmq_var_text(a), ta ? "^T" : "", cols_of(a, ta), dmq_var_text(b),
                         tb ? "^T" : "", rows_of(b, tb));
+    }
     node->out->shape = dmq_shape3(a->shape.dim[0], rows_of(a, ta), cols_of(b, tb));
     return DMQ_OK;
 }

@@ -5,9 +5,10 @@ enum { F, Y };
 
 static dmq_status loss_infer(dmq_node *node)
 {
-    if (!dmq_shape_equal(node->in[F]->shape, node->in[Y]->shape))
+    if (!dmq_shape_equal(node->in[F]->shape, node->in[Y]->shape)) {
         return dmq_fail(DMQ_ESHAPE, "loss: output %s and target %s differ",
                         dmq_var_text(node->in[F]), dmq_var_text(node->in[Y]));
+    }
     node->out->shape = dmq_shape1(node->in[F]->shape.dim[0]);
     return DMQ_OK;
 }
@@ -77,9 +78,10 @@ static dmq_status xent_infer(dmq_node *node)
     dmq_shape x = node->in[0]->shape;
     const dmq_index *label = node->attr.index;
 
-    if (x.rank != 2 || label->count != x.dim[0])
+    if (x.rank != 2 || label->count != x.dim[0]) {
         return dmq_fail(DMQ_ESHAPE, "xent: %d labels, logits %s", label->count,
                         dmq_var_text(node->in[0]));
+    }
     node->out->shape = dmq_shape1(x.dim[0]);
     if (node->tape->passes & DMQ_TAPE_JVP) {
         node->aux_count = dmq_shape_count(x);

@@ -4,10 +4,12 @@
 
 static dmq_status check_affine(const dmq_node *node, int c)
 {
-    for (int i = NORM_GAMMA; i <= NORM_BETA; i++)
-        if (node->in[i]->shape.rank != 1 || node->in[i]->shape.dim[0] != c)
+    for (int i = NORM_GAMMA; i <= NORM_BETA; i++) {
+        if (node->in[i]->shape.rank != 1 || node->in[i]->shape.dim[0] != c) {
             return dmq_fail(DMQ_ESHAPE, "%s: %s does not fit the %d channels of %s", node->op->name,
                             dmq_var_text(node->in[i]), c, dmq_var_text(node->in[NORM_X]));
+        }
+    }
     return DMQ_OK;
 }
 
@@ -16,9 +18,10 @@ static dmq_status group_infer(dmq_node *node)
     dmq_shape x = node->in[NORM_X]->shape;
     int groups = node->attr.norm.groups;
 
-    if (x.rank < 3 || groups < 1 || dmq_shape_cols(x) % groups != 0)
+    if (x.rank < 3 || groups < 1 || dmq_shape_cols(x) % groups != 0) {
         return dmq_fail(DMQ_ESHAPE, "group_norm: %s cannot be cut into %d groups of channels",
                         dmq_var_text(node->in[NORM_X]), groups);
+    }
     node->out->shape = x;
     node->aux_count = 2 * (size_t)x.dim[0] * (size_t)groups;
     return check_affine(node, dmq_shape_cols(x));

@@ -56,9 +56,10 @@ static dmq_status geglu_infer(dmq_node *node)
 {
     dmq_shape x = node->in[0]->shape;
 
-    if (dmq_shape_cols(x) % 2 != 0)
+    if (dmq_shape_cols(x) % 2 != 0) {
         return dmq_fail(DMQ_ESHAPE, "geglu: the last axis of %s has %d entries, must be even",
                         dmq_var_text(node->in[0]), dmq_shape_cols(x));
+    }
     x.dim[x.rank - 1] /= 2;
     node->out->shape = x;
     return DMQ_OK;

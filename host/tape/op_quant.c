@@ -14,9 +14,10 @@ static view view_of(const dmq_node *node)
     dmq_shape x = node->in[X]->shape;
     int per = (int)dmq_shape_per(x), cols = dmq_shape_cols(x);
 
-    if (node->attr.quant.weight)
+    if (node->attr.quant.weight) {
         return node->attr.quant.per_channel ? (view){ 1, 1, x.dim[0], per }
                                             : (view){ 1, 1, 1, x.dim[0] * per };
+    }
     if (node->attr.quant.per_channel)
         return (view){ x.dim[0], per / cols, cols, 1 };
     return (view){ x.dim[0], 1, 1, per };
@@ -34,20 +35,24 @@ static dmq_status quant_infer(dmq_node *node)
     const dmq_index *row = node->attr.quant.row;
     view v = view_of(node);
 
-    if (scale->shape.rank > 2 || dmq_shape_cols(scale->shape) != v.c)
+    if (scale->shape.rank > 2 || dmq_shape_cols(scale->shape) != v.c) {
         return dmq_fail(DMQ_ESHAPE, "fake_quant: the scales %s do not fit the %d channels of %s",
                         dmq_var_text(scale), v.c, dmq_var_text(x));
-    if (!dmq_shape_equal(scale->shape, zero->shape))
+    }
+    if (!dmq_shape_equal(scale->shape, zero->shape)) {
         return dmq_fail(DMQ_ESHAPE, "fake_quant: scales %s, zeros %s", dmq_var_text(scale),
                         dmq_var_text(zero));
-    if (row && (node->attr.quant.weight || row->count != v.n))
+    }
+    if (row && (node->attr.quant.weight || row->count != v.n)) {
         return dmq_fail(DMQ_ESHAPE, "fake_quant: %d row numbers, %s has %d samples", row->count,
                         dmq_var_text(x), node->attr.quant.weight ? 0 : v.n);
-    if (!row && table_rows(scale->shape) != 1)
+    }
+    if (!row && table_rows(scale->shape) != 1) {
         return dmq_fail(DMQ_ESHAPE,
                         "fake_quant: the scales %s have %d rows, and no row number says "
                         "which of them is meant",
                         dmq_var_text(scale), table_rows(scale->shape));
+    }
     node->out->shape = x->shape;
     return DMQ_OK;
 }
@@ -129,14 +134,17 @@ static dmq_status round_infer(dmq_node *node)
 {
     const dmq_var *alpha = node->in[ALPHA], *w = node->in[W];
 
-    if (!dmq_shape_equal(alpha->shape, w->shape))
+    if (!dmq_shape_equal(alpha->shape, w->shape)) {
         return dmq_fail(DMQ_ESHAPE, "adaround: alpha %s, weight %s", dmq_var_text(alpha),
                         dmq_var_text(w));
-    for (int i = ROUND_SCALE; i <= ROUND_ZERO; i++)
-        if (dmq_shape_count(node->in[i]->shape) != (size_t)w->shape.dim[0])
+    }
+    for (int i = ROUND_SCALE; i <= ROUND_ZERO; i++) {
+        if (dmq_shape_count(node->in[i]->shape) != (size_t)w->shape.dim[0]) {
             return dmq_fail(DMQ_ESHAPE,
                             "adaround: %s does not fit the %d channels out of weight %s",
                             dmq_var_text(node->in[i]), w->shape.dim[0], dmq_var_text(w));
+        }
+    }
     node->out->shape = w->shape;
     return DMQ_OK;
 }

@@ -11,9 +11,10 @@ static dmq_resample_args args_of(const dmq_node *node)
 
 static dmq_status check(const dmq_node *node)
 {
-    if (node->in[0]->shape.rank != 4 || node->attr.factor < 1)
+    if (node->in[0]->shape.rank != 4 || node->attr.factor < 1) {
         return dmq_fail(DMQ_ESHAPE, "%s: %s by a factor of %d: needs an image and at least 1",
                         node->op->name, dmq_var_text(node->in[0]), node->attr.factor);
+    }
     return DMQ_OK;
 }
 
@@ -34,9 +35,10 @@ static dmq_status pool_infer(dmq_node *node)
 
     if (st != DMQ_OK)
         return st;
-    if (x.dim[1] % f != 0 || x.dim[2] % f != 0)
+    if (x.dim[1] % f != 0 || x.dim[2] % f != 0) {
         return dmq_fail(DMQ_ESHAPE, "avg_pool: %s cannot be cut into windows of %d x %d",
                         dmq_var_text(node->in[0]), f, f);
+    }
     node->out->shape = dmq_shape4(x.dim[0], x.dim[1] / f, x.dim[2] / f, x.dim[3]);
     return DMQ_OK;
 }

@@ -78,13 +78,13 @@ dmq_var *dmq_record_xent(dmq_tape *tape, dmq_var *x, const dmq_index *label);
 
 /** How fake quantization is applied. Scales and zeros are a table (rows, c): see kernels/fake_quant.h. */
 typedef struct dmq_quant_spec {
-    dmq_var *scale;         /**< (rows, c): a constant, or a parameter when the step is learned */
-    dmq_var *zero;          /**< (rows, c) constant */
-    const dmq_index *row;   /**< row of each sample, or NULL */
+    dmq_var *scale;       /**< (rows, c): a constant, or a parameter when the step is learned */
+    dmq_var *zero;        /**< (rows, c) constant */
+    const dmq_index *row; /**< row of each sample, or NULL */
     double lo, hi;
-    double lsq_gain;        /**< 1 */
-    int per_channel;        /**< 0: c = 1.  1: c = last axis of x (activations), or axis 0 if weight */
-    int weight;             /**< x is a weight: channels are axis 0, no samples */
+    double lsq_gain; /**< 1 */
+    int per_channel; /**< 0: c = 1.  1: c = last axis of x (activations), or axis 0 if weight */
+    int weight;      /**< x is a weight: channels are axis 0, no samples */
 } dmq_quant_spec;
 
 dmq_var *dmq_record_fake_quant(dmq_tape *tape, dmq_var *x, const dmq_quant_spec *spec);

@@ -49,11 +49,12 @@ static dmq_status spread_life(dmq_tape *tape)
 
             if (!in || !(in->live || dmq_cell_of(in)->moves))
                 continue;
-            if (node->op->fixed >> k & 1U)
+            if (node->op->fixed >> k & 1U) {
                 return dmq_fail(DMQ_EINVAL,
                                 "%s: input %d, %s, depends on a parameter (or wants a gradient or "
                                 "tangent), and the operation has no derivative in it",
                                 node->op->name, k, dmq_var_text(in));
+            }
             cell->var.live |= in->live;
             cell->moves |= dmq_cell_of(in)->moves;
         }
@@ -107,11 +108,12 @@ static dmq_status measure_lives(dmq_tape *tape)
         if (!cell->var.is_output)
             continue;
         cell->root->keep = 1;
-        if (cell->var.live && cell->root->seeded && (tape->passes & DMQ_TAPE_BACKWARD))
+        if (cell->var.live && cell->root->seeded && (tape->passes & DMQ_TAPE_BACKWARD)) {
             return dmq_fail(DMQ_EINVAL,
                             "tape: %s and its reshaped form are both outputs, and their "
                             "gradients would share memory",
                             dmq_var_text(&cell->root->var));
+        }
         cell->root->seeded |= cell->var.live;
     }
     for (int i = 0; i < tape->n_order; i++) {
@@ -139,18 +141,20 @@ static dmq_status find_cut(dmq_tape *tape)
 
     DMQ_TRY(dmq_alloc((void **)&in_cut, (size_t)tape->n_cells, 1));
     DMQ_TRY(dmq_alloc((void **)&tape->cut, (size_t)tape->n_cells, sizeof(dmq_var *)));
-    for (int i = tape->n_frozen; i < tape->n_order; i++)
+    for (int i = tape->n_frozen; i < tape->n_order; i++) {
         for (int k = 0; k < tape->order[i]->n_in; k++) {
             const dmq_var *in = tape->order[i]->in[k];
 
             if (in && !in->live && dmq_cell_of(in)->root->var.maker)
                 in_cut[dmq_cell_of(in)->root->var.id] = 1;
         }
-    for (int i = 0; i < tape->n_cells; i++)
+    }
+    for (int i = 0; i < tape->n_cells; i++) {
         if (in_cut[i]) {
             tape->cell[i]->keep = 1;
             tape->cut[tape->n_cut++] = &tape->cell[i]->var;
         }
+    }
 done:
     dmq_free(in_cut);
     return st;
@@ -159,17 +163,19 @@ done:
 /* Two leaves for one parameter would overwrite each other's gradient. */
 static dmq_status check_params(const dmq_tape *tape)
 {
-    for (int i = 0; i < tape->n_cells; i++)
+    for (int i = 0; i < tape->n_cells; i++) {
         for (int k = 0; k < i && tape->cell[i]->var.is_param; k++) {
             const dmq_var *a = &tape->cell[k]->var, *b = &tape->cell[i]->var;
 
             if (a->is_param && a->offset < b->offset + dmq_shape_count(b->shape) &&
-                b->offset < a->offset + dmq_shape_count(a->shape))
+                b->offset < a->offset + dmq_shape_count(a->shape)) {
                 return dmq_fail(DMQ_EINVAL,
                                 "tape: parameters %s at %zu and %s at %zu overlap in the gradient "
                                 "block; record a shared parameter once",
                                 dmq_var_text(a), a->offset, dmq_var_text(b), b->offset);
+            }
         }
+    }
     return DMQ_OK;
 }
 
@@ -196,12 +202,14 @@ static void add_cell_blocks(layout *l, const dmq_tape *tape, dmq_cell *cell)
         return;
     add_block(l, cell->keep || input ? KEPT : FORWARD, &cell->var.value, count, cell->first,
               cell->last);
-    if (cell->var.live && (tape->passes & DMQ_TAPE_BACKWARD))
+    if (cell->var.live && (tape->passes & DMQ_TAPE_BACKWARD)) {
         add_block(l, cell->seeded || input ? KEPT : BACKWARD, &cell->var.grad, count, cell->first,
                   cell->last);
-    if (cell->moves && (tape->passes & DMQ_TAPE_JVP))
+    }
+    if (cell->moves && (tape->passes & DMQ_TAPE_JVP)) {
         add_block(l, cell->var.is_output || cell->seeded || input ? KEPT : TANGENT, &cell->tan_slot,
                   count, cell->first, cell->last);
+    }
 }
 
 static void add_node_block(layout *l, const dmq_tape *tape, dmq_node *node)
@@ -209,9 +217,10 @@ static void add_node_block(layout *l, const dmq_tape *tape, dmq_node *node)
     int keep = (node->live && (tape->passes & DMQ_TAPE_BACKWARD)) ||
                (node->moves && (tape->passes & DMQ_TAPE_JVP));
 
-    if (node->aux_count > 0)
+    if (node->aux_count > 0) {
         add_block(l, keep ? KEPT : FORWARD, &node->aux, node->aux_count, node->position,
                   node->position);
+    }
 }
 
 static int by_size(const void *a, const void *b)
@@ -304,9 +313,10 @@ done:
 
 static void set_pointers(dmq_tape *tape, const layout *l, size_t kept_from, size_t scratch_from)
 {
-    for (int i = 0; i < l->n; i++)
+    for (int i = 0; i < l->n; i++) {
         *l->block[i].target = tape->slab + (l->block[i].region == KEPT ? kept_from : scratch_from) +
                               l->block[i].offset;
+    }
     for (int i = 0; i < tape->n_cells; i++) {
         dmq_cell *cell = tape->cell[i];
 

@@ -31,9 +31,10 @@ static dmq_status create_blocks(dmq_shards *s, const dmq_backend *be)
     s->max_blocks = dmq_shards_count(s, s->config.max_summed);
     if (s->max_blocks < 2)
         return DMQ_OK;
-    if (n > SIZE_MAX / sizeof *s->blocks / (size_t)s->max_blocks)
+    if (n > SIZE_MAX / sizeof *s->blocks / (size_t)s->max_blocks) {
         return dmq_fail(DMQ_ENOMEM, "shards: %d gradients of %zu numbers cannot be addressed",
                         s->max_blocks, n);
+    }
     DMQ_TRY(be->alloc((void **)&s->blocks, (size_t)s->max_blocks * n * sizeof *s->blocks));
     for (int i = 0; i < dmq_lanes_count(s->lanes); i++)
         DMQ_TRY(dmq_alloc((void **)&s->lane[i].block, (size_t)s->max_blocks, sizeof(dmq_real *)));
@@ -137,9 +138,10 @@ static dmq_status clear_padding(const dmq_shard *shard)
         size_t per = dmq_shape_count(v->shape) / (size_t)shard->size;
         size_t rest = per * (size_t)(shard->size - shard->count);
 
-        if (v->is_output && v->grad)
+        if (v->is_output && v->grad) {
             DMQ_TRY(dmq_node_zero(&here, tape->backend, shard->queue,
                                   v->grad + per * (size_t)shard->count, 1, rest, rest));
+        }
     }
 done:
     return st;
