@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "model/ddpm_unet.h"
 #include "model/features.h"
+#include "model/match.h"
 #include "tensor/layout.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 
 #define FORMAT "dmq-model"
-enum { VERSION = 1, NAMED = 5 /**< names told in a message before "and so many more" */ };
+enum { VERSION = 1 };
 
 static const struct {
     const char *kind;
@@ -122,79 +123,17 @@ done:
     return st;
 }
 
-/** " name, name, ... and 12 more" grows in a message. */
-typedef struct listing {
-    char text[NAMED * DMQ_NAME_MAX + 64];
-    int count;
-} listing;
-
-static void list_add(listing *l, const char *name)
-{
-    size_t n = strlen(l->text);
-
-    if (l->count++ < NAMED)
-        snprintf(l->text + n, sizeof l->text - n, "%s%.*s", l->count > 1 ? ", " : "", DMQ_NAME_MAX,
-                 name);
-}
-
-static const char *list_end(listing *l)
-{
-    size_t n = strlen(l->text);
-
-    if (l->count > NAMED)
-        snprintf(l->text + n, sizeof l->text - n, " and %d more", l->count - NAMED);
-    return l->text;
-}
-
-static int has_entry(const dmq_model *model, const char *name)
-{
-    for (int i = 0; i < model->n_entries; i++)
-        if (strcmp(model->entry[i].name, name) == 0)
-            return 1;
-    return 0;
-}
-
-/** The names of file and network must be the same set; groups beside the arrays are none of ours. */
-static dmq_status check_names(dmq_h5 *file, const char *group, const dmq_model *model)
+/** Which array of the group belongs to each entry. */
+static dmq_status match(int *found, dmq_h5_names *names, dmq_h5 *file, const char *group,
+                        const dmq_model *model)
 {
     dmq_status st = DMQ_OK;
-    dmq_h5_names names = { 0 };
-    listing missing = { 0 }, unused = { 0 };
 
-    DMQ_TRY(dmq_h5_list(&names, file, group));
-    for (int i = 0; i < model->n_entries; i++) {
-        int found = 0;
-        for (int k = 0; k < names.count && !found; k++)
-            found = strcmp(names.name[k], model->entry[i].name) == 0;
-        if (!found)
-            list_add(&missing, model->entry[i].name);
-    }
-    for (int k = 0; k < names.count; k++) {
-        size_t n = strlen(names.name[k]);
-        if ((n == 0 || names.name[k][n - 1] != '/') && !has_entry(model, names.name[k]))
-            list_add(&unused, names.name[k]);
-    }
-    if (missing.count || unused.count)
-        st = dmq_fail(DMQ_EDATA, "%s: the arrays are not those of the network", dmq_h5_path(file));
-    if (missing.count)
-        st = dmq_fail_note(st, "  %d missing: %s", missing.count, list_end(&missing));
-    if (unused.count)
-        st = dmq_fail_note(st, "  %d unknown to it: %s", unused.count, list_end(&unused));
+    DMQ_TRY(dmq_h5_list(names, file, group));
+    DMQ_TRY(dmq_model_match(found, model, (const char *const *)names->name, names->count,
+                            dmq_h5_path(file)));
 done:
-    dmq_h5_names_release(&names);
     return st;
-}
-
-static dmq_status check_finite(const dmq_h5 *file, const dmq_entry *e, const dmq_real *value)
-{
-    size_t n = dmq_shape_count(e->shape), bad = 0;
-
-    for (size_t i = 0; i < n; i++)
-        bad += isfinite(value[i]) ? 0 : 1;
-    if (bad)
-        return dmq_fail(DMQ_EDATA, "%s: %s: %zu of %zu numbers are NaN or infinite",
-                        dmq_h5_path(file), e->name, bad, n);
-    return DMQ_OK;
 }
 
 dmq_status dmq_model_block_read(dmq_real *block, dmq_h5 *file, const char *group,
@@ -202,8 +141,11 @@ dmq_status dmq_model_block_read(dmq_real *block, dmq_h5 *file, const char *group
 {
     dmq_status st = DMQ_OK;
     dmq_real *scratch = NULL;
+    dmq_h5_names names = { 0 };
+    int *found = NULL;
 
-    DMQ_TRY(check_names(file, group, model));
+    DMQ_TRY(dmq_alloc((void **)&found, (size_t)model->n_entries, sizeof *found));
+    DMQ_TRY(match(found, &names, file, group, model));
     DMQ_TRY(scratch_create(&scratch, model));
     for (int i = 0; i < model->n_entries; i++) {
         const dmq_entry *e = &model->entry[i];
@@ -212,15 +154,17 @@ dmq_status dmq_model_block_read(dmq_real *block, dmq_h5 *file, const char *group
         int rank = dims_of(dims, e);
         char path[2 * DMQ_NAME_MAX];
 
-        path_of(path, sizeof path, group, e->name);
+        path_of(path, sizeof path, group, names.name[found[i]]);
         DMQ_TRY(dmq_h5_read_real(value, file, path, rank, dims));
-        DMQ_TRY(check_finite(file, e, value));
+        DMQ_TRY(dmq_model_check_finite(e, value, dmq_h5_path(file)));
         if (e->rank4) {
             const int *d = e->shape.dim;
             dmq_nhwc_from_nchw(block + e->offset, scratch, d[0], d[3], d[1], d[2]);
         }
     }
 done:
+    dmq_h5_names_release(&names);
+    dmq_free(found);
     dmq_free(scratch);
     return st;
 }

@@ -3,7 +3,9 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "io/file.h"
+#include "io/safetensors.h"
 #include "model/ddpm_unet.h"
+#include "model/import.h"
 #include "model/init.h"
 #include "model/model_file.h"
 
@@ -210,6 +212,69 @@ static void what_is_wrong_is_named(void **state)
     refused(DMQ_EDATA, path);
 }
 
+static void safetensors_come_and_go(void **state)
+{
+    (void)state;
+    dmq_model *m = NULL;
+
+    OK(dmq_ddpm_unet_create(&m, &small));
+    OK(dmq_model_export_safetensors(model, path));
+    OK(dmq_model_import_safetensors(m, path));
+    assert_memory_equal(m->params, model->params, model->n_params * sizeof *m->params);
+    dmq_model_destroy(m);
+}
+
+/* As a checkpoint of data-parallel training in another layout: prefixed names, 1x1 kernels as matrices. */
+static void safetensors_of_others_are_understood_or_named(void **state)
+{
+    (void)state;
+    enum { MOST = 256 };
+    static dmq_st_source tensor[MOST];
+    static char name[MOST][DMQ_NAME_MAX + 8];
+    static float numbers[8192];
+    dmq_model *m = NULL;
+    int n = model->n_entries;
+
+    assert_true(n <= MOST);
+    OK(dmq_ddpm_unet_create(&m, &small));
+    for (int i = 0; i < 8192; i++)
+        numbers[i] = (float)i / 64;
+    for (int i = 0; i < n; i++) {
+        const dmq_entry *e = &model->entry[i];
+        const int *d = e->shape.dim;
+        dmq_st_source *t = &tensor[i];
+        int64_t dims[4] = { d[0], e->rank4 ? d[3] : d[1], d[1], d[2] };
+
+        snprintf(name[i], sizeof name[i], "module.%s", e->name);
+        *t = (dmq_st_source){ name[i], DMQ_ST_BF16, e->shape.rank, { 0 }, numbers };
+        if (e->rank4 && d[1] == 1)
+            t->rank = 2;
+        memcpy(t->dims, dims, sizeof dims);
+    }
+    OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
+    OK(dmq_model_import_safetensors(m, path));
+    assert_true(m->params[dmq_model_entry(m, "down.1.attn.0.q.weight")->offset + 17] ==
+                (dmq_real)17 / 64);
+    assert_true(m->params[dmq_model_entry(m, "conv_in.weight")->offset + 1] == (dmq_real)9 / 64);
+    tensor[3].dims[0]++;
+    OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
+    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_ESHAPE);
+    assert_non_null(strstr(dmq_message(), tensor[3].name));
+    tensor[3].dims[0]--;
+    OK(dmq_safetensors_save(path, tensor, n - 1, NULL, 0));
+    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "1 missing: conv_out.bias"));
+    tensor[0].name = "model_ema.decay";
+    OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
+    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "unknown to it: model_ema.decay"));
+    tensor[0].name = model->entry[1].name;
+    OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
+    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "1 there twice"));
+    dmq_model_destroy(m);
+}
+
 static void every_failed_allocation_is_reported(void **state)
 {
     (void)state;
@@ -238,6 +303,8 @@ int main(void)
         cmocka_unit_test(half_precision_is_rounded_to_nearest),
         cmocka_unit_test(files_hold_the_order_of_files),
         cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(safetensors_come_and_go),
+        cmocka_unit_test(safetensors_of_others_are_understood_or_named),
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
