@@ -8,7 +8,8 @@
  *   dmq_cpu_silu     x sigmoid(x), 4 ulp while sigmoid(x) is a normal number (x > -87)
  *   dmq_cpu_phi      Phi(x), distribution of the normal law, 4 ulp also in the lower tail
  *   dmq_cpu_gelu     x Phi(x), 4 ulp while Phi(x) is a normal number (x > -13)
- *   dmq_cpu_pow      x^p, x >= 0, p in [1, 32], (1 + 0.6 p) ulp; 0 where x or x^p is subnormal, inf from 2^127
+ *   dmq_cpu_pow      x^p for x >= 0 and p in [1, 32], (1.5 + 1.2 p) ulp; 0 where x or x^p is
+ *                    subnormal, infinite from 2^127
  *
  * NaN in, NaN out. No operation is contracted, so every instruction set gives the same bits.
  */

@@ -1,0 +1,124 @@
+/* The vector code's own functions against libm in double: what cpu_math.h promises. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "backend/cpu_math.h"
+
+enum { BLOCK = 1024 };
+
+/* In a loop over arrays, as the backend has it: the compiler's vectors are what is tested. */
+typedef void block_fn(float *y, const float *x, float p);
+
+DMQ_CLONES static void exp_block(float *y, const float *x, float p)
+{
+    (void)p;
+    for (int i = 0; i < BLOCK; i++)
+        y[i] = dmq_cpu_exp(x[i]);
+}
+
+DMQ_CLONES static void sigmoid_block(float *y, const float *x, float p)
+{
+    (void)p;
+    for (int i = 0; i < BLOCK; i++)
+        y[i] = dmq_cpu_sigmoid(x[i]);
+}
+
+DMQ_CLONES static void pow_block(float *y, const float *x, float p)
+{
+    for (int i = 0; i < BLOCK; i++)
+        y[i] = dmq_cpu_pow(x[i], p);
+}
+
+static double sigmoid(double x, double p)
+{
+    (void)p;
+    return 1 / (1 + exp(-x));
+}
+
+static double exponential(double x, double p)
+{
+    (void)p;
+    return exp(x);
+}
+
+/* Distance from the true value in units of its last place as a float; subnormals: of the smallest. */
+static double ulps(float got, double want)
+{
+    int e;
+
+    (void)frexp(want, &e);
+    return fabs((double)got - want) / ldexp(1.0, (e < -125 ? -125 : e) - 24);
+}
+
+/* Every step-th float from the bits first to last: worst distance where the result is a normal number. */
+static double worst(block_fn *fn, double (*want)(double, double), float p, uint32_t first,
+                    uint32_t last, uint32_t step)
+{
+    float x[BLOCK], y[BLOCK];
+    double bad = 0;
+    uint32_t bits = first;
+
+    while (bits < last) {
+        for (int i = 0; i < BLOCK; i++, bits += bits < last ? step : 0)
+            x[i] = dmq_cpu_from_bits(bits < last ? bits : last);
+        fn(y, x, p);
+        for (int i = 0; i < BLOCK; i++) {
+            double w = want((double)x[i], (double)p);
+
+            if (w > 1.2e-38 && w < 1.7e38)
+                bad = fmax(bad, ulps(y[i], w));
+        }
+    }
+    return bad;
+}
+
+static void exponentials_are_good_to_an_ulp(void **state)
+{
+    (void)state;
+    assert_true(worst(exp_block, exponential, 0, 0x00800000, 0x42b00000, 4099) <= 1.0);
+    assert_true(worst(exp_block, exponential, 0, 0x80800000, 0xc2ae0000, 4099) <= 1.0);
+    assert_true(worst(sigmoid_block, sigmoid, 0, 0x00800000, 0x42b00000, 4099) <= 3.0);
+    assert_true(worst(sigmoid_block, sigmoid, 0, 0x80800000, 0xc2ae0000, 4099) <= 3.0);
+}
+
+static void powers_are_as_good_as_told(void **state)
+{
+    static const float power[] = { 1, 1.4F, 2, 2.4F, 3, 7.3F, 11, 19, 20, 32 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof power / sizeof power[0]; i++) {
+        double bad = worst(pow_block, pow, power[i], 0x00800000, 0x7f7fffff, 2053);
+
+        print_message("x^%g: %.2f ulp\n", (double)power[i], bad);
+        assert_true(bad <= 1.5 + 1.2 * (double)power[i]);
+    }
+}
+
+static void ends_are_ends(void **state)
+{
+    (void)state;
+    assert_true(dmq_cpu_exp(-INFINITY) == 0 && isinf(dmq_cpu_exp(INFINITY)));
+    assert_true(dmq_cpu_exp(0) == 1 && isnan(dmq_cpu_exp(NAN)));
+    assert_true(dmq_cpu_sigmoid(-INFINITY) == 0 && dmq_cpu_sigmoid(INFINITY) == 1);
+    assert_true(dmq_cpu_sigmoid(0) == 0.5F && isnan(dmq_cpu_sigmoid(NAN)));
+    assert_true(dmq_cpu_pow(0, 2.4F) == 0 && dmq_cpu_pow(1, 2.4F) == 1);
+    assert_true(isinf(dmq_cpu_pow(INFINITY, 2.4F)) && isinf(dmq_cpu_pow(1e30F, 2.4F)));
+    assert_true(dmq_cpu_pow(1e-30F, 2.4F) == 0 && isnan(dmq_cpu_pow(NAN, 2.4F)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exponentials_are_good_to_an_ulp),
+        cmocka_unit_test(powers_are_as_good_as_told),
+        cmocka_unit_test(ends_are_ends),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
