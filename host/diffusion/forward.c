@@ -51,9 +51,10 @@ static dmq_status check_input(const job *j)
     for (int n = 0; n < a->n; n++) {
         if (!isfinite(a->t[n]))
             return dmq_fail(DMQ_EDATA, "forward: t of sample %d is not finite", n);
-        for (size_t i = 0; i < j->per; i++)
+        for (size_t i = 0; i < j->per; i++) {
             if (!isfinite(a->x[(size_t)n * j->per + i]))
                 return dmq_fail(DMQ_EDATA, "forward: x of sample %d is not finite", n);
+        }
     }
     return DMQ_OK;
 }
@@ -101,9 +102,10 @@ static dmq_status keep(const job *j, lane *l, dmq_queue *queue, int piece)
         int n = piece * GROUP + i;
         const dmq_real *y = l->host + (size_t)i * j->per;
         dmq_real *out = a->out + (size_t)n * j->per;
-        for (size_t k = 0; k < j->per; k++)
+        for (size_t k = 0; k < j->per; k++) {
             if (!isfinite(y[k]))
                 return dmq_fail(DMQ_EDIVERGE, "forward: the result of sample %d is not finite", n);
+        }
         if (a->nhwc)
             memcpy(out, y, j->per * sizeof *y);
         else
@@ -137,10 +139,11 @@ dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source
     assert(a->n > 0);
     if (model->n_values == 0)
         return dmq_fail(DMQ_EDATA, "forward: a model of kind %s has no x and t", model->arch->kind);
-    if (dmq_shape_count(model->value[model->output].shape) != j.per)
+    if (dmq_shape_count(model->value[model->output].shape) != j.per) {
         return dmq_fail(DMQ_ENOTSUP, "forward: the network's result is %s, its input %s",
                         dmq_shape_text(model->value[model->output].shape),
                         dmq_shape_text(model->input));
+    }
     DMQ_TRY(check_input(&j));
     DMQ_TRY(dmq_alloc(&memory, (size_t)n_lanes, sizeof *j.lane));
     j.lane = memory;

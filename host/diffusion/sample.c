@@ -56,9 +56,10 @@ static dmq_status record_times(dmq_sample *s, const dmq_hook_source *source)
     s->times_row = dmq_tape_index(s->times, "step", n);
     hooks = dmq_hooks_for(source, s->times, s->times_row);
     DMQ_TRY(dmq_model_record_temporal(s->model, s->times, &hooks, s->t, s->emb));
-    for (int v = 0; v < s->model->n_values; v++)
+    for (int v = 0; v < s->model->n_values; v++) {
         if (s->emb[v])
             dmq_tape_output(s->times, s->emb[v]);
+    }
     DMQ_TRY(dmq_tape_plan(s->times));
 done:
     return st;
@@ -72,18 +73,20 @@ static dmq_var *record_network(dmq_sample *s, lane *l, const dmq_hooks *hooks, d
     memset(value, 0, (size_t)m->n_values * sizeof(dmq_var *));
     value[0] = l->x;
     for (int v = 0; v < m->n_values; v++) {
-        if (s->emb[v])
+        if (s->emb[v]) {
             value[v] = dmq_record_embed(
                 l->tape,
                 dmq_tape_constant(l->tape, "embedding", s->emb[v]->shape, s->emb[v]->value),
                 l->row);
+        }
     }
     for (int i = 0; i < m->n_units; i++) {
         const dmq_unit *u = &m->unit[i];
-        if (u->kind != DMQ_UNIT_TEMPORAL)
+        if (u->kind != DMQ_UNIT_TEMPORAL) {
             value[u->out] = dmq_model_record_unit(m, i, l->tape, hooks, value[u->in[0]],
                                                   u->in[1] < 0 ? NULL : value[u->in[1]],
                                                   u->emb < 0 ? NULL : value[u->emb]);
+        }
     }
     return value[m->output];
 }
@@ -253,10 +256,12 @@ static dmq_status keep(const job *j, lane *l, dmq_queue *queue, uint64_t first)
     DMQ_TRY(s->be->sync(queue));
     for (uint64_t n = from; n < to; n++) {
         const dmq_real *image = l->host + (n - first) * s->per;
-        for (size_t i = 0; i < s->per; i++)
-            if (!isfinite(image[i]))
+        for (size_t i = 0; i < s->per; i++) {
+            if (!isfinite(image[i])) {
                 return dmq_fail(DMQ_EDIVERGE, "sample: image %llu is not finite",
                                 (unsigned long long)n);
+            }
+        }
         memcpy(j->out + (n - j->first) * s->per, image, s->per * sizeof *image);
     }
     if (j->watch && j->watch->done)

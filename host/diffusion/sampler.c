@@ -11,26 +11,31 @@ static dmq_status check(const dmq_schedule *schedule, const dmq_sampler_config *
 {
     if (config->kind != DMQ_DDIM && config->kind != DMQ_DDPM)
         return dmq_fail(DMQ_EINVAL, "sampler: kind %d: must be ddim or ddpm", (int)config->kind);
-    if (config->spacing != DMQ_SPACING_UNIFORM && config->spacing != DMQ_SPACING_QUAD)
+    if (config->spacing != DMQ_SPACING_UNIFORM && config->spacing != DMQ_SPACING_QUAD) {
         return dmq_fail(DMQ_EINVAL, "sampler: spacing %d: must be uniform or quad",
                         (int)config->spacing);
-    if (config->steps < 1 || config->steps > schedule->T)
+    }
+    if (config->steps < 1 || config->steps > schedule->T) {
         return dmq_fail(DMQ_EINVAL, "sampler: steps = %d: must be 1..%d, the schedule's T",
                         config->steps, schedule->T);
-    if (config->spacing == DMQ_SPACING_QUAD && config->steps < 2)
+    }
+    if (config->spacing == DMQ_SPACING_QUAD && config->steps < 2) {
         return dmq_fail(DMQ_EINVAL, "sampler: steps = %d: quad spacing needs at least 2",
                         config->steps);
+    }
     if (!(config->eta >= 0 && config->eta <= 1))
         return dmq_fail(DMQ_EINVAL, "sampler: eta = %g: must be 0..1", config->eta);
-    if (config->kind == DMQ_DDPM && config->eta != 1)
+    if (config->kind == DMQ_DDPM && config->eta != 1) {
         return dmq_fail(DMQ_EINVAL,
                         "sampler: eta = %g with kind ddpm: ddpm is eta = 1\n"
                         "  hint: for another eta use kind ddim",
                         config->eta);
-    if (config->kind == DMQ_DDIM && config->fixed_small)
+    }
+    if (config->kind == DMQ_DDIM && config->fixed_small) {
         return dmq_fail(DMQ_EINVAL,
                         "sampler: the variance (fixed_small) can be chosen for kind ddpm only\n"
                         "  hint: the noise of ddim is set by eta");
+    }
     return DMQ_OK;
 }
 

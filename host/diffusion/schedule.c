@@ -13,9 +13,10 @@ dmq_status dmq_schedule_create(dmq_schedule **out, int T, double beta_start, dou
 
     if (T < 1 || T > 1000000)
         return dmq_fail(DMQ_EINVAL, "schedule: T = %d: must be 1..1000000", T);
-    if (!(beta_start > 0 && beta_start < 1) || !(beta_end > 0 && beta_end < 1))
+    if (!(beta_start > 0 && beta_start < 1) || !(beta_end > 0 && beta_end < 1)) {
         return dmq_fail(DMQ_EINVAL, "schedule: beta from %g to %g: both must lie between 0 and 1",
                         beta_start, beta_end);
+    }
     DMQ_TRY(dmq_alloc(&memory, 1, sizeof *s));
     s = memory;
     s->T = T;

@@ -47,9 +47,10 @@ static void name_set(dmq_build *b, char *out, const char *name, const char *suff
 {
     int n = snprintf(out, DMQ_NAME_MAX, "%s%s", name, suffix);
 
-    if (n >= DMQ_NAME_MAX && b->status == DMQ_OK)
+    if (n >= DMQ_NAME_MAX && b->status == DMQ_OK) {
         b->status = dmq_fail(DMQ_EINVAL, "model: name %s%s is longer than %d characters", name,
                              suffix, DMQ_NAME_MAX - 1);
+    }
 }
 
 static int entry_add(dmq_build *b, dmq_shape shape, int rank4, const char *name, const char *suffix)
@@ -159,9 +160,10 @@ static void find_last_readers(dmq_model *m)
 {
     for (int u = 0; u < m->n_units; u++) {
         const int reads[3] = { m->unit[u].in[0], m->unit[u].in[1], m->unit[u].emb };
-        for (int k = 0; k < 3; k++)
+        for (int k = 0; k < 3; k++) {
             if (reads[k] >= 0)
                 m->value[reads[k]].last_reader = u;
+        }
     }
     if (m->n_values > 0)
         m->value[m->output].last_reader = m->n_units; /* the caller reads it */

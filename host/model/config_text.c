@@ -37,9 +37,10 @@ static dmq_status whole(int *out, const char **at, const char *key)
 
 static dmq_status ends(const char *at, const char *key)
 {
-    if (*at != '\n' && *at != '\0')
+    if (*at != '\n' && *at != '\0') {
         return dmq_fail(DMQ_EDATA, "model configuration: \"%s\" has \"%.20s\" behind its value",
                         key, at);
+    }
     return DMQ_OK;
 }
 
@@ -81,9 +82,10 @@ dmq_status dmq_config_text_ints(int *out, int *n, int max, const char *text, con
     if (*at++ != '[')
         return dmq_fail(DMQ_EDATA, "model configuration: \"%s\" is not a list", key);
     while (*at != ']') {
-        if (*n == max)
+        if (*n == max) {
             return dmq_fail(DMQ_EDATA, "model configuration: \"%s\" has more than %d numbers", key,
                             max);
+        }
         DMQ_TRY(whole(&out[(*n)++], &at, key));
         at += strspn(at, ", ");
     }

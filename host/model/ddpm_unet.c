@@ -117,10 +117,11 @@ static void build_layers(dmq_build *b, dmq_unet_step *s, int unit)
     case DMQ_UNET_RESBLOCK:
         build_layer(b, s, unit, 0, plain, "conv1");
         build_layer(b, s, unit, 1, plain, "conv2");
-        if (s->weights[2] >= 0)
+        if (s->weights[2] >= 0) {
             build_layer(b, s, unit, 2,
                         (dmq_layer){ .shortcut = 1, .split = s->skip < 0 ? 0 : s->c_in },
                         "nin_shortcut");
+        }
         break;
     case DMQ_UNET_ATTENTION:
         for (int i = 0; i < 4; i++)
@@ -307,9 +308,10 @@ static dmq_status record_temporal(const dmq_model *model, dmq_tape *tape, const 
 
     h = silu(&p, layer(&p, unit->layer[0], h));
     h = silu(&p, layer(&p, unit->layer[1], h)); /* every block's second swish: computed once */
-    for (int i = 0; i < net->n_steps; i++)
+    for (int i = 0; i < net->n_steps; i++) {
         if (net->step[i].kind == DMQ_UNET_RESBLOCK)
             emb[net->step[i].emb] = layer(&p, unit->layer[number++], h);
+    }
     return DMQ_OK;
 }
 

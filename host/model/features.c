@@ -39,19 +39,24 @@ static dmq_status check(const dmq_features_config *c)
         { "norm_groups", c->norm_groups, 1, 4096 },
     };
 
-    for (size_t i = 0; i < sizeof range / sizeof *range; i++)
-        if (range[i].value < range[i].low || range[i].value > range[i].high)
+    for (size_t i = 0; i < sizeof range / sizeof *range; i++) {
+        if (range[i].value < range[i].low || range[i].value > range[i].high) {
             return dmq_fail(DMQ_EINVAL, "features: %s = %d: must be %d..%d", range[i].key,
                             range[i].value, range[i].low, range[i].high);
-    for (int i = 0; i < c->n_stages; i++)
-        if (c->width[i] < 1 || c->width[i] > 4096 || c->width[i] % c->norm_groups)
+        }
+    }
+    for (int i = 0; i < c->n_stages; i++) {
+        if (c->width[i] < 1 || c->width[i] > 4096 || c->width[i] % c->norm_groups) {
             return dmq_fail(DMQ_EINVAL,
                             "features: width = %d: must be 1..4096, and norm_groups = %d divide it",
                             c->width[i], c->norm_groups);
-    if (c->resolution % (1 << (c->n_stages - 1)))
+        }
+    }
+    if (c->resolution % (1 << (c->n_stages - 1))) {
         return dmq_fail(DMQ_EINVAL,
                         "features: resolution = %d cannot be halved %d times for %d stages",
                         c->resolution, c->n_stages - 1, c->n_stages);
+    }
     return DMQ_OK;
 }
 
@@ -77,7 +82,7 @@ static dmq_status build(dmq_model **out, net *f)
 
     if (st != DMQ_OK)
         return st;
-    for (int i = 0; i < c->n_stages; i++)
+    for (int i = 0; i < c->n_stages; i++) {
         for (int k = 0; k < 2; k++) {
             char name[DMQ_NAME_MAX];
             snprintf(name, sizeof name, "stage.%d.conv_%d", i, k);
@@ -86,6 +91,7 @@ static dmq_status build(dmq_model **out, net *f)
             f->stage[i].norm[k] = dmq_build_norm(&b, c->width[i], name);
             in = c->width[i];
         }
+    }
     f->classify = dmq_build_weights(&b, DMQ_LAYER_LINEAR, c->classes, in, 1, "classify");
     return dmq_build_finish(out, &b);
 }
@@ -164,7 +170,7 @@ void dmq_features_record(dmq_var **features, dmq_var **logits, const dmq_model *
     const dmq_pad same = { 1, 1, 1, 1 };
     dmq_var *h = x;
 
-    for (int i = 0; i < c->n_stages; i++)
+    for (int i = 0; i < c->n_stages; i++) {
         for (int k = 0; k < 2; k++) {
             int conv = f->stage[i].conv[k], norm = f->stage[i].norm[k];
             h = dmq_record_conv2d(tape, h, dmq_model_leaf(model, tape, conv),
@@ -174,6 +180,7 @@ void dmq_features_record(dmq_var **features, dmq_var **logits, const dmq_model *
                                       dmq_model_leaf(model, tape, norm + 1), c->norm_groups, 1e-5);
             h = dmq_record_unary(tape, DMQ_SILU, h);
         }
+    }
     h = dmq_record_avg_pool(tape, h, c->resolution >> (c->n_stages - 1));
     *features =
         h ? dmq_record_reshape(tape, h, dmq_shape2(h->shape.dim[0], h->shape.dim[3])) : NULL;
@@ -242,9 +249,10 @@ static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue
         int n = first + (i < count ? i : count - 1);
         const dmq_real *image = j->images + (size_t)n * j->per;
 
-        for (size_t k = 0; k < j->per; k++)
+        for (size_t k = 0; k < j->per; k++) {
             if (!isfinite(image[k]))
                 return dmq_fail(DMQ_EDATA, "features: image %d is not finite", n);
+        }
         DMQ_TRY(
             j->be->upload(queue, l->x->value + (size_t)i * j->per, image, j->per * sizeof *image));
     }
@@ -263,9 +271,10 @@ dmq_status dmq_features_run(dmq_real *features, dmq_real *logits, const dmq_mode
               0,     dmq_shape_count(model->input), NULL };
 
     assert(n > 0);
-    if (!dmq_features_is(model))
+    if (!dmq_features_is(model)) {
         return dmq_fail(DMQ_EDATA, "features: the model is of kind %s, not features",
                         model->arch->kind);
+    }
     DMQ_TRY(dmq_alloc((void **)&j.lane, (size_t)dmq_lanes_count(lanes), sizeof *j.lane));
     j.n_lanes = dmq_lanes_count(lanes);
     for (int i = 0; i < j.n_lanes; i++)

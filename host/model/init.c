@@ -13,9 +13,10 @@ static double scale_of(const char *name)
 {
     static const char *const last[] = { "conv2.weight", "proj_out.weight", "conv_out.weight" };
 
-    for (size_t i = 0; i < sizeof last / sizeof *last; i++)
+    for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
         if (ends_in(name, last[i]))
             return 1e-10;
+    }
     return 1;
 }
 
@@ -34,10 +35,11 @@ void dmq_model_init(dmq_model *model, uint64_t seed)
             size_t area = entry->rank4 ? (size_t)(entry->shape.dim[1] * entry->shape.dim[2]) : 1;
             double fan = (double)(count / out + out * area) / 2;
             double limit = sqrt(3 * scale_of(entry->name) / fan);
-            for (size_t i = 0; i < count; i++)
+            for (size_t i = 0; i < count; i++) {
                 value[i] = (dmq_real)(limit * (2 * dmq_uniform(seed, DMQ_FOR_INIT, (uint64_t)e, 0,
                                                                (uint32_t)i) -
                                                1));
+            }
         }
     }
 }

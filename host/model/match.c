@@ -16,16 +16,18 @@ static void list_add(listing *l, const char *name)
 {
     size_t n = strlen(l->text);
 
-    if (l->count++ < NAMED)
+    if (l->count++ < NAMED) {
         snprintf(l->text + n, sizeof l->text - n, "%s%.*s", l->count > 1 ? ", " : "", DMQ_NAME_MAX,
                  name);
+    }
 }
 
 static dmq_status list_note(dmq_status st, const listing *l, const char *what)
 {
-    if (l->count > NAMED)
+    if (l->count > NAMED) {
         return dmq_fail_note(st, "  %d %s: %s and %d more", l->count, what, l->text,
                              l->count - NAMED);
+    }
     return l->count ? dmq_fail_note(st, "  %d %s: %s", l->count, what, l->text) : st;
 }
 
@@ -50,9 +52,10 @@ dmq_status dmq_model_match(int *found, const dmq_model *model, const char *const
         else
             found[e - model->entry] = k;
     }
-    for (int i = 0; i < model->n_entries; i++)
+    for (int i = 0; i < model->n_entries; i++) {
         if (found[i] < 0)
             list_add(&missing, model->entry[i].name);
+    }
     if (!missing.count && !unknown.count && !twice.count)
         return DMQ_OK;
     st = dmq_fail(DMQ_EDATA, "%s: the tensors are not those of the network (%s)", path,
@@ -68,8 +71,9 @@ dmq_status dmq_model_check_finite(const dmq_entry *entry, const dmq_real *value,
 
     for (size_t i = 0; i < n; i++)
         bad += isfinite(value[i]) ? 0 : 1;
-    if (bad)
+    if (bad) {
         return dmq_fail(DMQ_EDATA, "%s: %s: %zu of %zu numbers are NaN or infinite", path,
                         entry->name, bad, n);
+    }
     return DMQ_OK;
 }

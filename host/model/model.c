@@ -25,17 +25,19 @@ const dmq_entry *dmq_model_entry(const dmq_model *model, const char *name)
 
     if (strncmp(name, prefix, sizeof prefix - 1) == 0)
         name += sizeof prefix - 1;
-    for (int i = 0; i < model->n_entries; i++)
+    for (int i = 0; i < model->n_entries; i++) {
         if (strcmp(model->entry[i].name, name) == 0)
             return &model->entry[i];
+    }
     return NULL;
 }
 
 const dmq_layer *dmq_model_layer(const dmq_model *model, const char *name)
 {
-    for (int i = 0; i < model->n_layers; i++)
+    for (int i = 0; i < model->n_layers; i++) {
         if (strcmp(model->layer[i].name, name) == 0)
             return &model->layer[i];
+    }
     return NULL;
 }
 
@@ -107,10 +109,11 @@ dmq_var *dmq_model_record(const dmq_model *model, dmq_tape *tape, const dmq_hook
     DMQ_TRY(dmq_model_record_temporal(model, tape, hooks, t, value));
     for (int i = 0; i < model->n_units; i++) {
         const dmq_unit *u = &model->unit[i];
-        if (u->kind != DMQ_UNIT_TEMPORAL)
+        if (u->kind != DMQ_UNIT_TEMPORAL) {
             value[u->out] = dmq_model_record_unit(model, i, tape, hooks, value[u->in[0]],
                                                   u->in[1] < 0 ? NULL : value[u->in[1]],
                                                   u->emb < 0 ? NULL : value[u->emb]);
+        }
     }
     result = value[model->output];
 done:

@@ -25,9 +25,10 @@ static const struct {
 
 dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *config_text)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].kind, kind) == 0)
             return kinds[i].create(out, config_text);
+    }
     return dmq_fail(DMQ_EDATA, "model: unknown kind \"%s\"; this version knows ddpm_unet, features",
                     kind);
 }
@@ -198,19 +199,19 @@ done:
 static dmq_status info_read(dmq_model_info *info, dmq_h5 *file)
 {
     dmq_status st = DMQ_OK;
-    int64_t T = 0;
+    int64_t steps = 0;
 
     *info = (dmq_model_info){ 0 };
     if (dmq_h5_attr_has(file, "", "T")) {
-        DMQ_TRY(dmq_h5_attr_i64(&T, file, "", "T"));
+        DMQ_TRY(dmq_h5_attr_i64(&steps, file, "", "T"));
         DMQ_TRY(dmq_h5_attr_f64(&info->beta_start, file, "", "beta_start"));
         DMQ_TRY(dmq_h5_attr_f64(&info->beta_end, file, "", "beta_end"));
-        if (T < 1 || T > 1000000) {
+        if (steps < 1 || steps > 1000000) {
             st = dmq_fail(DMQ_EDATA, "%s: T = %lld: must be 1..1000000", dmq_h5_path(file),
-                          (long long)T);
+                          (long long)steps);
             goto done;
         }
-        info->T = (int)T;
+        info->T = (int)steps;
     }
     if (dmq_h5_attr_has(file, "", "training"))
         DMQ_TRY(dmq_h5_attr_text(&info->training, file, "", "training"));

@@ -29,15 +29,18 @@ static dmq_status check_ranges(const dmq_ddpm_unet_config *c)
         { "norm_groups", c->norm_groups, 1, 4096 },
     };
 
-    for (size_t i = 0; i < sizeof range / sizeof *range; i++)
+    for (size_t i = 0; i < sizeof range / sizeof *range; i++) {
         if (range[i].value < range[i].low || range[i].value > range[i].high)
             return outside(range[i].key, range[i].value, range[i].low, range[i].high);
-    for (int i = 0; i < c->n_levels; i++)
+    }
+    for (int i = 0; i < c->n_levels; i++) {
         if (c->ch_mult[i] < 1 || c->ch_mult[i] > 64)
             return outside("ch_mult", c->ch_mult[i], 1, 64);
-    if (!(c->norm_eps > 0 && c->norm_eps < 1))
+    }
+    if (!(c->norm_eps > 0 && c->norm_eps < 1)) {
         return dmq_fail(DMQ_EINVAL, "ddpm_unet: norm_eps = %g: must lie between 0 and 1",
                         c->norm_eps);
+    }
     return DMQ_OK;
 }
 
@@ -47,20 +50,23 @@ static dmq_status check(const dmq_ddpm_unet_config *c)
 
     if (st != DMQ_OK)
         return st;
-    if (c->ch % 2)
+    if (c->ch % 2) {
         return dmq_fail(DMQ_EINVAL, "ddpm_unet: ch = %d: must be even, half sines, half cosines",
                         c->ch);
-    if (c->resolution % (1 << (c->n_levels - 1)))
+    }
+    if (c->resolution % (1 << (c->n_levels - 1))) {
         return dmq_fail(DMQ_EINVAL,
                         "ddpm_unet: resolution = %d cannot be halved %d times for %d levels",
                         c->resolution, c->n_levels - 1, c->n_levels);
+    }
     for (int i = 0; i < c->n_attention; i++) {
         int found = 0;
         for (int level = 0; level < c->n_levels; level++)
             found |= c->attention[i] == c->resolution >> level;
-        if (!found)
+        if (!found) {
             return dmq_fail(DMQ_EINVAL, "ddpm_unet: attention at %d: the levels are at %d..%d",
                             c->attention[i], c->resolution >> (c->n_levels - 1), c->resolution);
+        }
     }
     return DMQ_OK;
 }
@@ -69,9 +75,10 @@ static dmq_status check(const dmq_ddpm_unet_config *c)
 
 static int attends(const dmq_ddpm_unet_config *c, int size)
 {
-    for (int i = 0; i < c->n_attention; i++)
+    for (int i = 0; i < c->n_attention; i++) {
         if (c->attention[i] == size)
             return 1;
+    }
     return 0;
 }
 
@@ -135,9 +142,10 @@ static void plan_down(walk *w, const dmq_ddpm_unet_config *c)
         int order = ORDER_DOWN + LEVEL * level, width = c->ch * c->ch_mult[level];
         for (int b = 0; b < c->num_res_blocks; b++) {
             plan(w, DMQ_UNET_RESBLOCK, width, order + b, "down.%d.block.%d", level, b);
-            if (attends(c, w->size))
+            if (attends(c, w->size)) {
                 plan(w, DMQ_UNET_ATTENTION, width, order + ORDER_ATTENTION + b, "down.%d.attn.%d",
                      level, b);
+            }
             push(w);
         }
         if (level + 1 < c->n_levels) {
@@ -154,9 +162,10 @@ static void plan_up(walk *w, const dmq_ddpm_unet_config *c)
         int order = ORDER_UP + LEVEL * level, width = c->ch * c->ch_mult[level];
         for (int b = 0; b <= c->num_res_blocks; b++) {
             pop(w, plan(w, DMQ_UNET_RESBLOCK, width, order + b, "up.%d.block.%d", level, b));
-            if (attends(c, w->size))
+            if (attends(c, w->size)) {
                 plan(w, DMQ_UNET_ATTENTION, width, order + ORDER_ATTENTION + b, "up.%d.attn.%d",
                      level, b);
+            }
         }
         if (level > 0)
             plan(w, DMQ_UNET_UPSAMPLE, width, order + ORDER_RESAMPLE, "up.%d.upsample.conv", level);
@@ -183,11 +192,13 @@ dmq_status dmq_unet_plan(dmq_unet *net)
     for (int i = 0; i < net->n_steps; i++) {
         const dmq_unet_step *s = &net->step[i];
         int width[2] = { s->c_in + s->c_skip, s->c_out };
-        for (int k = 0; k < 2 && s->kind == DMQ_UNET_RESBLOCK; k++)
-            if (width[k] % c->norm_groups)
+        for (int k = 0; k < 2 && s->kind == DMQ_UNET_RESBLOCK; k++) {
+            if (width[k] % c->norm_groups) {
                 return dmq_fail(DMQ_EINVAL,
                                 "ddpm_unet: norm_groups = %d does not divide the %d channels of %s",
                                 c->norm_groups, width[k], s->name);
+            }
+        }
     }
     return DMQ_OK;
 }

@@ -12,9 +12,10 @@ dmq_status dmq_feed_init(dmq_feed *feed, const dmq_dataset *set, uint64_t images
                         .images = images ? images : set->count,
                         .batch = batch,
                         .per = (size_t)(set->size * set->size * set->channels) };
-    if (images > set->count)
+    if (images > set->count) {
         return dmq_fail(DMQ_EINVAL, "train: images = %llu: %s has %llu", (unsigned long long)images,
                         set->name, (unsigned long long)set->count);
+    }
     DMQ_TRY(dmq_alloc((void **)&feed->lane, (size_t)dmq_lanes_count(lanes), sizeof *feed->lane));
     feed->n_lanes = dmq_lanes_count(lanes);
     for (int i = 0; i < feed->n_lanes; i++) {

@@ -40,10 +40,12 @@ dmq_status dmq_optim_check(const dmq_optim_config *c)
         { "clip", c->clip, 0, 1e30 },
     };
 
-    for (size_t i = 0; i < sizeof range / sizeof *range; i++)
-        if (!(range[i].value >= range[i].low && range[i].value <= range[i].high))
+    for (size_t i = 0; i < sizeof range / sizeof *range; i++) {
+        if (!(range[i].value >= range[i].low && range[i].value <= range[i].high)) {
             return dmq_fail(DMQ_EINVAL, "train: %s = %g: must be %g..%g", range[i].key,
                             range[i].value, range[i].low, range[i].high);
+        }
+    }
     return DMQ_OK;
 }
 
@@ -206,10 +208,11 @@ static dmq_status update_piece(void *context, int piece, int lane, dmq_queue *qu
     size_t n = rest < PIECE ? rest : PIECE;
 
     (void)lane;
-    if (u->scale != 1) /* y = scale * x in place */
+    if (u->scale != 1) { /* y = scale * x in place */
         DMQ_TRY(be->axpby(
             queue, &(dmq_axpby_args){
                        .x = o->g + at, .y = o->g + at, .alpha = u->scale, .beta = 0, .count = n }));
+    }
     DMQ_TRY(be->adam(queue, &(dmq_adam_args){ .p = o->p + at,
                                               .m = o->m + at,
                                               .v = o->v + at,
@@ -283,11 +286,12 @@ static dmq_status check_settings(const char *path, const char *there, const char
         there += line(there) + (there[line(there)] == '\n');
         here += line(here) + (here[line(here)] == '\n');
     }
-    if (*there || *here)
+    if (*there || *here) {
         return dmq_fail(DMQ_EDATA,
                         "%s: made with other settings: \"%.*s\" there, \"%.*s\" here\n"
                         "  hint: train into another folder, or with resume: never",
                         path, line(there), there, line(here), here);
+    }
     return DMQ_OK;
 }
 

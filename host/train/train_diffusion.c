@@ -70,12 +70,13 @@ static dmq_status add_noise(const task *k, const dmq_shard *shard, const dmq_fee
                                                               .sample = l->sample,
                                                               .step = i,
                                                               .channels = k->feed.set->channels }));
-    for (int r = 0; r < shard->size; r++)
+    for (int r = 0; r < shard->size; r++) {
         DMQ_TRY(be->axpby(shard->queue, &(dmq_axpby_args){ .x = s->eps->value + (size_t)r * per,
                                                            .y = s->x->value + (size_t)r * per,
                                                            .alpha = share[r],
                                                            .beta = 1,
                                                            .count = per }));
+    }
 done:
     return st;
 }
@@ -113,14 +114,16 @@ static dmq_status check_fit(const dmq_model *model, const dmq_dataset *set)
     const dmq_shape image = dmq_shape4(1, set->size, set->size, set->channels);
     dmq_shape result = image;
 
-    if (model->n_values == 0)
+    if (model->n_values == 0) {
         return dmq_fail(DMQ_EINVAL, "train: a network of kind %s makes no noise prediction",
                         model->arch->kind);
+    }
     result = model->value[model->output].shape;
-    if (!dmq_shape_equal(model->input, image) || !dmq_shape_equal(result, image))
+    if (!dmq_shape_equal(model->input, image) || !dmq_shape_equal(result, image)) {
         return dmq_fail(
             DMQ_EINVAL, "train: the images of %s are %s, the network takes %s, gives %s", set->name,
             dmq_shape_text(image), dmq_shape_text(model->input), dmq_shape_text(result));
+    }
     return DMQ_OK;
 }
 

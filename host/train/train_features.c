@@ -74,15 +74,17 @@ static dmq_status check_fit(const dmq_model *model, const dmq_dataset *set)
 {
     const dmq_shape image = dmq_shape4(1, set->size, set->size, set->channels);
 
-    if (!dmq_features_is(model))
+    if (!dmq_features_is(model)) {
         return dmq_fail(DMQ_EINVAL, "train: the network is of kind %s, not features",
                         model->arch->kind);
+    }
     if (!dmq_shape_equal(model->input, image) ||
-        dmq_features_config_of(model)->classes != set->n_classes)
+        dmq_features_config_of(model)->classes != set->n_classes) {
         return dmq_fail(DMQ_EINVAL,
                         "train: the images of %s are %s in %d classes, the network takes %s in %d",
                         set->name, dmq_shape_text(image), set->n_classes,
                         dmq_shape_text(model->input), dmq_features_config_of(model)->classes);
+    }
     return DMQ_OK;
 }
 

@@ -24,12 +24,14 @@ dmq_status dmq_train_check(const dmq_train_config *c)
 {
     if (c->batch < 1 || c->batch > 65536)
         return dmq_fail(DMQ_EINVAL, "train: batch = %d: must be 1..65536", c->batch);
-    if (c->shard < 1 || c->shard > c->batch)
+    if (c->shard < 1 || c->shard > c->batch) {
         return dmq_fail(DMQ_EINVAL, "train: shard = %d: must be 1..%d, the batch", c->shard,
                         c->batch);
-    if (c->checkpoint_every < 0)
+    }
+    if (c->checkpoint_every < 0) {
         return dmq_fail(DMQ_EINVAL, "train: checkpoint_every = %d: must not be negative",
                         c->checkpoint_every);
+    }
     return dmq_optim_check(&c->optim);
 }
 
@@ -197,9 +199,10 @@ static dmq_status loop(run *r, const char *text, const dmq_train_place *place,
             goto done;
         }
         DMQ_TRY(iterate(r, &loss));
-        if (watch && watch->step)
+        if (watch && watch->step) {
             watch->step(watch->context, r->optim->step - 1, loss,
                         dmq_optim_rate(&r->config->optim, r->optim->step));
+        }
         tell(r);
         if (place->checkpoint && every > 0 && r->optim->step % every == 0)
             DMQ_TRY(dmq_optim_save(r->optim, place->checkpoint, text));

@@ -178,15 +178,18 @@ static void one_unit_at_a_time_gives_the_same(void **state)
             }
             out[u->out] = dmq_model_record_unit(model, i, tape, NULL, in[0], in[1], in[2]);
         }
-        for (int v = 0; v < model->n_values; v++)
+        for (int v = 0; v < model->n_values; v++) {
             if (out[v])
                 dmq_tape_output(tape, out[v]);
+        }
         OK(dmq_tape_plan(tape));
-        for (int k = 0; k < 3; k++)
-            if (in[k])
+        for (int k = 0; k < 3; k++) {
+            if (in[k]) {
                 OK(backend->upload(queue, in[k]->value,
                                    u->kind == DMQ_UNIT_TEMPORAL ? steps : value[reads[k]],
                                    dmq_shape_count(in[k]->shape) * sizeof(dmq_real)));
+            }
+        }
         OK(dmq_tape_forward(tape, queue, DMQ_PART_ALL));
         for (int v = 0; v < model->n_values; v++) {
             size_t n;
@@ -204,9 +207,10 @@ static void one_unit_at_a_time_gives_the_same(void **state)
     if (dmq_h5_has(file, "mid")) { /* output of mid.block_2 for the first image, NCHW */
         int v = -1;
         dmq_real *mid, *told;
-        for (int i = 0; i < model->n_units; i++)
+        for (int i = 0; i < model->n_units; i++) {
             if (strcmp(model->unit[i].name, "mid.block_2") == 0)
                 v = model->unit[i].out;
+        }
         mid = reals(dmq_shape_count(model->value[v].shape));
         told = reals(dmq_shape_count(model->value[v].shape));
         OK(dmq_h5_read_real(told, file, "mid", DMQ_DIMS(1, 32, 8, 8)));
@@ -233,10 +237,10 @@ static void compare_gradient(const dmq_real *grads, const char *name)
     told = reals((size_t)info.count);
     g = reals((size_t)info.count);
     OK(dmq_h5_read_real(told, file, label, info.rank, info.dims));
-    if (e->rank4)
+    if (e->rank4) {
         dmq_nhwc_from_nchw(g, told, (int)info.dims[0], (int)info.dims[1], (int)info.dims[2],
                            (int)info.dims[3]);
-    else
+    } else
         memcpy(g, told, (size_t)info.count * sizeof *g);
     same(label, grads + e->offset, g, (size_t)info.count, 2e-5);
     dmq_free(told);
@@ -280,9 +284,10 @@ static void gradients_equal_pytorch(void **state)
     OK(backend->sync(queue));
     same("grad/x", dx, expected, count, 2e-5);
     OK(dmq_h5_list(&names, file, "grad"));
-    for (int i = 0; i < names.count; i++)
+    for (int i = 0; i < names.count; i++) {
         if (strcmp(names.name[i], "x") != 0)
             compare_gradient(host, names.name[i]);
+    }
     dmq_h5_names_release(&names);
     dmq_tape_destroy(tape);
     backend->free(device);

@@ -125,9 +125,10 @@ static void cifar10_has_the_published_parameters_by_block(void **state)
 
     for (size_t i = 0; i < sizeof block / sizeof *block; i++) {
         size_t sum = 0;
-        for (int e = 0; e < m->n_entries; e++)
+        for (int e = 0; e < m->n_entries; e++) {
             if (strncmp(m->entry[e].name, block[i].prefix, strlen(block[i].prefix)) == 0)
                 sum += dmq_shape_count(m->entry[e].shape);
+        }
         if (sum != block[i].count)
             fail_msg("%s has %zu parameters, expected %zu", block[i].prefix, sum, block[i].count);
     }
@@ -168,9 +169,10 @@ static void entries_carry_the_names_of_the_state_dict(void **state)
         assert_int_equal(m->entry[i].offset % 16, 0);
         for (int j = 0; j < i; j++)
             assert_string_not_equal(m->entry[i].name, m->entry[j].name);
-        if (i > 0)
+        if (i > 0) {
             assert_true(m->entry[i].offset >=
                         m->entry[i - 1].offset + dmq_shape_count(m->entry[i - 1].shape));
+        }
     }
     dmq_model_destroy(m);
 }
@@ -230,9 +232,10 @@ static void units_fit_each_other(void **state)
         dmq_model *m = unet_of(configs[which]);
         int made[512] = { 1 };
 
-        for (int i = 0; i < m->n_values; i++)
+        for (int i = 0; i < m->n_values; i++) {
             if (m->value[i].is_emb)
                 made[i] = 1;
+        }
         assert_int_equal(m->unit[0].kind, DMQ_UNIT_TEMPORAL);
         for (int i = 1; i < m->n_units; i++) {
             const dmq_unit *u = &m->unit[i];
@@ -254,9 +257,10 @@ static void units_fit_each_other(void **state)
         for (int i = 0; i < m->n_values; i++) {
             int last = i == m->output ? m->n_units : -1;
             assert_true(made[i]);
-            for (int k = 0; k < m->n_units && i != m->output; k++)
+            for (int k = 0; k < m->n_units && i != m->output; k++) {
                 if (m->unit[k].in[0] == i || m->unit[k].in[1] == i || m->unit[k].emb == i)
                     last = k;
+            }
             assert_int_equal(m->value[i].last_reader, last);
         }
         assert_true(dmq_shape_equal(m->value[m->output].shape, m->input));

@@ -103,9 +103,10 @@ static void half_precision_is_rounded_to_nearest(void **state)
     OK(dmq_model_load(&m, NULL, path));
     for (int i = 0; i < model->n_entries; i++) {
         const dmq_entry *e = &model->entry[i];
-        for (size_t k = e->offset; k < e->offset + dmq_shape_count(e->shape); k++)
+        for (size_t k = e->offset; k < e->offset + dmq_shape_count(e->shape); k++) {
             assert_true((float)m->params[k] ==
                         dmq_half_to_float(dmq_half_from_float((float)model->params[k])));
+        }
     }
     dmq_model_destroy(m);
     model->params[at] = 70000;
@@ -125,11 +126,14 @@ static void files_hold_the_order_of_files(void **state)
     OK(dmq_model_save(model, &info, path, 0));
     OK(dmq_h5_open(&file, path, DMQ_H5_READ));
     OK(dmq_h5_read_f32(w, file, "conv_in.weight", DMQ_DIMS(8, 3, 3, 3)));
-    for (int k = 0; k < 8; k++)
-        for (int c = 0; c < 3; c++)
-            for (int p = 0; p < 9; p++)
+    for (int k = 0; k < 8; k++) {
+        for (int c = 0; c < 3; c++) {
+            for (int p = 0; p < 9; p++) {
                 assert_true(w[(k * 3 + c) * 9 + p] ==
                             (float)model->params[e->offset + (size_t)((k * 9 + p) * 3 + c)]);
+            }
+        }
+    }
     dmq_h5_close(file);
 }
 

@@ -66,10 +66,11 @@ static int set_up(void **state)
     for (int i = 0; i < model->n_layers; i++) {
         const dmq_entry *w = &model->entry[model->layer[i].weight];
         double spread = 1 / sqrt((double)dmq_shape_count(w->shape) / w->shape.dim[0]);
-        for (size_t k = 0; k < dmq_shape_count(w->shape); k++)
+        for (size_t k = 0; k < dmq_shape_count(w->shape); k++) {
             model->params[w->offset + k] =
                 (dmq_real)(spread *
                            (2 * dmq_uniform(1, DMQ_FOR_TEST, (uint64_t)i, 0, (uint32_t)k) - 1));
+        }
     }
     OK(dmq_schedule_create(&schedule, 1000, 1e-4, 0.02));
     return 0;
@@ -120,9 +121,10 @@ static void any_lanes_and_any_ranges_give_the_same_bits(void **state)
         for (int lanes = 1; lanes <= 3; lanes++) {
             const uint64_t *cut = cuts[lanes - 1];
             memset(parts, 0, IMAGES * PER * sizeof *parts);
-            for (int i = 0; i + 1 < n_cuts[lanes - 1]; i++)
+            for (int i = 0; i + 1 < n_cuts[lanes - 1]; i++) {
                 draw_images(parts + cut[i] * PER, backends[b], lanes, s, NULL, cut[i],
                             cut[i + 1] - cut[i], NULL);
+            }
             assert_memory_equal(parts, whole, IMAGES * PER * sizeof *whole);
         }
         /* Far away numbers are other images. */
@@ -170,15 +172,18 @@ static void the_images_are_those_of_the_recursion(void **state)
                 model, NULL, lanes,
                 &(dmq_forward_args){ .x = x, .t = t, .out = eps, .n = IMAGES, .nhwc = 1 }));
             noise(z, DMQ_FOR_SAMPLER, i);
-            for (size_t k = 0; k < IMAGES * PER; k++)
+            for (size_t k = 0; k < IMAGES * PER; k++) {
                 x[k] = (dmq_real)(step->r * (double)x[k] + step->c * (double)eps[k] +
                                   step->sigma * (double)z[k]);
+            }
         }
         draw_images(images, "ref", 2, s, NULL, 0, IMAGES, NULL);
-        for (size_t k = 0; k < IMAGES * PER; k++)
-            if (!(fabs((double)(images[k] - x[k])) <= 2e-4 * (1 + fabs((double)x[k]))))
+        for (size_t k = 0; k < IMAGES * PER; k++) {
+            if (!(fabs((double)(images[k] - x[k])) <= 2e-4 * (1 + fabs((double)x[k])))) {
                 fail_msg("config %zu, number %zu: %g, expected %g", c, k, (double)images[k],
                          (double)x[k]);
+            }
+        }
         dmq_sampler_destroy(s);
     }
     dmq_lanes_destroy(lanes);

@@ -175,10 +175,10 @@ static void gaussian_chain(double out[2], double eta, double k, double mu, doubl
     for (int i = 0; i < s->n_steps; i++) {
         const dmq_sampler_step *step = &s->step[i];
         double g = sqrt(1 - step->a) / (step->a * s0 * s0 + 1 - step->a);
-        double G = (1 + k) * g, O = -(1 + k) * g * sqrt(step->a) * m0 + mu;
-        double gain = step->r + step->c * G;
+        double slope = (1 + k) * g, offset = -(1 + k) * g * sqrt(step->a) * m0 + mu;
+        double gain = step->r + step->c * slope;
 
-        mean = gain * mean + step->c * O;
+        mean = gain * mean + step->c * offset;
         variance =
             gain * gain * variance + step->c * step->c * noise * noise + step->sigma * step->sigma;
     }
