@@ -6,7 +6,8 @@
  * A division and half to even, as torch.round(x / delta) has it: x * (1/scale) differs near ties.
  * Same codes, bit for bit, from every implementation. NaN in, NaN out.
  *
- * Straight through, once for both passes (inside = lo <= rint(u) + zero <= hi, ends included):
+ * Straight through, once for both passes (inside = lo <= rint(u) + zero <= hi, ends included; a NaN
+ * counts as inside, so that it is seen in the gradients too):
  *   dy/dx = inside       dy/dscale = rint(u) - u inside, lo - zero below, hi - zero above
  * zero has no gradient. lsq_gain multiplies dscale: 1 (BRECQ, Q-Diffusion) or 1/sqrt(count * hi) (LSQ).
  *
@@ -27,7 +28,7 @@ typedef struct dmq_fake_quant_args {
     const dmq_real *zero;      /**< (rows, c), whole numbers */
     const int *row;            /**< (n), 0..rows-1, optional */
     dmq_real *y;               /**< as x, may be x; forward */
-    int16_t *code;             /**< as x: clipped code (before subtracting zero), optional; forward */
+    int16_t *code;             /**< as x: clipped code (before subtracting zero), optional; of a NaN 0; forward */
     const dmq_real *dy;        /**< as x; backward */
     dmq_real *dx;              /**< as x, may be dy if add = 0, optional; backward */
     dmq_real *dscale;          /**< (rows, c), optional; backward: always added to */

@@ -14,9 +14,8 @@
 
 enum { LANES = 16, WIDTH = 64, CANDIDATES = 100 };
 
-/* Numbers that a loop over candidates runs over: at the first-level cache; a channel up to WHOLE is
-   taken in one, in pieces after which a candidate may be given up. */
-enum { BLOCK = 4096, PIECE = 512, WHOLE = 16384 };
+/* What is gathered at a time, and after how many numbers a candidate may be given up. */
+enum { BLOCK = 4096, PIECE = 512 };
 
 /* How much worse than the best a score may look and still be scored exactly. */
 #define CLOSE (1 + 1e-4)
@@ -181,18 +180,23 @@ typedef struct search {
     float top, power;
 } search;
 
-/* A channel in one piece: candidate by candidate, given up when the best of those before is passed. */
-DMQ_INLINE void score_piece(search *s, const float *x, size_t count, float power)
+/* Candidate by candidate, given up when the best of those before is passed. A large channel is read
+   anew for each, from wherever it lies: a score costs more than that. */
+DMQ_INLINE void score_piece(search *s, const channel *c, float power)
 {
     double best = INFINITY;
 
     for (int i = 0; i < s->count; i++) {
         double total = 0;
 
-        for (size_t at = 0; at < count && total <= best * CLOSE; at += PIECE) {
-            size_t n = count - at < PIECE ? count - at : PIECE;
+        for (size_t r = 0; r < c->rows && total <= best * CLOSE; r++) {
+            const float *x = c->x + r * c->stride;
 
-            total += s->unit[i] * score_block(x + at, n, s->range[i], s->top, power);
+            for (size_t at = 0; at < c->width && total <= best * CLOSE; at += PIECE) {
+                size_t n = c->width - at < PIECE ? c->width - at : PIECE;
+
+                total += s->unit[i] * score_block(x + at, n, s->range[i], s->top, power);
+            }
         }
         s->score[i] = total <= best * CLOSE ? total : INFINITY;
         best = total < best ? total : best;
@@ -206,17 +210,19 @@ DMQ_INLINE void score_part(search *s, const float *x, size_t count, float power)
         s->score[i] += s->unit[i] * score_block(x, count, s->range[i], s->top, power);
 }
 
-DMQ_CLONES static void score_all(search *s, const float *x, size_t count, int whole)
+/* The power as a constant, one loop for each. */
+DMQ_CLONES static void score_channel_whole(search *s, const channel *c)
 {
-    if (whole) {
-        if (s->power == 2.4F)
-            score_piece(s, x, count, 2.4F);
-        else if (s->power == 2)
-            score_piece(s, x, count, 2);
-        else
-            score_piece(s, x, count, s->power);
-        return;
-    }
+    if (s->power == 2.4F)
+        score_piece(s, c, 2.4F);
+    else if (s->power == 2)
+        score_piece(s, c, 2);
+    else
+        score_piece(s, c, s->power);
+}
+
+DMQ_CLONES static void score_channel_part(search *s, const float *x, size_t count)
+{
     if (s->power == 2.4F)
         score_part(s, x, count, 2.4F);
     else if (s->power == 2)
@@ -225,38 +231,27 @@ DMQ_CLONES static void score_all(search *s, const float *x, size_t count, int wh
         score_part(s, x, count, s->power);
 }
 
-/* Whole channels as they lie, or gathered if they are short; else block by block. */
+/* Channels as they lie; if their stretches are short, gathered: whole or block by block. */
 static void score_channel(search *s, const channel *c)
 {
     float gathered[BLOCK];
-    size_t count = c->rows * c->width;
+    int many = c->rows * c->width > BLOCK;
 
-    if (c->rows == 1 && count <= WHOLE) {
-        score_all(s, c->x, count, 1);
-        return;
-    }
-    if (count <= BLOCK) {
-        for (size_t r = 0; r < c->rows; r++)
-            memcpy(gathered + r * c->width, c->x + r * c->stride, c->width * sizeof *gathered);
-        score_all(s, gathered, count, 1);
+    if (c->rows == 1 || c->width >= 4 * LANES) {
+        score_channel_whole(s, c);
         return;
     }
     for (int i = 0; i < s->count; i++)
         s->score[i] = 0;
-    if (c->width >= LANES) {
-        for (size_t r = 0; r < c->rows; r++) {
-            for (size_t k = 0; k < c->width; k += BLOCK)
-                score_all(s, c->x + r * c->stride + k, c->width - k < BLOCK ? c->width - k : BLOCK,
-                          0);
-        }
-        return;
-    }
     for (size_t r = 0; r < c->rows;) {
-        size_t n = 0;
+        channel block = { gathered, 1, 0, 0 };
 
-        for (; r < c->rows && n + c->width <= BLOCK; r++, n += c->width)
-            memcpy(gathered + n, c->x + r * c->stride, c->width * sizeof *gathered);
-        score_all(s, gathered, n, 0);
+        for (; r < c->rows && block.width + c->width <= BLOCK; r++, block.width += c->width)
+            memcpy(gathered + block.width, c->x + r * c->stride, c->width * sizeof *gathered);
+        if (many)
+            score_channel_part(s, gathered, block.width);
+        else
+            score_channel_whole(s, &block);
     }
 }
 
