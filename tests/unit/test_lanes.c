@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -143,6 +144,32 @@ static void pieces_run_side_by_side(void **state)
     dmq_lanes_destroy(lanes);
 }
 
+/* All pieces fail, all run at once; the one in `context` ends last. */
+static atomic_int all_here;
+
+static dmq_status fail_in_order(void *context, int piece, int lane, dmq_queue *queue)
+{
+    dmq_status st = meet(&all_here, piece, lane, queue);
+    struct timespec pause = { 0, 3000000 };
+
+    if (st == DMQ_OK && piece == *(int *)context)
+        (void)nanosleep(&pause, NULL);
+    return st == DMQ_OK ? dmq_fail(DMQ_EDATA, "piece %d is bad", piece) : st;
+}
+
+static void the_order_of_failures_does_not_matter(void **state)
+{
+    dmq_lanes *lanes = lanes_of(LANES);
+
+    (void)state;
+    for (int last = 0; last < LANES; last++) {
+        atomic_store(&all_here, 0);
+        assert_int_equal(dmq_lanes_run(lanes, LANES, fail_in_order, &last), DMQ_EDATA);
+        assert_string_equal(dmq_message(), "piece 0 is bad");
+    }
+    dmq_lanes_destroy(lanes);
+}
+
 static void no_count_means_all_cores(void **state)
 {
     dmq_lanes *lanes = lanes_of(0);
@@ -182,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_lanes_gives_the_same),
         cmocka_unit_test(the_smallest_failure_is_told),
+        cmocka_unit_test(the_order_of_failures_does_not_matter),
         cmocka_unit_test(pieces_run_side_by_side),
         cmocka_unit_test(no_count_means_all_cores),
         cmocka_unit_test(every_allocation_may_fail),
