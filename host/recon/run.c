@@ -1,0 +1,216 @@
+#include "recon/run.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+int dmq_temporal_train(const dmq_calib *calib, int *out)
+{
+    int n = dmq_calib_list(calib, DMQ_TRAIN, out);
+
+    for (int i = 0; out && i < n; i++)
+        out[i] = dmq_calib_slot(calib, out[i]);
+    return n;
+}
+
+/* One run's affairs. */
+typedef struct job {
+    dmq_qmodel *q;
+    const dmq_calib *calib;
+    dmq_lanes *lanes;
+    const dmq_recon_run_config *config;
+    const dmq_recon_hooks *hooks;
+    dmq_cache *cache;
+    int *train, *slots, *held_out;
+    int n_train, n_held_out;
+} job;
+
+static int is_learned(const dmq_qmodel *q, const dmq_recon_run_config *config, int unit)
+{
+    if (q->model->unit[unit].kind == DMQ_UNIT_TEMPORAL && config->temporal_as_others)
+        return 0;
+    return dmq_block_learnable(q, unit) > 0;
+}
+
+double dmq_recon_run_total(const dmq_qmodel *q, const dmq_recon_run_config *config)
+{
+    double n = 0;
+
+    for (int u = 0; u < q->model->n_units; u++)
+        n += is_learned(q, config, u) ? config->recon.iters : 0;
+    return n;
+}
+
+static dmq_status open_job(job *j)
+{
+    dmq_cache_config cache = { .budget_bytes = j->config->cache_budget_bytes,
+                               .any_order = dmq_unit_order_differs(j->q->model, j->config->order),
+                               .acts = j->config->acts };
+    size_t n_train, n_held;
+    dmq_status st = DMQ_OK;
+
+    j->n_train = dmq_calib_list(j->calib, DMQ_TRAIN, NULL);
+    j->n_held_out = dmq_calib_list(j->calib, DMQ_HELD_OUT, NULL);
+    n_train = (size_t)j->n_train;
+    n_held = j->n_held_out > 0 ? (size_t)j->n_held_out : 1;
+    DMQ_TRY(dmq_alloc((void **)&j->train, n_train, sizeof *j->train));
+    DMQ_TRY(dmq_alloc((void **)&j->slots, n_train, sizeof *j->slots));
+    DMQ_TRY(dmq_alloc((void **)&j->held_out, n_held, sizeof *j->held_out));
+    (void)dmq_calib_list(j->calib, DMQ_TRAIN, j->train);
+    (void)dmq_calib_list(j->calib, DMQ_HELD_OUT, j->held_out);
+    (void)dmq_temporal_train(j->calib, j->slots);
+    DMQ_TRY(dmq_cache_create(&j->cache, j->q, j->calib, j->lanes, &cache));
+done:
+    return st;
+}
+
+static void close_job(job *j)
+{
+    dmq_cache_destroy(j->cache);
+    dmq_free(j->train);
+    dmq_free(j->slots);
+    dmq_free(j->held_out);
+}
+
+/* What reconstruct calls back with; save wants the whole work. */
+typedef struct saver {
+    const dmq_recon_hooks *hooks;
+    const dmq_unit_work *work;
+} saver;
+
+static dmq_status save_state(void *context, const dmq_recon_state *state)
+{
+    const saver *s = context;
+
+    (void)state; /* it is the work's */
+    return s->hooks->save ? s->hooks->save(s->hooks->context, s->work) : DMQ_OK;
+}
+
+static dmq_status learn(job *j, dmq_unit_work *w, int temporal, dmq_recon_report *report)
+{
+    saver s = { j->hooks, w };
+    dmq_recon_job recon = { .train = w->train,
+                            .n_train = w->n_train,
+                            .held_out = temporal ? NULL : j->held_out,
+                            .n_held_out = temporal ? 0 : j->n_held_out,
+                            .s = w->weighted ? w->s : NULL,
+                            .tau = w->tau,
+                            .unit = (uint64_t)w->unit,
+                            .checkpoint = save_state,
+                            .context = &s };
+
+    return dmq_reconstruct(w->block, &j->config->recon, &recon, w->state, report);
+}
+
+/* A state without a block, for restore to fill. */
+static dmq_status empty_state(dmq_recon_state **out, size_t n_theta)
+{
+    dmq_recon_state *s = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&s, 1, sizeof *s));
+    s->n_theta = n_theta;
+    DMQ_TRY(dmq_alloc((void **)&s->alpha, n_theta, sizeof *s->alpha));
+    DMQ_TRY(dmq_alloc((void **)&s->m, n_theta, sizeof *s->m));
+    DMQ_TRY(dmq_alloc((void **)&s->v, n_theta, sizeof *s->v));
+    *out = s;
+    s = NULL;
+done:
+    dmq_recon_state_destroy(s);
+    return st;
+}
+
+static size_t count_theta(const dmq_qmodel *q, int unit)
+{
+    const dmq_unit *u = &q->model->unit[unit];
+    size_t n = 0;
+
+    for (int i = 0; i < u->n_layers; i++) {
+        const dmq_qlayer *l = &q->layer[u->layer[i]];
+
+        n += l->weight_bits > 0 ? (size_t)l->rows * (size_t)l->per : 0;
+    }
+    return n;
+}
+
+static dmq_status begin(job *j, dmq_unit_work *w, int temporal, dmq_unit_progress *progress)
+{
+    dmq_status st = DMQ_OK;
+
+    *progress = DMQ_UNIT_NEW;
+    w->name = j->q->model->unit[w->unit].name;
+    w->train = temporal ? j->slots : j->train;
+    w->n_train = j->n_train;
+    w->tau = 1;
+    DMQ_TRY(dmq_alloc((void **)&w->s, (size_t)w->n_train, sizeof *w->s));
+    DMQ_TRY(empty_state(&w->state, count_theta(j->q, w->unit)));
+    if (j->hooks->restore)
+        DMQ_TRY(j->hooks->restore(j->hooks->context, w, progress));
+done:
+    return st;
+}
+
+static dmq_status run_unit(job *j, dmq_unit_work *w)
+{
+    int temporal = j->q->model->unit[w->unit].kind == DMQ_UNIT_TEMPORAL;
+    dmq_unit_progress progress;
+    dmq_recon_report report;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(begin(j, w, temporal, &progress));
+    if (progress == DMQ_UNIT_FINISHED)
+        goto done;
+    if (!temporal)
+        DMQ_TRY(dmq_cache_open(j->cache, w->unit));
+    DMQ_TRY(
+        dmq_block_create(&w->block, j->q, j->calib, j->cache, j->lanes, w->unit, j->config->acts));
+    if (progress == DMQ_UNIT_NEW) {
+        DMQ_TRY(dmq_block_init(w->block, w->state->alpha));
+        if (!temporal && j->hooks->weigh)
+            DMQ_TRY(j->hooks->weigh(j->hooks->context, w));
+    }
+    DMQ_TRY(learn(j, w, temporal, &report));
+    dmq_log_info("unit %d of %d, %s: %d weights, loss %.4g -> %.4g (held-out %.4g -> %.4g), %.1f s",
+                 w->number, w->count, w->name, (int)w->state->n_theta, report.nearest_train,
+                 report.final_train, report.nearest_held, report.final_held, report.seconds);
+    if (j->hooks->finished)
+        DMQ_TRY(j->hooks->finished(j->hooks->context, w, &report));
+done:
+    dmq_block_destroy(w->block);
+    w->block = NULL;
+    dmq_cache_close(j->cache);
+    dmq_recon_state_destroy(w->state);
+    dmq_free(w->s);
+    return st;
+}
+
+dmq_status dmq_recon_run(dmq_qmodel *q, const dmq_calib *calib, dmq_lanes *lanes,
+                         const dmq_recon_run_config *config, const dmq_recon_hooks *hooks)
+{
+    static const dmq_recon_hooks none = { 0 };
+    job j = {
+        .q = q, .calib = calib, .lanes = lanes, .config = config, .hooks = hooks ? hooks : &none
+    };
+    int *order = NULL, count = 0, number = 0;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_recon_check(&config->recon));
+    DMQ_TRY(open_job(&j));
+    DMQ_TRY(dmq_alloc((void **)&order, (size_t)q->model->n_units, sizeof *order));
+    dmq_unit_order_list(order, q->model, config->order);
+    for (int u = 0; u < q->model->n_units; u++)
+        count += is_learned(q, config, u);
+    for (int i = 0; i < q->model->n_units; i++) {
+        dmq_unit_work w = { .unit = order[i], .count = count };
+
+        if (!is_learned(q, config, order[i]))
+            continue;
+        w.number = ++number;
+        DMQ_TRY(run_unit(&j, &w));
+    }
+done:
+    dmq_free(order);
+    close_job(&j);
+    return st;
+}
