@@ -39,17 +39,17 @@ typedef struct dmq_adaround_layer {
     dmq_real *w_tan;           /**< (k, per); written by jvp */
     dmq_real *dalpha;          /**< (k, per); written by backward, curve, regularize */
     int k, per;
-    dmq_real lo, hi;           /**< 0 and 2^bits - 1 */
+    dmq_real lo, hi; /**< 0 and 2^bits - 1 */
 } dmq_adaround_layer;
 
 typedef struct dmq_adaround_args {
     const dmq_adaround_layer *layer;
     int n_layers;
-    int hard;              /**< forward: 1 rounds by the sign of alpha */
-    int add;               /**< of dalpha */
-    dmq_real reg_weight;   /**< regularize: 0.01 by the papers; 0 adds nothing */
-    dmq_real reg_beta;     /**< regularize */
-    double *reg_value;     /**< regularize: R, summed in double in a fixed order; optional */
+    int hard;            /**< forward: 1 rounds by the sign of alpha */
+    int add;             /**< of dalpha */
+    dmq_real reg_weight; /**< regularize: 0.01 by the papers; 0 adds nothing */
+    dmq_real reg_beta;   /**< regularize */
+    double *reg_value;   /**< regularize: R, summed in double in a fixed order; optional */
 } dmq_adaround_args;
 
 dmq_status dmq_adaround_init_ref(dmq_queue *queue, const dmq_adaround_args *a);
@@ -67,7 +67,7 @@ typedef struct dmq_adaround_step_args {
     dmq_adaround_args round; /**< its layers; dalpha is not written */
     dmq_real *m, *v;         /**< moments, one block: layers one behind the other */
     dmq_real lr, beta1, beta2, eps;
-    int step;                /**< 1, 2, ... */
+    int step; /**< 1, 2, ... */
 } dmq_adaround_step_args;
 
 dmq_status dmq_adaround_step_ref(dmq_queue *queue, const dmq_adaround_step_args *a);

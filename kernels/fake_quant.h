@@ -23,23 +23,23 @@
 #include "kernels/kernel.h"
 
 typedef struct dmq_fake_quant_args {
-    const dmq_real *x;         /**< (n, outer, c, inner) */
-    const dmq_real *scale;     /**< (rows, c), > 0, in units of x */
-    const dmq_real *zero;      /**< (rows, c), whole numbers */
-    const int *row;            /**< (n), 0..rows-1, optional */
-    dmq_real *y;               /**< as x, may be x; forward */
-    int16_t *code;             /**< as x: clipped code (before subtracting zero), optional; of a NaN 0; forward */
-    const dmq_real *dy;        /**< as x; backward */
-    dmq_real *dx;              /**< as x, may be dy if add = 0, optional; backward */
-    dmq_real *dscale;          /**< (rows, c), optional; backward: always added to */
-    const dmq_real *x_tan;     /**< as x, optional; jvp */
+    const dmq_real *x;     /**< (n, outer, c, inner) */
+    const dmq_real *scale; /**< (rows, c), > 0, in units of x */
+    const dmq_real *zero;  /**< (rows, c), whole numbers */
+    const int *row;        /**< (n), 0..rows-1, optional */
+    dmq_real *y;           /**< as x, may be x; forward */
+    int16_t *code;         /**< as x: clipped code, zero still in it; NaN: 0; optional; forward */
+    const dmq_real *dy;    /**< as x; backward */
+    dmq_real *dx;          /**< as x, may be dy if add = 0, optional; backward */
+    dmq_real *dscale;      /**< (rows, c), optional; backward: always added to */
+    const dmq_real *x_tan; /**< as x, optional; jvp */
     const dmq_real *scale_tan; /**< (rows, c), optional; jvp */
     dmq_real *y_tan;           /**< as x; jvp */
     int n, outer, c, inner;
     int rows;
-    dmq_real lo, hi;           /**< ends of the code range, e.g. 0 and 255 */
-    dmq_real lsq_gain;         /**< factor of dscale */
-    int add;                   /**< of dx */
+    dmq_real lo, hi;   /**< ends of the code range, e.g. 0 and 255 */
+    dmq_real lsq_gain; /**< factor of dscale */
+    int add;           /**< of dx */
 } dmq_fake_quant_args;
 
 dmq_status dmq_fake_quant_forward_ref(dmq_queue *queue, const dmq_fake_quant_args *a);

@@ -16,16 +16,16 @@
 #include "kernels/kernel.h"
 
 typedef struct dmq_loss_args {
-    const dmq_real *f, *y;  /**< (n, per): output and target */
-    dmq_real *loss;         /**< (n); forward */
-    const dmq_real *dloss;  /**< (n); backward */
-    dmq_real *df;           /**< (n, per); backward */
-    const dmq_real *f_tan;  /**< (n, per); jvp */
-    dmq_real *loss_tan;     /**< (n); jvp */
+    const dmq_real *f, *y; /**< (n, per): output and target */
+    dmq_real *loss;        /**< (n); forward */
+    const dmq_real *dloss; /**< (n); backward */
+    dmq_real *df;          /**< (n, per); backward */
+    const dmq_real *f_tan; /**< (n, per); jvp */
+    dmq_real *loss_tan;    /**< (n); jvp */
     int n;
     size_t per;
-    dmq_real coef, power;   /**< power 2 or 2.4 */
-    int add;                /**< of df */
+    dmq_real coef, power; /**< power 2 or 2.4 */
+    int add;              /**< of df */
 } dmq_loss_args;
 
 dmq_status dmq_loss_forward_ref(dmq_queue *queue, const dmq_loss_args *a);

@@ -24,17 +24,17 @@ typedef enum dmq_purpose {
     DMQ_FOR_BATCH = 5,      /**< which samples a batch holds */
     DMQ_FOR_TRAIN_NOISE = 6,
     DMQ_FOR_TRAIN_TIME = 7,
-    DMQ_FOR_INIT = 8,       /**< initial weights */
-    DMQ_FOR_SPLIT = 9,      /**< validation split */
+    DMQ_FOR_INIT = 8,  /**< initial weights */
+    DMQ_FOR_SPLIT = 9, /**< validation split */
     DMQ_FOR_META = 10,
-    DMQ_FOR_DATA = 11,      /**< the shapes data set */
-    DMQ_FOR_PERMUTE = 12,   /**< the permuted-weights control */
+    DMQ_FOR_DATA = 11,    /**< the shapes data set */
+    DMQ_FOR_PERMUTE = 12, /**< the permuted-weights control */
     DMQ_FOR_OBSERVE = 13,
     DMQ_FOR_TEST = 99
 } dmq_purpose;
 
 typedef struct dmq_noise_args {
-    dmq_real *out;          /**< (n, per) */
+    dmq_real *out; /**< (n, per) */
     int n;
     size_t per;
     uint64_t seed;
@@ -42,7 +42,7 @@ typedef struct dmq_noise_args {
     const uint64_t *sample; /**< (n) global sample numbers; NULL: first, first + 1, ... */
     uint64_t first;
     uint32_t step;
-    int channels;           /**< > 0: out is (H, W, C) while elements are numbered as in (C, H, W) */
+    int channels; /**< > 0: out is (H, W, C) while elements are numbered as in (C, H, W) */
 } dmq_noise_args;
 
 dmq_status dmq_noise_normal_ref(dmq_queue *queue, const dmq_noise_args *a);

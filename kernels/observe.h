@@ -33,8 +33,8 @@ typedef struct dmq_range_search_args {
     int *winner;            /**< (c), candidate number; optional */
     int outer, c, inner;
     int bits;
-    int candidates;         /**< 80; at most 100 */
-    dmq_real power;         /**< 2.4 */
+    int candidates; /**< 80; at most 100 */
+    dmq_real power; /**< 2.4 */
     int always_zero;
 } dmq_range_search_args;
 

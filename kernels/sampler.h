@@ -18,7 +18,7 @@ typedef struct dmq_sampler_args {
     dmq_real *out;           /**< (count), may be x */
     size_t count;
     dmq_real r, c, sigma;
-    int clip;                /**< 1: by x0, with the fields below */
+    int clip; /**< 1: by x0, with the fields below */
     dmq_real sqrt_a, sqrt_1ma, sqrt_an, d;
 } dmq_sampler_args;
 
