@@ -4,7 +4,7 @@
  *   up:   y[n, i, j, c] = x[n, i/f, j/f, c]                 backward: dx = sum of the f*f copies
  *   pool: y[n, i, j, c] = mean of x over the f*f window     backward: dx = dy / f^2 in the window
  *
- * Both are linear: the tangent is the forward pass.
+ * Pooling wants h and w to be multiples of f. Both are linear: the tangent is the forward pass.
  */
 #ifndef DMQ_KERNELS_RESAMPLE_H
 #define DMQ_KERNELS_RESAMPLE_H
