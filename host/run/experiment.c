@@ -60,10 +60,11 @@ static dmq_status check_settings(const dmq_experiment *e)
         return st;
     DMQ_TRY(dmq_model_from_config(&told, e->config));
     if (strcmp(told->config_text, e->model->config_text) != 0)
-        st = dmq_fail(DMQ_EDATA,
-                      "%s is another network than model.* says\n  the file:\n%s  the configuration:\n%s"
-                      "  hint: leave model.* out, the file knows its own",
-                      e->model_path, e->model->config_text, told->config_text);
+        st = dmq_fail(
+            DMQ_EDATA,
+            "%s is another network than model.* says\n  the file:\n%s  the configuration:\n%s"
+            "  hint: leave model.* out, the file knows its own",
+            e->model_path, e->model->config_text, told->config_text);
 done:
     dmq_model_destroy(told);
     return st;
@@ -107,7 +108,8 @@ static dmq_status open_sampler(dmq_experiment *e)
     dmq_sampler_config settings;
     dmq_status st = DMQ_OK;
 
-    if (e->info.T > 0) { /* the model's own schedule, unless the user insists on another: then refuse */
+    if (e->info.T >
+        0) { /* the model's own schedule, unless the user insists on another: then refuse */
         if (dmq_config_is_set(c, "schedule.T") && T != e->info.T)
             return dmq_config_refuse(c, "schedule.T", "%s was trained with %d", e->model_path,
                                      e->info.T);

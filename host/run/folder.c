@@ -1,0 +1,293 @@
+#include "run/folder.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/path.h"
+#include "io/file.h"
+#include "run/version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+dmq_status dmq_folder_file(char **out, const dmq_folder *f, const char *name)
+{
+    return dmq_path_join(out, f->path, name);
+}
+
+/* ------------------------------------------------------------------ one process at a time */
+
+static dmq_status take_lock(dmq_folder *f)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    dmq_status st = DMQ_OK;
+    char *path = NULL;
+
+    DMQ_TRY(dmq_folder_file(&path, f, "LOCK"));
+    f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (f->lock < 0) {
+        st = dmq_file_failed(path, true, errno);
+        goto done;
+    }
+    if (fcntl(f->lock, F_SETLK, &lock) != 0) {
+        struct flock held = lock;
+        int known = fcntl(f->lock, F_GETLK, &held) == 0 && held.l_type != F_UNLCK;
+
+        st = dmq_fail(DMQ_EEXIST, "%s: another dmq works in this folder (process %ld)", f->path,
+                      known ? (long)held.l_pid : 0L);
+        st = dmq_fail_note(st, "  hint: wait for it, stop it, or choose another folder with -o");
+    }
+done:
+    dmq_free(path);
+    return st;
+}
+
+/* ------------------------------------------------------------------ manifest */
+
+static dmq_status save(dmq_folder *f)
+{
+    struct rusage usage;
+    dmq_status st = DMQ_OK;
+    char *path = NULL, now[DMQ_CLOCK_TEXT];
+
+    dmq_clock_iso(now);
+    (void)getrusage(RUSAGE_SELF, &usage);
+    DMQ_TRY(dmq_folder_file(&path, f, "run.json"));
+    DMQ_TRY(dmq_json_set_text(f->manifest, "written", now));
+    DMQ_TRY(
+        dmq_json_set_real(f->manifest, "wall_seconds_last_start", dmq_clock_seconds() - f->opened));
+    DMQ_TRY(dmq_json_set_real(f->manifest, "cpu_seconds_last_start", dmq_clock_cpu_seconds()));
+    DMQ_TRY(dmq_json_set_int(f->manifest, "peak_memory_bytes", usage.ru_maxrss * 1024L));
+    DMQ_TRY(dmq_json_save(path, f->manifest));
+done:
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status write_config(dmq_folder *f, const dmq_config *c)
+{
+    char *text = NULL, *path = NULL, hash[DMQ_HASH_TEXT];
+    dmq_json *origins = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_config_dump(&text, c));
+    DMQ_TRY(dmq_folder_file(&path, f, "config.yaml"));
+    DMQ_TRY(dmq_file_write_text(path, text));
+    DMQ_TRY(dmq_hash_memory(hash, text, strlen(text)));
+    DMQ_TRY(dmq_json_set_text(f->manifest, "config_sha256", hash));
+    DMQ_TRY(dmq_json_object(&origins));
+    for (int i = 0; i < dmq_config_count(c); i++) {
+        const char *key = dmq_config_key_at(c, i)->name;
+        const dmq_origin *o = dmq_config_origin(c, key);
+        char where[512];
+
+        if (o->kind == DMQ_ORIGIN_FILE)
+            (void)snprintf(where, sizeof where, "%s:%d", o->place, o->line);
+        else
+            (void)snprintf(where, sizeof where, "%s",
+                           o->kind == DMQ_ORIGIN_DEFAULT ? "default" : o->place);
+        DMQ_TRY(dmq_json_set_text(origins, key, where));
+    }
+    dmq_free(path);
+    path = NULL;
+    DMQ_TRY(dmq_folder_file(&path, f, "config.origin.json"));
+    DMQ_TRY(dmq_json_save(path, origins));
+done:
+    dmq_json_destroy(origins);
+    dmq_free(path);
+    dmq_free(text);
+    return st;
+}
+
+/* The manifest of an earlier start, or a new one. */
+static dmq_status read_manifest(dmq_folder *f, const dmq_folder_options *o)
+{
+    dmq_status st = DMQ_OK;
+    char *path = NULL, now[DMQ_CLOCK_TEXT];
+
+    DMQ_TRY(dmq_folder_file(&path, f, "run.json"));
+    if (dmq_file_exists(path)) {
+        DMQ_TRY(dmq_json_load(&f->manifest, path));
+        if (strcmp(dmq_json_text(dmq_json_get(f->manifest, "format"), ""), "dmq-run") != 0) {
+            st = dmq_fail(DMQ_EEXIST, "%s is not a manifest of dmq", path);
+            st = dmq_fail_note(st, "  hint: choose another folder with -o");
+            goto done;
+        }
+        if (o->resume == DMQ_RESUME_AFRESH)
+            dmq_json_unset(f->manifest, "stages");
+    } else if (o->resume == DMQ_RESUME_REQUIRED) {
+        st = dmq_fail(DMQ_ENOINPUT, "%s holds no run to go on with", f->path);
+        st = dmq_fail_note(st, "  hint: --resume auto starts one");
+        goto done;
+    } else {
+        dmq_clock_iso(now);
+        DMQ_TRY(dmq_json_object(&f->manifest));
+        DMQ_TRY(dmq_json_set_text(f->manifest, "format", "dmq-run"));
+        DMQ_TRY(dmq_json_set_int(f->manifest, "format_version", 1));
+        DMQ_TRY(dmq_json_set_text(f->manifest, "created", now));
+        DMQ_TRY(dmq_json_set_int(f->manifest, "starts", 0));
+    }
+    if (!dmq_json_get(f->manifest, "stages"))
+        DMQ_TRY(dmq_json_set_object(NULL, f->manifest, "stages"));
+done:
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status describe(dmq_folder *f, const dmq_experiment *e, const dmq_folder_options *o)
+{
+    const dmq_config *c = e->config;
+    const char *name = dmq_config_text(c, "name");
+    dmq_status st = DMQ_OK;
+    dmq_json *model;
+
+    DMQ_TRY(dmq_json_set_text(f->manifest, "name", name));
+    DMQ_TRY(dmq_json_set_text(f->manifest, "label", o->label ? o->label : name));
+    DMQ_TRY(dmq_json_set_text(f->manifest, "dmq", dmq_version()));
+    DMQ_TRY(dmq_json_set_text(f->manifest, "device", e->backend->name));
+    DMQ_TRY(dmq_json_set_int(f->manifest, "threads", dmq_lanes_count(e->lanes)));
+    DMQ_TRY(dmq_json_set_int(f->manifest, "seed", dmq_config_int64(c, "seed")));
+    DMQ_TRY(dmq_json_set_int(f->manifest, "starts",
+                             dmq_json_int(dmq_json_get(f->manifest, "starts"), 0) + 1));
+    DMQ_TRY(dmq_json_set_object(&model, f->manifest, "model"));
+    DMQ_TRY(dmq_json_set_text(model, "path", e->model_path));
+    DMQ_TRY(dmq_json_set_text(model, "sha256", e->model_hash));
+    DMQ_TRY(dmq_json_set_int(model, "parameters", (int64_t)dmq_model_count(e->model)));
+done:
+    return st;
+}
+
+dmq_status dmq_folder_open(dmq_folder **out, const dmq_experiment *e, const dmq_folder_options *o)
+{
+    dmq_status st = DMQ_OK;
+    dmq_folder *f = NULL;
+    char *log = NULL, *ckpt = NULL;
+
+    DMQ_TRY(dmq_alloc((void **)&f, 1, sizeof *f));
+    f->lock = -1;
+    f->overwrite = o->overwrite;
+    f->opened = dmq_clock_seconds();
+    DMQ_TRY(dmq_strdup(&f->path, o->path));
+    DMQ_TRY(dmq_strdup(&f->store, o->store));
+    DMQ_TRY(dmq_folder_create(f->path));
+    DMQ_TRY(dmq_folder_file(&ckpt, f, "ckpt"));
+    DMQ_TRY(dmq_folder_create(ckpt));
+    if (f->store)
+        DMQ_TRY(dmq_folder_create(f->store));
+    DMQ_TRY(take_lock(f));
+    DMQ_TRY(read_manifest(f, o));
+    DMQ_TRY(describe(f, e, o));
+    DMQ_TRY(save(f));
+    DMQ_TRY(write_config(f, e->config));
+    DMQ_TRY(dmq_folder_file(&log, f, "log.txt"));
+    DMQ_TRY(dmq_log_copy(log));
+    *out = f;
+    f = NULL;
+done:
+    dmq_folder_close(f);
+    dmq_free(log);
+    dmq_free(ckpt);
+    return st;
+}
+
+void dmq_folder_close(dmq_folder *f)
+{
+    if (!f)
+        return;
+    if (f->manifest && f->lock >= 0)
+        (void)save(f); /* what it adds is times; a full disk has been reported before */
+    if (f->lock >= 0)
+        (void)close(f->lock);
+    (void)dmq_log_copy(NULL);
+    dmq_json_destroy(f->manifest);
+    dmq_free(f->path);
+    dmq_free(f->store);
+    dmq_free(f);
+}
+
+/* ------------------------------------------------------------------ stages */
+
+static dmq_json *record_of(const dmq_folder *f, const char *stage)
+{
+    return dmq_json_get(dmq_json_get(f->manifest, "stages"), stage);
+}
+
+dmq_stage_state dmq_folder_look(const dmq_folder *f, const char *stage, const char *key)
+{
+    dmq_json *r = record_of(f, stage);
+    dmq_stage_state state = DMQ_STAGE_MISSING;
+    char *path = NULL;
+    uint64_t size = 0;
+
+    if (!r || dmq_folder_file(&path, f, dmq_json_text(dmq_json_get(r, "file"), "?")) != DMQ_OK)
+        return DMQ_STAGE_MISSING;
+    if (dmq_file_exists(path) && dmq_file_size(&size, path) == DMQ_OK &&
+        (int64_t)size == dmq_json_int(dmq_json_get(r, "bytes"), -1))
+        state = strcmp(dmq_json_text(dmq_json_get(r, "key"), ""), key) == 0 ? DMQ_STAGE_DONE
+                                                                            : DMQ_STAGE_OTHER;
+    dmq_free(path);
+    return state;
+}
+
+const char *dmq_folder_text_of(const dmq_folder *f, const char *stage)
+{
+    return dmq_json_text(dmq_json_get(record_of(f, stage), "made_of"), NULL);
+}
+
+dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const char *key, const char *text,
+                           const char *file, double seconds)
+{
+    dmq_status st = DMQ_OK;
+    char *path = NULL, hash[DMQ_HASH_TEXT], now[DMQ_CLOCK_TEXT];
+    uint64_t size = 0;
+    dmq_json *r;
+
+    dmq_clock_iso(now);
+    DMQ_TRY(dmq_folder_file(&path, f, file));
+    DMQ_TRY(dmq_hash_file(hash, path));
+    DMQ_TRY(dmq_file_size(&size, path));
+    DMQ_TRY(dmq_json_set_object(&r, dmq_json_get(f->manifest, "stages"), stage));
+    DMQ_TRY(dmq_json_set_text(r, "file", file));
+    DMQ_TRY(dmq_json_set_text(r, "sha256", hash));
+    DMQ_TRY(dmq_json_set_int(r, "bytes", (int64_t)size));
+    DMQ_TRY(dmq_json_set_text(r, "key", key));
+    DMQ_TRY(dmq_json_set_text(r, "made_of", text));
+    DMQ_TRY(dmq_json_set_real(r, "seconds", seconds));
+    DMQ_TRY(dmq_json_set_text(r, "finished", now));
+    DMQ_TRY(save(f));
+done:
+    dmq_free(path);
+    return st;
+}
+
+dmq_status dmq_folder_forget(dmq_folder *f, const char *stage, const char *file)
+{
+    dmq_status st = DMQ_OK;
+    char *path = NULL;
+
+    DMQ_TRY(dmq_folder_file(&path, f, file));
+    dmq_json_unset(dmq_json_get(f->manifest, "stages"), stage);
+    DMQ_TRY(save(f));
+    if (dmq_file_exists(path))
+        DMQ_TRY(dmq_file_remove(path));
+done:
+    dmq_free(path);
+    return st;
+}
+
+dmq_status dmq_folder_event(const dmq_folder *f, dmq_json *event)
+{
+    dmq_status st = DMQ_OK;
+    char *path = NULL;
+
+    DMQ_TRY(dmq_json_set_real(event, "t", dmq_clock_unix()));
+    DMQ_TRY(dmq_folder_file(&path, f, "events.jsonl"));
+    DMQ_TRY(dmq_json_append_line(path, event));
+done:
+    dmq_free(path);
+    return st;
+}

@@ -1,0 +1,74 @@
+/**
+ * A run folder: what is in it is enough to repeat, audit and compare the run.
+ *
+ *   run.json            manifest, written first and after every stage: versions, device, seeds, restarts,
+ *                       the configuration's hash, and for each stage its key, file, sha256, seconds
+ *   config.yaml         the configuration, resolved; stands alone
+ *   config.origin.json  where each value came from
+ *   events.jsonl        one line an event, append-only       log.txt   what was said
+ *
+ * One process works in a folder at a time. A folder whose files were made with another configuration is
+ * not touched (EEXIST) unless told to overwrite.
+ */
+#ifndef DMQ_RUN_FOLDER_H
+#define DMQ_RUN_FOLDER_H
+
+#include "io/json.h"
+#include "run/experiment.h"
+
+typedef enum dmq_resume_rule {
+    DMQ_RESUME_IF_THERE, /**< go on where a stopped run was, start where there is none */
+    DMQ_RESUME_AFRESH,   /**< what is there is made again */
+    DMQ_RESUME_REQUIRED  /**< ENOINPUT when there is nothing to go on with */
+} dmq_resume_rule;
+
+typedef struct dmq_folder_options {
+    const char *path;
+    const char *label; /**< row of the table; NULL: the configuration's name */
+    const char *store; /**< results that arms of a sweep share; NULL: none */
+    dmq_resume_rule resume;
+    int overwrite;
+} dmq_folder_options;
+
+typedef struct dmq_folder {
+    char *path;
+    char *store;
+    dmq_json *manifest;
+    int lock;
+    int overwrite;
+    double opened;
+} dmq_folder;
+
+/** What is known of a stage's result. */
+typedef enum dmq_stage_state {
+    DMQ_STAGE_MISSING, /**< never finished, or its file is gone */
+    DMQ_STAGE_DONE,    /**< finished with this key */
+    DMQ_STAGE_OTHER    /**< finished with another key */
+} dmq_stage_state;
+
+/** Makes the folder, takes the lock, writes manifest and configuration. EEXIST when another holds it. */
+dmq_status dmq_folder_open(dmq_folder **out, const dmq_experiment *experiment,
+                           const dmq_folder_options *options);
+
+/** Writes the manifest a last time. Takes NULL. */
+void dmq_folder_close(dmq_folder *folder);
+
+/** Path of a file of the folder; the caller frees. */
+dmq_status dmq_folder_file(char **out, const dmq_folder *folder, const char *name);
+
+dmq_stage_state dmq_folder_look(const dmq_folder *folder, const char *stage, const char *key);
+
+/** The text that an earlier key was made of, to tell what differs; NULL when there is none. */
+const char *dmq_folder_text_of(const dmq_folder *folder, const char *stage);
+
+/** Record a finished stage: hashes its file and replaces the manifest. */
+dmq_status dmq_folder_done(dmq_folder *folder, const char *stage, const char *key, const char *text,
+                           const char *file, double seconds);
+
+/** Forget a stage and remove its file, so that it is made again. */
+dmq_status dmq_folder_forget(dmq_folder *folder, const char *stage, const char *file);
+
+/** Append to events.jsonl; "t" (seconds since 1970) is set here. The event stays the caller's. */
+dmq_status dmq_folder_event(const dmq_folder *folder, dmq_json *event);
+
+#endif

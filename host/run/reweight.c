@@ -1,0 +1,171 @@
+#include "run/reweight.h"
+
+#include "base/memory.h"
+#include "bilevel/diagnose.h"
+#include "calib/batch.h"
+
+#include <string.h>
+
+void dmq_reweight_settings(dmq_learn_config *out, const dmq_config *c, int unit)
+{
+    int form = dmq_config_enum(c, "reweight.form");
+
+    dmq_learn_defaults(out);
+    out->form = (dmq_gm_form)(form > 0 ? form - 1 : 0); /* "off" comes first in the schema */
+    out->mode = (dmq_weight_mode)dmq_config_enum(c, "reweight.mode");
+    out->gm_weight = (dmq_gm_weight)dmq_config_enum(c, "reweight.gm_weight");
+    out->rho_0 = dmq_config_real(c, "reweight.rho"); /* 0: the policy's own */
+    out->cosine = dmq_config_enum(c, "reweight.similarity") == 1;
+    out->normalize = dmq_config_bool(c, "reweight.normalize");
+    out->matrix_free = dmq_config_enum(c, "reweight.jacobian") == 1;
+    out->permute = dmq_config_bool(c, "reweight.permute");
+    out->tau = dmq_config_real(c, "reweight.tau");
+    out->visits = dmq_config_real(c, "reweight.visits");
+    out->lr = dmq_config_real(c, "reweight.lr");
+    out->batch = dmq_config_int(c, "reweight.batch");
+    out->validation_batch = dmq_config_int(c, "reweight.validation_batch");
+    out->ess_stop = dmq_config_real(c, "reweight.ess_stop");
+    out->eta_move = dmq_config_real(c, "reweight.eta_move");
+    out->eta = dmq_config_real(c, "reweight.eta");
+    out->seed = (uint64_t)dmq_config_int64(c, "seed");
+    out->unit = (uint64_t)unit;
+}
+
+/* Samples of a role by timestep group, in one array of calib->n numbers. */
+static dmq_status groups_of(dmq_groups *out, int *memory, const dmq_calib *calib, dmq_role role,
+                            const dmq_config *c)
+{
+    int *next = memory;
+
+    out->k = dmq_config_int(c, "reweight.groups");
+    if (out->k > calib->n_weight_steps)
+        return dmq_config_refuse(c, "reweight.groups", "the weight set has only %d timesteps",
+                                 calib->n_weight_steps);
+    for (int g = 0; g < out->k; g++) {
+        out->sample[g] = next;
+        out->count[g] = dmq_calib_group(calib, role, g, out->k, next);
+        if (out->count[g] == 0)
+            return dmq_fail(DMQ_EINVAL,
+                            "timestep group %d of %d has no %s sample\n  hint: raise "
+                            "calibrate.%s, or calibrate.per_timestep",
+                            g + 1, out->k, role == DMQ_VALIDATION ? "validation" : "held-out",
+                            role == DMQ_VALIDATION ? "validation" : "held_out");
+        next += out->count[g];
+    }
+    return DMQ_OK;
+}
+
+/* alpha at the point where J is taken: the initial one, or after a warm-up under uniform weights. */
+static dmq_status point(dmq_block *b, const dmq_config *c, const int *train, int n_train,
+                        const dmq_recon_config *recon, dmq_real *alpha)
+{
+    size_t p = b->problem.n_theta;
+    int iters = dmq_config_int(c, "reweight.point_iters"), batch = recon->batch;
+    dmq_real *m = NULL, *v = NULL, *w = NULL, *loss = NULL;
+    int *sample = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_block_init(b, alpha));
+    if (dmq_config_enum(c, "reweight.point") == 0)
+        goto done;
+    if (iters <= 0)
+        iters = (int)(recon->warmup * recon->iters);
+    if (batch > n_train)
+        batch = n_train;
+    DMQ_TRY(dmq_alloc((void **)&m, p, sizeof *m));
+    DMQ_TRY(dmq_alloc((void **)&v, p, sizeof *v));
+    DMQ_TRY(dmq_alloc((void **)&w, (size_t)batch, sizeof *w));
+    DMQ_TRY(dmq_alloc((void **)&loss, (size_t)batch, sizeof *loss));
+    DMQ_TRY(dmq_alloc((void **)&sample, (size_t)batch, sizeof *sample));
+    for (int i = 0; i < batch; i++)
+        w[i] = (dmq_real)(1.0 / batch);
+    DMQ_TRY(dmq_block_soften(b, alpha));
+    for (int i = 1; i <= iters; i++) {
+        dmq_block_step step = { .alpha = alpha,
+                                .m = m,
+                                .v = v,
+                                .lr = recon->lr,
+                                .beta1 = 0.9,
+                                .beta2 = 0.999,
+                                .eps = 1e-8,
+                                .step = i };
+
+        dmq_batch_draw(sample, batch, train, n_train, recon->seed, (uint64_t)b->unit, (uint32_t)i);
+        DMQ_TRY(dmq_block_iterate(b, sample, w, batch, &step, loss));
+    }
+done:
+    dmq_free(m);
+    dmq_free(v);
+    dmq_free(w);
+    dmq_free(loss);
+    dmq_free(sample);
+    return st;
+}
+
+dmq_status dmq_reweight_block(dmq_block *b, const dmq_config *c, const dmq_calib *calib,
+                              const int *train, int n_train, const int *held, int n_held,
+                              const dmq_recon_config *recon, dmq_real *s, dmq_unit_log *log)
+{
+    dmq_learn_config config;
+    dmq_groups groups;
+    dmq_real *alpha = NULL, *align = NULL;
+    int *memory = NULL;
+    dmq_status st = DMQ_OK;
+
+    dmq_reweight_settings(&config, c, b->unit);
+    DMQ_TRY(dmq_alloc((void **)&memory, (size_t)calib->n, sizeof *memory));
+    DMQ_TRY(dmq_alloc((void **)&alpha, b->problem.n_theta, sizeof *alpha));
+    DMQ_TRY(dmq_alloc((void **)&align, (size_t)n_train, sizeof *align));
+    DMQ_TRY(groups_of(&groups, memory, calib, DMQ_VALIDATION, c));
+    DMQ_TRY(point(b, c, train, n_train, recon, alpha));
+    DMQ_TRY(
+        dmq_learn_weights(&b->problem, alpha, train, n_train, &groups, &config, s, &log->weights));
+    log->weighted = 1;
+    if (n_held > 0) {
+        DMQ_TRY(dmq_alignment_with(&b->problem, alpha, train, n_train, held, n_held, align));
+        DMQ_TRY(dmq_spearman(s, align, n_train, &log->spearman));
+    }
+done:
+    dmq_free(memory);
+    dmq_free(alpha);
+    dmq_free(align);
+    return st;
+}
+
+dmq_status dmq_reweight_cosines(dmq_block *b, const dmq_config *c, const dmq_calib *calib,
+                                const dmq_real *alpha, double *mean, double *matrix)
+{
+    dmq_groups groups;
+    int *memory = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&memory, (size_t)calib->n, sizeof *memory));
+    DMQ_TRY(groups_of(&groups, memory, calib, DMQ_VALIDATION, c));
+    DMQ_TRY(dmq_group_cosines(&b->problem, alpha, &groups, matrix, mean));
+done:
+    dmq_free(memory);
+    return st;
+}
+
+dmq_status dmq_reweight_group_losses(dmq_block *b, const dmq_config *c, const dmq_calib *calib,
+                                     double *loss)
+{
+    dmq_groups groups;
+    dmq_real *each = NULL;
+    int *memory = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&memory, (size_t)calib->n, sizeof *memory));
+    DMQ_TRY(dmq_alloc((void **)&each, (size_t)calib->n, sizeof *each));
+    DMQ_TRY(groups_of(&groups, memory, calib, DMQ_HELD_OUT, c));
+    for (int g = 0; g < groups.k; g++) {
+        loss[g] = 0;
+        DMQ_TRY(dmq_block_losses(b, groups.sample[g], groups.count[g], each));
+        for (int i = 0; i < groups.count[g]; i++)
+            loss[g] += (double)each[i] / groups.count[g];
+    }
+done:
+    dmq_free(memory);
+    dmq_free(each);
+    return st;
+}

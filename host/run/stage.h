@@ -1,0 +1,68 @@
+/**
+ * The stages of a run, in the order of the data flow. Each reads files and leaves one file.
+ *
+ *   calibrate  calib.h5      sample-fp  images-fp.h5      quantize  quant.h5
+ *   sample     images-q.h5   evaluate   metrics.json
+ *
+ * A stage's key is a hash of its name and version, the part of the configuration that it reads, the
+ * checkpoint, and the keys of the stages before it. A result with the present key is not made again, one
+ * with another key is not touched unless told to (--overwrite). Results that do not depend on the
+ * method live in the sweep's store under their key and are linked into the run folder.
+ */
+#ifndef DMQ_RUN_STAGE_H
+#define DMQ_RUN_STAGE_H
+
+#include "run/folder.h"
+
+typedef enum dmq_stage_id {
+    DMQ_RUN_CALIBRATE,
+    DMQ_RUN_SAMPLE_FP,
+    DMQ_RUN_QUANTIZE,
+    DMQ_RUN_SAMPLE,
+    DMQ_RUN_EVALUATE,
+    DMQ_RUN_STAGES
+} dmq_stage_id;
+
+/** What a stage works with. */
+typedef struct dmq_job {
+    const dmq_experiment *experiment;
+    dmq_folder *folder;
+    char *out; /**< path that its file must have when it returns */
+    char key[DMQ_HASH_TEXT];
+    int shard, n_shards; /**< sampling: only this part; 0: all */
+    int incomplete;      /**< set by a stage that did its shard and left the file to be merged */
+} dmq_job;
+
+typedef struct dmq_stage {
+    const char *name;
+    const char *file;
+    int version;            /**< raised when the same configuration gives other numbers */
+    unsigned keys;          /**< DMQ_STAGE_... of the configuration */
+    int shared;             /**< does not depend on the method */
+    int input[3], n_inputs; /**< stages whose files it reads */
+    dmq_status (*run)(dmq_job *job);
+} dmq_stage;
+
+extern const dmq_stage dmq_stages[DMQ_RUN_STAGES];
+
+/** The key of a stage, and the text that it is the hash of (may be NULL; the caller frees). */
+dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experiment *experiment,
+                         dmq_stage_id stage);
+
+typedef struct dmq_stage_options {
+    int only;            /**< a dmq_stage_id: this one and what it needs; -1: all */
+    int shard, n_shards; /**< 0: all */
+    int dry_run;         /**< say what would be done */
+} dmq_stage_options;
+
+/** Run what is not done yet. */
+dmq_status dmq_stages_run(const dmq_experiment *experiment, dmq_folder *folder,
+                          const dmq_stage_options *options);
+
+dmq_status dmq_stage_calibrate(dmq_job *job);
+dmq_status dmq_stage_quantize(dmq_job *job);
+dmq_status dmq_stage_sample_fp(dmq_job *job);
+dmq_status dmq_stage_sample(dmq_job *job);
+dmq_status dmq_stage_evaluate(dmq_job *job);
+
+#endif

@@ -1,0 +1,39 @@
+/* calibrate: trajectories of the full-precision model -> calib.h5 */
+#include "base/log.h"
+#include "calib/calib_file.h"
+#include "run/stage.h"
+
+#include <string.h>
+
+static void settings(dmq_calib_config *out, const dmq_config *c)
+{
+    dmq_calib_defaults(out);
+    out->per_timestep = dmq_config_int(c, "calibrate.per_timestep");
+    out->interval = dmq_config_int(c, "calibrate.interval");
+    out->validation = dmq_config_real(c, "calibrate.validation");
+    out->held_out = (int)(dmq_config_real(c, "calibrate.held_out") * out->per_timestep + 0.5);
+    out->fresh = dmq_config_enum(c, "calibrate.trajectories") == 1;
+    out->seed = (uint64_t)dmq_config_int64(c, "seed");
+}
+
+dmq_status dmq_stage_calibrate(dmq_job *job)
+{
+    const dmq_experiment *e = job->experiment;
+    dmq_status st = DMQ_OK;
+    dmq_calib_config config;
+    dmq_calib *calib = NULL;
+
+    settings(&config, e->config);
+    DMQ_TRY(dmq_calib_check(&config, e->sampler));
+    DMQ_TRY(dmq_calib_run(&calib, e->model, e->sampler, &config, e->lanes));
+    memcpy(calib->config_hash, job->key, sizeof calib->config_hash);
+    dmq_log_info("calibrate: %d steps x %d samples; weight set %d: %d to learn, %d validation, %d "
+                 "held out",
+                 calib->n_steps, calib->per_step, calib->n, dmq_calib_list(calib, DMQ_TRAIN, NULL),
+                 dmq_calib_list(calib, DMQ_VALIDATION, NULL),
+                 dmq_calib_list(calib, DMQ_HELD_OUT, NULL));
+    DMQ_TRY(dmq_calib_save(calib, job->out));
+done:
+    dmq_calib_destroy(calib);
+    return st;
+}

@@ -1,0 +1,180 @@
+/* sample: images of the full-precision or the quantized model -> images-fp.h5, images-q.h5
+
+   The job is cut into pieces of sample.batch images, rounded up to whole groups, each with a file of its
+   own in ckpt/ until all are there: a stopped job goes on with the next piece, and shards of a job are
+   runs over some of its pieces. No cut changes a bit of any image (diffusion/sample.h). */
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/path.h"
+#include "base/progress.h"
+#include "diffusion/sample.h"
+#include "io/file.h"
+#include "quant/hooks.h"
+#include "quant/quant_file.h"
+#include "run/images.h"
+#include "run/stage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct sampling {
+    dmq_job *job;
+    const char *what; /* "fp" or "q" */
+    int count, piece, n_pieces;
+    uint64_t seed;
+    size_t per;
+} sampling;
+
+static dmq_status piece_path(char **out, const sampling *s, int i)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof name, "ckpt/images-%s-%08d.h5", s->what, i * s->piece);
+    return dmq_folder_file(out, s->job->folder, name);
+}
+
+static int piece_count(const sampling *s, int i)
+{
+    int left = s->count - i * s->piece;
+
+    return left < s->piece ? left : s->piece;
+}
+
+/* A piece that is complete and of this key. */
+static int piece_done(const sampling *s, int i)
+{
+    char *path = NULL;
+    dmq_images images = { 0 };
+    int done = 0;
+
+    if (piece_path(&path, s, i) == DMQ_OK && dmq_file_exists(path))
+        done =
+            dmq_images_load(&images, path, s->job->key) == DMQ_OK && images.n == piece_count(s, i);
+    dmq_images_release(&images);
+    dmq_free(path);
+    return done;
+}
+
+static void progress(void *context, uint64_t first, int n)
+{
+    (void)context;
+    (void)first;
+    dmq_progress_add(n, "");
+}
+
+static dmq_status run_piece(const sampling *s, dmq_sample *sampler, int i)
+{
+    dmq_sample_watch watch = { .done = progress };
+    dmq_images images = { .n = piece_count(s, i), .one = s->job->experiment->model->input };
+    dmq_status st = DMQ_OK;
+    char *path = NULL;
+
+    DMQ_TRY(piece_path(&path, s, i));
+    DMQ_TRY(dmq_alloc((void **)&images.data, (size_t)images.n * s->per, sizeof(dmq_real)));
+    DMQ_TRY(dmq_sample_run(sampler, images.data, s->seed, (uint64_t)i * (uint64_t)s->piece,
+                           (uint64_t)images.n, &watch));
+    DMQ_TRY(dmq_images_save(path, &images, (int64_t)i * s->piece, s->job->key));
+done:
+    dmq_images_release(&images);
+    dmq_free(path);
+    return st;
+}
+
+/* All pieces are there: one file, and the pieces go. */
+static dmq_status join(const sampling *s)
+{
+    dmq_images all = { .n = s->count, .one = s->job->experiment->model->input };
+    dmq_status st = DMQ_OK;
+    char *path = NULL;
+
+    DMQ_TRY(dmq_alloc((void **)&all.data, (size_t)all.n * s->per, sizeof(dmq_real)));
+    for (int i = 0; i < s->n_pieces; i++) {
+        dmq_images part = { 0 };
+
+        dmq_free(path);
+        path = NULL;
+        DMQ_TRY(piece_path(&path, s, i));
+        DMQ_TRY(dmq_images_load(&part, path, s->job->key));
+        memcpy(all.data + (size_t)i * (size_t)s->piece * s->per, part.data,
+               (size_t)part.n * s->per * sizeof(dmq_real));
+        dmq_images_release(&part);
+    }
+    DMQ_TRY(dmq_images_save(s->job->out, &all, 0, s->job->key));
+    for (int i = 0; i < s->n_pieces; i++) {
+        dmq_free(path);
+        path = NULL;
+        DMQ_TRY(piece_path(&path, s, i));
+        DMQ_TRY(dmq_file_remove(path));
+    }
+done:
+    dmq_images_release(&all);
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *source)
+{
+    const dmq_experiment *e = job->experiment;
+    int batch = dmq_config_int(e->config, "sample.batch"), missing = 0;
+    sampling s = { .job = job,
+                   .what = what,
+                   .count = dmq_config_int(e->config, "sample.count"),
+                   .piece = (batch + DMQ_SAMPLE_GROUP - 1) / DMQ_SAMPLE_GROUP * DMQ_SAMPLE_GROUP,
+                   .seed = (uint64_t)dmq_config_int64(e->config, "sample.seed"),
+                   .per = dmq_shape_count(e->model->input) };
+    dmq_sample *sampler = NULL;
+    dmq_status st = DMQ_OK;
+
+    s.n_pieces = (s.count + s.piece - 1) / s.piece;
+    DMQ_TRY(dmq_disk_check(job->folder->path, 2 * (uint64_t)s.count * s.per * sizeof(float)));
+    dmq_progress_begin(strcmp(what, "fp") == 0 ? "sample-fp" : "sample", s.count, 0, "images");
+    for (int i = 0; i < s.n_pieces; i++) {
+        if (piece_done(&s, i)) {
+            dmq_progress_add(piece_count(&s, i), "");
+            continue;
+        }
+        if (job->n_shards > 0 && i % job->n_shards != job->shard - 1) {
+            missing++;
+            continue;
+        }
+        if (!sampler)
+            DMQ_TRY(dmq_sample_create(&sampler, e->model, e->sampler, source, e->lanes));
+        DMQ_TRY(run_piece(&s, sampler, i));
+    }
+    dmq_progress_end();
+    job->incomplete = missing > 0;
+    if (missing)
+        dmq_log_info("sample: shard %d of %d is done; %d pieces are left to others", job->shard,
+                     job->n_shards, missing);
+    else
+        DMQ_TRY(join(&s));
+done:
+    dmq_sample_destroy(sampler);
+    return st;
+}
+
+dmq_status dmq_stage_sample_fp(dmq_job *job)
+{
+    return sample(job, "fp", NULL);
+}
+
+dmq_status dmq_stage_sample(dmq_job *job)
+{
+    const dmq_experiment *e = job->experiment;
+    dmq_qmodel *q = NULL;
+    dmq_attach attach;
+    dmq_hook_source source;
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_folder_file(&path, job->folder, dmq_stages[DMQ_RUN_QUANTIZE].file));
+    DMQ_TRY(dmq_quant_load(&q, path, e->model, e->model_hash, e->sampler));
+    dmq_attach_init(&attach, q);
+    attach.acts = q->table_rows > 0;
+    source = dmq_attach_source(&attach);
+    DMQ_TRY(sample(job, "q", &source));
+done:
+    dmq_qmodel_destroy(q);
+    dmq_free(path);
+    return st;
+}
