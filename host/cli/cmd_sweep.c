@@ -1,0 +1,89 @@
+/* dmq sweep: the arms and seeds of an experiment, here and one after the other, or one task of them */
+#include "base/log.h"
+#include "base/memory.h"
+#include "cli/setup.h"
+#include "cli/verbs.h"
+#include "run/sweep.h"
+
+#include <stdio.h>
+
+static dmq_status make_config(dmq_config **out, void *context)
+{
+    return dmq_setup_config(out, context);
+}
+
+static dmq_status run_task(const dmq_options *o, const dmq_sweep *sweep, int i)
+{
+    const dmq_task *t = &sweep->task[i];
+    dmq_experiment *experiment = NULL;
+    dmq_folder *folder = NULL;
+    dmq_folder_options where = { .path = t->folder,
+                                 .label = t->label,
+                                 .store = sweep->store,
+                                 .resume = (dmq_resume_rule)o->resume,
+                                 .overwrite = o->overwrite };
+    dmq_stage_options what = { .only = -1, .dry_run = o->dry_run };
+    dmq_status st = DMQ_OK;
+
+    dmq_log_info("task %d of %d: %s, seed %lld", i + 1, sweep->n_tasks, t->label,
+                 (long long)t->seed);
+    DMQ_TRY(dmq_experiment_open(&experiment, t->config, o->device, o->threads));
+    DMQ_TRY(dmq_folder_open(&folder, experiment, &where));
+    DMQ_TRY(dmq_stages_run(experiment, folder, &what));
+done:
+    dmq_folder_close(folder);
+    dmq_experiment_close(experiment);
+    return st;
+}
+
+/* Every task's configuration is checked before the first one computes anything. */
+static dmq_status check_all(const dmq_options *o, const dmq_sweep *sweep)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int i = 0; i < sweep->n_tasks && st == DMQ_OK; i++) {
+        dmq_experiment *experiment = NULL;
+
+        st = dmq_experiment_open(&experiment, sweep->task[i].config, o->device, 1);
+        dmq_experiment_close(experiment);
+        if (st != DMQ_OK)
+            (void)dmq_fail_note(st, "  in arm \"%s\"", sweep->task[i].label);
+    }
+    return st;
+}
+
+dmq_status dmq_cmd_sweep(const dmq_options *o)
+{
+    dmq_config *base = NULL;
+    dmq_sweep *sweep = NULL;
+    char *folder = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (o->n_config == 0)
+        return dmq_fail(DMQ_EUSAGE, "dmq sweep needs -c FILE with sweep.arms");
+    DMQ_TRY(dmq_setup_progress(o));
+    DMQ_TRY(dmq_setup_config(&base, o));
+    DMQ_TRY(dmq_setup_folder(&folder, o, base));
+    DMQ_TRY(
+        dmq_sweep_create(&sweep, base, o->config[0], folder, make_config, (void *)(uintptr_t)o));
+    if (o->task >= sweep->n_tasks) {
+        st = dmq_fail(DMQ_EUSAGE, "--task %d: there are %d tasks, 0 to %d", o->task, sweep->n_tasks,
+                      sweep->n_tasks - 1);
+        goto done;
+    }
+    if (o->list) {
+        for (int i = 0; i < sweep->n_tasks; i++)
+            (void)printf("%d\t%s\t%lld\t%s\n", i, sweep->task[i].label,
+                         (long long)sweep->task[i].seed, sweep->task[i].folder);
+        goto done;
+    }
+    DMQ_TRY(check_all(o, sweep));
+    for (int i = 0; i < sweep->n_tasks; i++)
+        if (o->task < 0 || o->task == i)
+            DMQ_TRY(run_task(o, sweep, i));
+done:
+    dmq_sweep_destroy(sweep);
+    dmq_config_destroy(base);
+    dmq_free(folder);
+    return st;
+}

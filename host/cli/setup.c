@@ -1,0 +1,82 @@
+#include "cli/setup.h"
+
+#include "base/memory.h"
+#include "base/path.h"
+#include "base/progress.h"
+#include "base/schema.h"
+#include "io/yaml.h"
+
+#include <string.h>
+
+dmq_status dmq_setup_config(dmq_config **out, const dmq_options *o)
+{
+    dmq_status st = DMQ_OK;
+    dmq_config *c = NULL;
+
+    DMQ_TRY(dmq_schema_config(&c));
+    for (int i = 0; i < o->n_config; i++)
+        DMQ_TRY(dmq_yaml_load(c, o->config[i]));
+    for (int i = 0; i < o->n_set; i++)
+        DMQ_TRY(dmq_config_set_flag(c, o->set[i]));
+    if (o->checkpoint) {
+        const dmq_origin flag = { .kind = DMQ_ORIGIN_FLAG, .place = "--model" };
+
+        DMQ_TRY(dmq_config_set(c, "model.checkpoint", o->checkpoint, &flag));
+    }
+    *out = c;
+    c = NULL;
+done:
+    dmq_config_destroy(c);
+    return st;
+}
+
+dmq_status dmq_setup_folder(char **out, const dmq_options *o, const dmq_config *c)
+{
+    if (o->out)
+        return dmq_strdup(out, o->out);
+    return dmq_path_join(out, "runs", dmq_config_text(c, "name"));
+}
+
+dmq_status dmq_setup_progress(const dmq_options *o)
+{
+    dmq_progress_form form;
+    dmq_status st = dmq_progress_form_parse(&form, o->progress);
+
+    if (st == DMQ_OK)
+        dmq_progress_form_set(form);
+    return st;
+}
+
+dmq_status dmq_setup_stages(const dmq_options *o, int only)
+{
+    dmq_config *config = NULL;
+    dmq_experiment *experiment = NULL;
+    dmq_folder *folder = NULL;
+    dmq_folder_options where = { .resume = (dmq_resume_rule)o->resume, .overwrite = o->overwrite };
+    dmq_stage_options what = {
+        .only = only, .shard = o->shard, .n_shards = o->n_shards, .dry_run = o->dry_run
+    };
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+    int arms;
+
+    DMQ_TRY(dmq_setup_progress(o));
+    DMQ_TRY(dmq_setup_config(&config, o));
+    (void)dmq_config_texts(config, "sweep.arms", &arms);
+    if (arms > 0) {
+        st = dmq_config_refuse(config, "sweep.arms",
+                               "this is a sweep of %d arms: dmq sweep runs it", arms);
+        goto done;
+    }
+    DMQ_TRY(dmq_setup_folder(&path, o, config));
+    DMQ_TRY(dmq_experiment_open(&experiment, config, o->device, o->threads));
+    where.path = path;
+    DMQ_TRY(dmq_folder_open(&folder, experiment, &where));
+    DMQ_TRY(dmq_stages_run(experiment, folder, &what));
+done:
+    dmq_folder_close(folder);
+    dmq_experiment_close(experiment);
+    dmq_config_destroy(config);
+    dmq_free(path);
+    return st;
+}
