@@ -33,12 +33,21 @@ static int is_learned(const dmq_qmodel *q, const dmq_recon_run_config *config, i
     return dmq_block_learnable(q, unit) > 0;
 }
 
+static int temporal_iters(const dmq_recon_run_config *config)
+{
+    if (config->temporal_iters == 0)
+        return config->recon.iters;
+    return config->temporal_iters > 0 ? config->temporal_iters : 0;
+}
+
 double dmq_recon_run_total(const dmq_qmodel *q, const dmq_recon_run_config *config)
 {
     double n = 0;
 
     for (int u = 0; u < q->model->n_units; u++)
-        n += is_learned(q, config, u) ? config->recon.iters : 0;
+        if (is_learned(q, config, u))
+            n += q->model->unit[u].kind == DMQ_UNIT_TEMPORAL ? temporal_iters(config)
+                                                             : config->recon.iters;
     return n;
 }
 
@@ -90,6 +99,7 @@ static dmq_status save_state(void *context, const dmq_recon_state *state)
 static dmq_status learn(job *j, dmq_unit_work *w, int temporal, dmq_recon_report *report)
 {
     saver s = { j->hooks, w };
+    dmq_recon_config config = j->config->recon;
     dmq_recon_job recon = { .train = w->train,
                             .n_train = w->n_train,
                             .held_out = temporal ? NULL : j->held_out,
@@ -100,7 +110,9 @@ static dmq_status learn(job *j, dmq_unit_work *w, int temporal, dmq_recon_report
                             .checkpoint = save_state,
                             .context = &s };
 
-    return dmq_reconstruct(w->block, &j->config->recon, &recon, w->state, report);
+    if (temporal)
+        config.iters = temporal_iters(j->config);
+    return dmq_reconstruct(w->block, &config, &recon, w->state, report);
 }
 
 /* A state without a block, for restore to fill. */

@@ -171,6 +171,8 @@ dmq_status dmq_stages_run(const dmq_experiment *e, dmq_folder *f, const dmq_stag
     dmq_status st = DMQ_OK;
     char *text = NULL;
 
+    if (needed(DMQ_RUN_EVALUATE, o->only))
+        DMQ_TRY(dmq_evaluate_check(e));
     for (int id = 0; id < DMQ_RUN_STAGES; id++) {
         const dmq_stage *s = &dmq_stages[id];
         char key[DMQ_HASH_TEXT];

@@ -59,6 +59,9 @@ typedef struct dmq_stage_options {
 dmq_status dmq_stages_run(const dmq_experiment *experiment, dmq_folder *folder,
                           const dmq_stage_options *options);
 
+/** What evaluation will need, looked at before anything is computed. */
+dmq_status dmq_evaluate_check(const dmq_experiment *experiment);
+
 dmq_status dmq_stage_calibrate(dmq_job *job);
 dmq_status dmq_stage_quantize(dmq_job *job);
 dmq_status dmq_stage_sample_fp(dmq_job *job);

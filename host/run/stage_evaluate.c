@@ -367,6 +367,38 @@ done:
     return st;
 }
 
+dmq_status dmq_evaluate_check(const dmq_experiment *e)
+{
+    static const char *const later[] = { "fid", "sfid", "precision", "recall" };
+    dmq_job none = { 0 };
+    evaluating v = { .job = &none, .config = e->config, .e = e };
+    dmq_status st = DMQ_OK;
+
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        if (wanted(&v, later[i]))
+            return dmq_config_refuse(
+                e->config, "evaluate.metrics",
+                "%s needs the Inception network, which this version does not read; "
+                "fd is the Frechet distance with a network of ours",
+                later[i]);
+    if (!wanted(&v, "fd") && !wanted(&v, "is"))
+        return DMQ_OK;
+    if (!*dmq_config_text(e->config, "evaluate.features"))
+        return dmq_config_refuse(
+            e->config, "evaluate.features",
+            "fd and is need a feature network; data:shapes16-features.h5 is one, "
+            "and metrics: [paired] needs none");
+    DMQ_TRY(open_features(&v));
+    if (v.features->input.dim[1] != e->model->input.dim[1])
+        st = dmq_config_refuse(e->config, "evaluate.features",
+                               "it is for %d x %d images, the model's are %d x %d",
+                               v.features->input.dim[1], v.features->input.dim[2],
+                               e->model->input.dim[1], e->model->input.dim[2]);
+done:
+    dmq_model_destroy(v.features);
+    return st;
+}
+
 dmq_status dmq_stage_evaluate(dmq_job *job)
 {
     evaluating v = { .job = job, .config = job->experiment->config, .e = job->experiment };

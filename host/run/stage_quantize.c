@@ -171,12 +171,16 @@ static dmq_status reconstruct(quantizing *z)
     const dmq_recon_hooks hooks = {
         .context = z, .restore = restore, .weigh = weigh, .save = save_part, .finished = finished
     };
+    int tib = dmq_config_int(z->config, "recon.tib_iters");
     dmq_recon_run_config run;
     dmq_status st = DMQ_OK;
 
     recon_settings(z);
     run = (dmq_recon_run_config){
         .recon = z->recon,
+        .temporal_iters = tib < 0    ? 0
+                          : tib == 0 ? -1
+                                     : tib,
         .order = (dmq_unit_order)dmq_config_enum(z->config, "recon.order"),
         .cache_budget_bytes = (double)dmq_config_int64(z->config, "recon.cache_budget"),
     };
