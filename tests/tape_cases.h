@@ -291,6 +291,17 @@ static inline dmq_var *case_silu(net *n, dmq_var *x)
     return dmq_record_unary(n->tape, DMQ_SILU, x);
 }
 
+/* A result that nothing learned reaches, read again by the tangent long after its last reader. */
+static inline void case_frozen_side(net *n)
+{
+    dmq_var *side = case_silu(n, net_data(n, dmq_shape3(n->samples, 5, 6), 0, 1));
+    dmq_var *x = dmq_record_binary(n->tape, DMQ_MUL, case_tokens(n), side);
+
+    for (int i = 0; i < 4; i++)
+        x = case_silu(n, x);
+    net_output(n, x);
+}
+
 /* norm, SiLU, conv, + time embedding, norm, SiLU, conv, + shortcut: as the models have it */
 static inline dmq_var *case_residual(net *n, dmq_var *x, dmq_var *temb, int c, int k)
 {
@@ -341,6 +352,7 @@ static inline void case_shared(net *n)
     x = dmq_record_conv2d(n->tape, x, w, NULL, 1, pad_same);
     x = dmq_record_group_norm(n->tape, x, gamma, bias, 4, 1e-6);
     x = dmq_record_layer_norm(n->tape, x, gamma, bias, 1e-6);
+    x = dmq_record_conv2d(n->tape, x, net_param(n, dmq_shape4(8, 1, 1, 8)), bias, 1, pad_none);
     net_output(
         n, dmq_record_conv2d(n->tape, x, net_param(n, dmq_shape4(8, 1, 1, 8)), bias, 1, pad_none));
 }
@@ -365,42 +377,42 @@ static inline void case_fusible(net *n)
 typedef struct tape_case {
     const char *name;
     net_fn *record;
-    int smooth;  /* has a derivative that differences can see */
-    int samples; /* every output depends on all inputs of its sample */
+    int smooth; /* has a derivative that differences can see */
 } tape_case;
 
 static const tape_case tape_cases[] = {
-    { "conv", case_conv, 1, 1 },
-    { "conv_down", case_conv_down, 1, 1 },
-    { "conv_1x1", case_conv_1x1, 1, 1 },
-    { "conv_bias", case_conv_bias, 1, 1 },
-    { "linear", case_linear, 1, 1 },
-    { "linear_tokens", case_linear_tokens, 1, 1 },
-    { "linear_bias", case_linear_bias, 1, 1 },
-    { "matmul", case_matmul, 1, 1 },
-    { "matmul_self", case_matmul_self, 1, 1 },
-    { "softmax", case_softmax, 1, 1 },
-    { "group_norm", case_group_norm, 1, 1 },
-    { "layer_norm", case_layer_norm, 1, 1 },
-    { "unary", case_unary, 1, 1 },
-    { "relu", case_relu, 0, 1 },
-    { "geglu", case_geglu, 1, 1 },
-    { "add", case_add, 1, 1 },
-    { "mul", case_mul, 1, 1 },
-    { "binary_sides", case_binary_sides, 1, 1 },
-    { "concat", case_concat, 1, 1 },
-    { "slice", case_slice, 1, 1 },
-    { "resample", case_resample, 1, 1 },
-    { "embed", case_embed, 1, 1 },
-    { "time", case_time, 1, 1 },
-    { "moves", case_moves, 1, 1 },
-    { "loss", case_loss, 1, 1 },
-    { "xent", case_xent, 1, 1 },
-    { "fake_quant", case_fake_quant, 0, 1 },
-    { "weights", case_weights, 0, 1 },
-    { "block", case_block, 1, 1 },
-    { "shared", case_shared, 1, 1 },
-    { "fusible", case_fusible, 0, 1 },
+    { "conv", case_conv, 1 },
+    { "conv_down", case_conv_down, 1 },
+    { "conv_1x1", case_conv_1x1, 1 },
+    { "conv_bias", case_conv_bias, 1 },
+    { "linear", case_linear, 1 },
+    { "linear_tokens", case_linear_tokens, 1 },
+    { "linear_bias", case_linear_bias, 1 },
+    { "matmul", case_matmul, 1 },
+    { "matmul_self", case_matmul_self, 1 },
+    { "softmax", case_softmax, 1 },
+    { "group_norm", case_group_norm, 1 },
+    { "layer_norm", case_layer_norm, 1 },
+    { "unary", case_unary, 1 },
+    { "relu", case_relu, 0 },
+    { "geglu", case_geglu, 1 },
+    { "add", case_add, 1 },
+    { "mul", case_mul, 1 },
+    { "binary_sides", case_binary_sides, 1 },
+    { "concat", case_concat, 1 },
+    { "slice", case_slice, 1 },
+    { "resample", case_resample, 1 },
+    { "embed", case_embed, 1 },
+    { "time", case_time, 1 },
+    { "moves", case_moves, 1 },
+    { "loss", case_loss, 1 },
+    { "xent", case_xent, 1 },
+    { "fake_quant", case_fake_quant, 0 },
+    { "weights", case_weights, 0 },
+    { "frozen_side", case_frozen_side, 1 },
+    { "block", case_block, 1 },
+    { "shared", case_shared, 1 },
+    { "fusible", case_fusible, 0 },
 };
 
 enum { TAPE_CASES = sizeof tape_cases / sizeof *tape_cases };
