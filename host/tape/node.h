@@ -18,13 +18,14 @@ typedef dmq_status dmq_pass_fn(const dmq_node *node, const dmq_backend *be, dmq_
 typedef struct dmq_op {
     const char *name;
     unsigned fixed; /**< bit i: there is no derivative in input i */
-    dmq_status (*infer)(
-        dmq_node *node);   /**< shape of out, numbers of aux; the one place for ESHAPE */
+    /** Shape of out, numbers of aux; the one place for ESHAPE. */
+    dmq_status (*infer)(dmq_node *node);
     dmq_pass_fn *forward;  /**< out = f(in) */
     dmq_pass_fn *backward; /**< in.grad += J^T out.grad, where in.grad is not NULL */
     dmq_pass_fn *jvp;      /**< out.tan = J in.tan; at least one in.tan is not NULL */
-    double (*macs)(
-        const dmq_node *node); /**< multiply-adds of forward; NULL: none worth counting */
+    int in_place;          /**< forward may write out over the first input */
+    /** Multiply-adds of forward; NULL: none worth counting. */
+    double (*macs)(const dmq_node *node);
 } dmq_op;
 
 enum { DMQ_NODE_INPUTS = 6 };
@@ -103,6 +104,8 @@ typedef struct dmq_cell {
     int readers;     /**< nodes that read it */
     int first, last; /**< of a root: positions of its maker and of its last reader */
     int keep;        /**< of a root: some later pass reads the value */
+    struct dmq_cell *value_home, *grad_home; /**< of a root: whose block it lies on; see plan.c */
+    int value_last, grad_first;              /**< of a home: ends of the life of all its tenants */
 } dmq_cell;
 
 enum { DMQ_ZEROS = 1024, DMQ_TAPE_MESSAGE = 1024 };

@@ -43,7 +43,8 @@ const dmq_op dmq_op_unary = { .name = "unary",
                               .infer = same_shape,
                               .forward = unary_forward,
                               .backward = unary_backward,
-                              .jvp = unary_jvp };
+                              .jvp = unary_jvp,
+                              .in_place = 1 };
 
 dmq_var *dmq_record_unary(dmq_tape *tape, dmq_unary_kind kind, dmq_var *x)
 {
@@ -174,6 +175,11 @@ static dmq_status binary_backward(const dmq_node *node, const dmq_backend *be, d
     a.dy = node->out->grad;
     a.add_p = dmq_grad_take(&a.dp, node->in[0]);
     a.add_q = dmq_grad_take(&a.dq, node->in[1]);
+    /* y = p + q: a gradient that lies where dy lies (plan.c) is there already */
+    if (a.dp == a.dy)
+        a.dp = NULL;
+    if (a.dq == a.dy)
+        a.dq = NULL;
     if (a.dp && a.dp == a.dq) { /* x + x, x * x: one after the other */
         dmq_real *dq = a.dq;
 
@@ -223,7 +229,8 @@ const dmq_op dmq_op_binary = { .name = "binary",
                                .infer = binary_infer,
                                .forward = binary_forward,
                                .backward = binary_backward,
-                               .jvp = binary_jvp };
+                               .jvp = binary_jvp,
+                               .in_place = 1 };
 
 dmq_var *dmq_record_binary(dmq_tape *tape, dmq_binary_kind kind, dmq_var *p, dmq_var *q)
 {

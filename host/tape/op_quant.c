@@ -115,7 +115,8 @@ const dmq_op dmq_op_fake_quant = { .name = "fake_quant",
                                    .infer = quant_infer,
                                    .forward = quant_forward,
                                    .backward = quant_backward,
-                                   .jvp = quant_jvp };
+                                   .jvp = quant_jvp,
+                                   .in_place = 1 };
 
 dmq_var *dmq_record_fake_quant(dmq_tape *tape, dmq_var *x, const dmq_quant_spec *spec)
 {

@@ -39,9 +39,12 @@ static dmq_status jvp(const dmq_node *node, const dmq_backend *be, dmq_queue *qu
     return be->softmax_derive(queue, &a);
 }
 
-static const dmq_op op = {
-    .name = "softmax", .infer = infer, .forward = forward, .backward = backward, .jvp = jvp
-};
+static const dmq_op op = { .name = "softmax",
+                           .infer = infer,
+                           .forward = forward,
+                           .backward = backward,
+                           .jvp = jvp,
+                           .in_place = 1 };
 
 dmq_var *dmq_record_softmax(dmq_tape *tape, dmq_var *x)
 {

@@ -5,6 +5,10 @@
  * A block of scratch is alive from one position in the order of execution to another, and blocks whose
  * lives do not meet may lie on the same memory. The three passes lay out their scratch independently on
  * the same memory, since none of it is read after its pass.
+ *
+ * Two variables lie on one block on purpose (the later one is a tenant in the home of the earlier one)
+ *   value: where an operation may write over its first input, and nobody reads that input any more
+ *   grad:  where y = p + q, of p or q with that of y: it begins as a copy of it, and y's is done with
  */
 #include "tape/node.h"
 
@@ -133,6 +137,51 @@ static dmq_status measure_lives(dmq_tape *tape)
     return DMQ_OK;
 }
 
+/* Writing in place: both are scratch, and the input is not read again. */
+static void share_values(dmq_tape *tape)
+{
+    for (int i = 0; i < tape->n_order; i++) {
+        const dmq_node *node = tape->order[i];
+        dmq_cell *out = dmq_cell_of(node->out), *in = dmq_cell_of(node->in[0])->root;
+
+        if (!node->op->in_place || out->keep || in->keep || !in->var.maker || in->last != i)
+            continue;
+        if (dmq_shape_count(in->var.shape) != dmq_shape_count(out->var.shape))
+            continue;
+        out->value_home = in->value_home;
+        out->value_home->value_last = out->last;
+    }
+}
+
+/* Whether the gradient of node->in[k] may be that of the sum, from the sum's backward pass on. */
+static int takes_over(const dmq_node *node, int k)
+{
+    const dmq_cell *v = dmq_cell_of(node->in[k])->root, *other = dmq_cell_of(node->in[1 - k])->root;
+
+    return v->var.live && v->var.maker && !v->seeded && v->last == node->position && v != other &&
+           dmq_shape_equal(node->in[k]->shape, node->out->shape);
+}
+
+static void share_grads(dmq_tape *tape)
+{
+    for (int i = tape->n_order - 1; i >= tape->n_frozen; i--) {
+        const dmq_node *node = tape->order[i];
+        const dmq_cell *sum = dmq_cell_of(node->out);
+        int k = 1;
+
+        if (node->op != &dmq_op_binary || node->attr.binary.kind != DMQ_ADD || sum->seeded)
+            continue;
+        if (!takes_over(node, k))
+            k = 0;
+        if (takes_over(node, k)) {
+            dmq_cell *v = dmq_cell_of(node->in[k])->root;
+
+            v->grad_home = sum->grad_home;
+            v->grad_home->grad_first = v->first;
+        }
+    }
+}
+
 /* Frozen results that live nodes read: by their roots, each once. */
 static dmq_status find_cut(dmq_tape *tape)
 {
@@ -158,6 +207,20 @@ static dmq_status find_cut(dmq_tape *tape)
 done:
     dmq_free(in_cut);
     return st;
+}
+
+static void find_homes(dmq_tape *tape)
+{
+    for (int i = 0; i < tape->n_cells; i++) {
+        dmq_cell *cell = tape->cell[i];
+
+        cell->value_home = cell->grad_home = cell;
+        cell->value_last = cell->last;
+        cell->grad_first = cell->first;
+    }
+    share_values(tape);
+    if (tape->passes & DMQ_TAPE_BACKWARD)
+        share_grads(tape);
 }
 
 /* Two leaves for one parameter would overwrite each other's gradient. */
@@ -200,11 +263,13 @@ static void add_cell_blocks(layout *l, const dmq_tape *tape, dmq_cell *cell)
 
     if ((maker && maker->fused_away) || cell->root != cell || !(own || input))
         return;
-    add_block(l, cell->keep || input ? KEPT : FORWARD, &cell->var.value, count, cell->first,
-              cell->last);
-    if (cell->var.live && (tape->passes & DMQ_TAPE_BACKWARD)) {
-        add_block(l, cell->seeded || input ? KEPT : BACKWARD, &cell->var.grad, count, cell->first,
-                  cell->last);
+    if (cell->value_home == cell) {
+        add_block(l, cell->keep || input ? KEPT : FORWARD, &cell->var.value, count, cell->first,
+                  cell->value_last);
+    }
+    if (cell->grad_home == cell && cell->var.live && (tape->passes & DMQ_TAPE_BACKWARD)) {
+        add_block(l, cell->seeded || input ? KEPT : BACKWARD, &cell->var.grad, count,
+                  cell->grad_first, cell->last);
     }
     if (cell->moves && (tape->passes & DMQ_TAPE_JVP)) {
         add_block(l, cell->var.is_output || cell->seeded || input ? KEPT : TANGENT, &cell->tan_slot,
@@ -320,6 +385,14 @@ static void set_pointers(dmq_tape *tape, const layout *l, size_t kept_from, size
     for (int i = 0; i < tape->n_cells; i++) {
         dmq_cell *cell = tape->cell[i];
 
+        if (cell->value_home != cell)
+            cell->var.value = cell->value_home->var.value;
+        if (cell->grad_home != cell && (tape->passes & DMQ_TAPE_BACKWARD))
+            cell->var.grad = cell->grad_home->var.grad;
+    }
+    for (int i = 0; i < tape->n_cells; i++) {
+        dmq_cell *cell = tape->cell[i];
+
         if (cell->root != cell) {
             cell->var.value = cell->root->var.value;
             cell->var.grad = cell->var.live ? cell->root->var.grad : NULL;
@@ -371,6 +444,7 @@ dmq_status dmq_tape_plan(dmq_tape *tape)
     DMQ_TRY(make_order(tape));
     DMQ_TRY(measure_lives(tape));
     DMQ_TRY(find_cut(tape));
+    find_homes(tape);
     DMQ_TRY(lay_out(tape));
     tape->planned = 1;
 done:

@@ -272,7 +272,7 @@ static void scratch_is_shared(void **state)
 
     (void)state;
     print_message("forward: %.2f activations\n", (double)dmq_tape_bytes(n->tape) / (double)one);
-    assert_true(dmq_tape_bytes(n->tape) <= 4 * one + rest); /* input, output, two in between */
+    assert_true(dmq_tape_bytes(n->tape) <= 4 * one + rest); /* input, output, one convolution */
     net_close(n);
     n = net_open(&check_device, DMQ_TAPE_FORWARD, CASE_SAMPLES, record_live_chain);
     assert_true(dmq_tape_bytes(n->tape) <= 4 * one + rest);
