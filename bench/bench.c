@@ -175,6 +175,11 @@ static void print_case(const bench_case *c, const bench_result *r)
     (void)fflush(stdout);
 }
 
+static double seconds(const bench_case *c)
+{
+    return c->cpu_clock ? dmq_clock_cpu_seconds() : dmq_clock_seconds();
+}
+
 dmq_status bench_measure(bench_result *result, const bench_case *c)
 {
     dmq_status st = DMQ_OK;
@@ -194,9 +199,9 @@ dmq_status bench_measure(bench_result *result, const bench_case *c)
 
         if (junk)
             flush(junk);
-        start = dmq_clock_seconds();
+        start = seconds(c);
         DMQ_TRY(c->run(c->context));
-        us[r.reps++] = (dmq_clock_seconds() - start) * 1e6;
+        us[r.reps++] = (seconds(c) - start) * 1e6;
     }
     qsort(us, (size_t)r.reps, sizeof *us, ascending);
     r.median_us = us[r.reps / 2];

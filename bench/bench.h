@@ -6,7 +6,8 @@
  *
  *   op backend shape dtype reps median_us min_us GB/s GFLOP/s share_of_roof worst_error
  *
- * GB/s, GFLOP/s and the share are those of the best repeat: others share the machine. The roof is the
+ * GB/s, GFLOP/s and the share are those of the best repeat: others share the machine. With --clock cpu
+ * the time in which the system ran others does not count. The roof is the
  * larger of flop over the measured FMA peak and bytes over the measured bandwidth; a share above 1 is
  * possible where an algorithm needs fewer operations than the definition (Winograd).
  */
@@ -39,7 +40,8 @@ typedef struct bench_case {
     double worst_error; /* as compared by the caller; negative: not compared */
     int reps;           /* at least; continued until min_ms have passed */
     double min_ms;
-    int flush; /* 1: caches are overwritten before each repeat */
+    int flush;     /* 1: caches are overwritten before each repeat */
+    int cpu_clock; /* 1: CPU seconds of the process, where others use the cores; one thread */
 } bench_case;
 
 typedef struct bench_result {

@@ -3,7 +3,7 @@
  * reference first. Every thread computes a batch of its own, as lanes do.
  *
  *   bench_conv2d [--shapes tiny] [--batch 8] [--threads 1] [--pass forward|data|weights|all]
- *                [--algorithm auto|direct|winograd|im2col|all] [--reps 10] [--ms 50] [--check 1]
+ *                [--algorithm auto|direct|winograd|im2col|all] [--reps 10] [--ms 50] [--check 1] [--clock wall|cpu]
  *
  * The op column names the pass and what ran; Winograd counts the operations of the definition.
  */
@@ -140,6 +140,7 @@ static dmq_status bench_pass(layer *l, const char *name, int argc, char **argv, 
                    a->wd, a->k, a->r, a->stride);
     c.reps = atoi(bench_option(argc, argv, "--reps", "10"));
     c.min_ms = atof(bench_option(argc, argv, "--ms", "50"));
+    c.cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0;
     c.flop = 2.0 * (double)out_count(a) * (double)(a->c * a->r * a->s) * l->threads;
     c.bytes = 4.0 * (double)(in_count(a) + out_count(a) + w_count(a)) * l->threads;
     if (atoi(bench_option(argc, argv, "--check", "1")))

@@ -2,7 +2,7 @@
  * Passes over memory: group norm with what is fused into it, activations, softmax, losses, fake
  * quantization, the alpha step. Compared with the reference first; every thread has arrays of its own.
  *
- *   bench_pointwise [--backend cpu] [--shapes tiny] [--batch 8] [--threads 1] [--only TEXT] [--ms 50]
+ *   bench_pointwise [--backend cpu] [--shapes tiny] [--batch 8] [--threads 1] [--only TEXT] [--ms 50] [--clock wall|cpu]
  *
  * Bytes are those that must move once; the roof is reading from the second-level cache and beyond at
  * the array's size. Numbers a second: GB/s over the bytes of one number.
@@ -347,6 +347,7 @@ static dmq_status bench_shape(bench *b, const char *layer, int argc, char **argv
         (void)snprintf(shape, sizeof shape, "%s:n%d,hw%d,c%d,g%d", layer, s->n, s->hw, s->c,
                        s->groups);
         c.min_ms = atof(bench_option(argc, argv, "--ms", "50"));
+        c.cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0;
         c.bytes = 4.0 * (double)s->count * jobs[i].moved * b->threads;
         DMQ_TRY(compare(&c.worst_error, b, dmq_lanes_queue(b->lanes, 0)));
         DMQ_TRY(bench_measure(NULL, &c));

@@ -8,11 +8,21 @@ static int winograd_fits(const dmq_conv2d_args *a)
            a->ho == a->h && a->wo == a->wd && a->c % 16 == 0 && a->k % 16 == 0;
 }
 
-/* The fastest by measurement, whether the machine has it or not. */
+/*
+ * The fastest by measurement on one thread (bench_conv2d; AVX-512), whether the machine has it or not.
+ * y and dx: Winograd from maps of 8x8 on; on 4x4 its 36 transformed weights per 9 cost more than they
+ * save. The number of images has no say, since it must not change a bit. dw, which is a sum over the
+ * images: Winograd from 16 tiles of 4x4 on.
+ */
 static dmq_conv_algorithm preferred(dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
-    (void)pass;
-    return winograd_fits(a) ? DMQ_CONV_WINOGRAD : DMQ_CONV_DIRECT;
+    int tiles = (a->ho + 3) / 4 * ((a->wo + 3) / 4);
+
+    if (pass == DMQ_CONV_BACKWARD_WEIGHTS)
+        tiles *= a->n;
+    return winograd_fits(a) && tiles >= (pass == DMQ_CONV_BACKWARD_WEIGHTS ? 16 : 4)
+               ? DMQ_CONV_WINOGRAD
+               : DMQ_CONV_DIRECT;
 }
 
 dmq_status dmq_cpu_conv_choose(dmq_conv_algorithm *out, dmq_conv_pass pass,

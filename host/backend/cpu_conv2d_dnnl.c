@@ -1,5 +1,6 @@
 #include "backend/cpu.h"
 #include "backend/cpu_conv2d.h"
+#include "backend/cpu_winograd.h"
 #include "base/memory.h"
 
 #include <assert.h>
@@ -7,7 +8,9 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { BLOCK = 16, BUCKETS = 64 };
+/* Winograd adds up channels in an order that depends on the number of images, so it is always run on
+ * as many, at the end with empty ones: an image's result does not depend on its batch. */
+enum { BUCKETS = 64, GROUP = 2 };
 
 typedef struct plan_key {
     int pass, algorithm;
@@ -27,6 +30,7 @@ typedef struct plan {
     dnnl_memory_desc_t w_ours; /* KRSC */
     dnnl_memory_desc_t conv_pad, reorder_pad;
     size_t in_bytes, w_bytes, out_bytes, pad_bytes; /* of scratch; 0: used where it lies */
+    dmq_winograd_layout layout;                     /* of w, Winograd forward */
 } plan;
 
 static struct {
@@ -169,9 +173,9 @@ static dmq_status describe(dnnl_primitive_desc_t *out, plan *p, dnnl_primitive_a
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&bias_md, 1, bias, dnnl_f32, dnnl_x));
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&p->w_ours, 4, w, dnnl_f32, dnnl_ohwi));
     if (k->pass == DMQ_CONV_FORWARD)
-        DNNL_TRY(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, kind, &in_md,
-                                                    &w_md, k->bias ? &bias_md : NULL, &out_md,
-                                                    stride, before, after));
+        DNNL_TRY(dnnl_convolution_forward_desc_init(
+            &desc, wino ? dnnl_forward_inference : dnnl_forward_training, kind, &in_md, &w_md,
+            k->bias ? &bias_md : NULL, &out_md, stride, before, after));
     else if (k->pass == DMQ_CONV_BACKWARD_DATA)
         DNNL_TRY(dnnl_convolution_backward_data_desc_init(&desc, kind, &in_md, &w_md, &out_md,
                                                           stride, before, after));
@@ -215,6 +219,23 @@ done:
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
+}
+
+/* Whether the transformed weights lie as we make them; a wino_desc has no such meaning otherwise. */
+static int winograd_layout(plan *p)
+{
+    const dnnl_wino_desc_t *w = &p->w.format_desc.wino_desc;
+
+    if (p->w.format_kind != dnnl_format_kind_wino || w->wino_format != dnnl_wino_wei_OBaaIBOIio ||
+        w->r != 3 || w->alpha != 6 || w->ic_block != DMQ_BLOCK || w->oc_block != DMQ_BLOCK ||
+        w->adj_scale != 1.0f)
+        return 0;
+    p->layout.k = p->key.k;
+    p->layout.c = p->key.c;
+    p->layout.big_k = w->oc2_block;
+    p->layout.big_c = w->ic2_block;
+    p->w_bytes = dnnl_memory_desc_get_size(&p->w);
+    return 1;
 }
 
 /* What the primitive wants, where it is not what the caller has. */
@@ -268,8 +289,13 @@ static dmq_status plan_build(plan *p)
     if (strstr(name, "ref"))
         goto done;
     DMQ_TRY(plan_layout(p, pd));
+    if (p->key.algorithm == DMQ_CONV_WINOGRAD && p->key.pass == DMQ_CONV_FORWARD) {
+        if (!winograd_layout(p))
+            goto done;
+    } else {
+        DMQ_TRY(describe_reorder(p, plain));
+    }
     DNNL_TRY(dnnl_primitive_create(&p->conv, pd));
-    DMQ_TRY(describe_reorder(p, plain));
     p->pad_bytes =
         larger(dnnl_memory_desc_get_size(&p->conv_pad), dnnl_memory_desc_get_size(&p->reorder_pad));
     p->usable = 1;
@@ -307,43 +333,6 @@ done:
     pthread_mutex_unlock(&shared.lock);
     plan_destroy(p);
     return st;
-}
-
-/* ------------------------------------------------------------------ 16-channel blocks */
-
-/* (n, hw, c) -> (n, c/16, hw, 16): rows of 64 bytes */
-static void to_blocks(float *dst, const float *src, int n, size_t hw, int c)
-{
-    size_t width = (size_t)c, blocks = width / BLOCK;
-
-    for (size_t i = 0; i < (size_t)n; i++)
-        for (size_t b = 0; b < blocks; b++) {
-            const float *from = src + i * hw * width + b * BLOCK;
-            float *to = dst + (i * blocks + b) * hw * BLOCK;
-
-            for (size_t p = 0; p < hw; p++)
-                memcpy(to + p * BLOCK, from + p * width, BLOCK * sizeof *to);
-        }
-}
-
-static void from_blocks(float *dst, const float *src, int n, size_t hw, int c, int add)
-{
-    size_t width = (size_t)c, blocks = width / BLOCK;
-
-    for (size_t i = 0; i < (size_t)n; i++)
-        for (size_t b = 0; b < blocks; b++) {
-            const float *from = src + (i * blocks + b) * hw * BLOCK;
-            float *to = dst + i * hw * width + b * BLOCK;
-
-            for (size_t p = 0; p < hw; p++) {
-                if (!add) {
-                    memcpy(to + p * width, from + p * BLOCK, BLOCK * sizeof *to);
-                    continue;
-                }
-                for (size_t l = 0; l < BLOCK; l++)
-                    to[p * width + l] += from[p * BLOCK + l];
-            }
-        }
 }
 
 /* ------------------------------------------------------------------ running */
@@ -427,9 +416,9 @@ static dmq_status bring(const plan *p, dmq_queue *queue, const dmq_conv2d_args *
     if (pass != DMQ_CONV_BACKWARD_WEIGHTS && p->w_bytes)
         DMQ_TRY(reorder(p, queue, a->w, at->w_block, at->pad));
     if (pass != DMQ_CONV_BACKWARD_DATA && p->in_bytes)
-        to_blocks(at->in_block, a->x, a->n, (size_t)a->h * (size_t)a->wd, a->c);
+        dmq_cpu_to_blocks(at->in_block, a->x, a->n, (size_t)a->h * (size_t)a->wd, a->c);
     if (pass != DMQ_CONV_FORWARD && p->out_bytes)
-        to_blocks(at->out_block, a->dy, a->n, (size_t)a->ho * (size_t)a->wo, a->k);
+        dmq_cpu_to_blocks(at->out_block, a->dy, a->n, (size_t)a->ho * (size_t)a->wo, a->k);
 done:
     return st;
 }
@@ -438,20 +427,14 @@ done:
 static dmq_status put(const plan *p, dmq_queue *queue, const dmq_conv2d_args *a, const places *at)
 {
     dmq_status st = DMQ_OK;
-    size_t hw = (size_t)a->h * (size_t)a->wd, hw_out = (size_t)a->ho * (size_t)a->wo;
+    size_t hw = (size_t)a->h * (size_t)a->wd;
 
-    if (p->key.pass == DMQ_CONV_FORWARD && p->out_bytes)
-        from_blocks(a->y, at->out_block, a->n, hw_out, a->k, a->add);
     if (p->key.pass == DMQ_CONV_BACKWARD_WEIGHTS && p->w_bytes)
         DMQ_TRY(reorder(p, queue, at->w_block, a->dw, at->pad));
     if (p->key.pass != DMQ_CONV_BACKWARD_DATA || !p->in_bytes)
         goto done;
-    if (p->key.algorithm == DMQ_CONV_WINOGRAD) {
-        from_blocks(a->dx, at->in_block, a->n, hw, a->c, a->add);
-    } else {
-        for (size_t i = 0; i < (size_t)a->n * hw * (size_t)a->c; i++)
-            a->dx[i] += at->in_block[i];
-    }
+    for (size_t i = 0; i < (size_t)a->n * hw * (size_t)a->c; i++)
+        a->dx[i] += at->in_block[i];
 done:
     return st;
 }
@@ -484,24 +467,73 @@ done:
     return st;
 }
 
+/* The forward pass of two images at a time, or the gradient of x as the forward pass that it equals. */
+static dmq_status execute_groups(const plan *p, dmq_queue *queue, const dmq_conv2d_args *a,
+                                 int turned)
+{
+    dmq_status st = DMQ_OK;
+    size_t hw = (size_t)a->h * (size_t)a->wd;
+    size_t in = hw * (size_t)a->c, out = hw * (size_t)a->k;
+    arg_list list = { .count = 0 };
+    places at;
+
+    DMQ_TRY(place(&at, p, queue));
+    dmq_cpu_winograd_weights(at.w_block, &p->layout, a->w, turned);
+    DMQ_TRY(bind(&list, DNNL_ARG_SRC, &p->in, at.in_block));
+    DMQ_TRY(bind(&list, DNNL_ARG_WEIGHTS, &p->w, at.w_block));
+    DMQ_TRY(bind(&list, DNNL_ARG_DST, &p->out, at.out_block));
+    if (p->key.bias)
+        DMQ_TRY(bind(&list, DNNL_ARG_BIAS, &p->bias, a->bias));
+    DMQ_TRY(bind(&list, DNNL_ARG_SCRATCHPAD, &p->conv_pad, at.pad));
+    for (int n = 0; n < a->n; n += GROUP) {
+        int count = a->n - n < GROUP ? a->n - n : GROUP;
+
+        dmq_cpu_to_blocks(at.in_block, a->x + (size_t)n * in, count, hw, a->c);
+        memset(at.in_block + (size_t)count * in, 0, (size_t)(GROUP - count) * in * sizeof(float));
+        DNNL_TRY(dnnl_primitive_execute(p->conv, dmq_cpu_stream(queue), list.count, list.arg));
+        dmq_cpu_from_blocks(a->y + (size_t)n * out, at.out_block, count, hw, a->k, a->add);
+    }
+done:
+    unbind(&list);
+    return st;
+}
+
+static dmq_status unsupported(const plan *p, dmq_conv_pass pass, const dmq_conv2d_args *a)
+{
+    return dmq_fail(
+        DMQ_ENOTSUP,
+        "conv2d: %s: oneDNN has no fast code for x (%d, %d, %d, %d), w (%d, %d, %d, %d), "
+        "stride %d: only \"%s\"",
+        pass_names[pass], a->n, a->c, a->h, a->wd, a->k, a->c, a->r, a->s, a->stride, p->name);
+}
+
 dmq_status dmq_cpu_conv_dnnl(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algorithm algorithm,
                              const dmq_conv2d_args *a, const char **name)
 {
     dmq_status st = DMQ_OK;
-    plan_key key = key_of(pass, algorithm, a);
+    int groups = algorithm == DMQ_CONV_WINOGRAD && pass != DMQ_CONV_BACKWARD_WEIGHTS;
+    int turned = groups && pass == DMQ_CONV_BACKWARD_DATA;
+    dmq_conv2d_args view = *a;
     const plan *p = NULL;
+    plan_key key;
 
+    if (turned) {
+        view.x = a->dy;
+        view.y = a->dx;
+        view.c = a->k;
+        view.k = a->c;
+        view.bias = NULL;
+    }
+    key = key_of(groups ? DMQ_CONV_FORWARD : pass, algorithm, &view);
+    if (groups)
+        key.n = GROUP;
     DMQ_TRY(plan_get(&p, &key));
     if (name)
         *name = p->name;
     if (!p->usable)
-        return dmq_fail(
-            DMQ_ENOTSUP,
-            "conv2d: %s: oneDNN has no fast code for x (%d, %d, %d, %d), w (%d, %d, %d, "
-            "%d), stride %d: only \"%s\"",
-            pass_names[pass], a->n, a->c, a->h, a->wd, a->k, a->c, a->r, a->s, a->stride, p->name);
+        return unsupported(p, pass, a);
     if (queue)
-        st = execute(p, queue, a);
+        st = groups ? execute_groups(p, queue, &view, turned) : execute(p, queue, a);
 done:
     return st;
 }
