@@ -10,19 +10,20 @@ static int winograd_fits(const dmq_conv2d_args *a)
 
 /*
  * The fastest by measurement on one thread (bench_conv2d; AVX-512), whether the machine has it or not.
- * y and dx: Winograd from maps of 8x8 on; on 4x4 its 36 transformed weights per 9 cost more than they
- * save. The number of images has no say, since it must not change a bit. dw, which is a sum over the
- * images: Winograd from 16 tiles of 4x4 on.
+ *
+ * y and dx: Winograd from maps of 16x16 on, on 8x8 up to 128 x 128 channels: beyond, making 36 weights
+ * of every 9 costs what they save. The number of images has no say, since it must not change a bit.
+ * dw, which is a sum over the images: Winograd from 16 tiles of 4x4 on.
  */
 static dmq_conv_algorithm preferred(dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
-    int tiles = (a->ho + 3) / 4 * ((a->wo + 3) / 4);
+    int tiles = (a->ho + 3) / 4 * ((a->wo + 3) / 4), enough;
 
     if (pass == DMQ_CONV_BACKWARD_WEIGHTS)
-        tiles *= a->n;
-    return winograd_fits(a) && tiles >= (pass == DMQ_CONV_BACKWARD_WEIGHTS ? 16 : 4)
-               ? DMQ_CONV_WINOGRAD
-               : DMQ_CONV_DIRECT;
+        enough = tiles * a->n >= 16;
+    else
+        enough = tiles >= 16 || (tiles >= 4 && a->c * a->k <= 128 * 128);
+    return winograd_fits(a) && enough ? DMQ_CONV_WINOGRAD : DMQ_CONV_DIRECT;
 }
 
 dmq_status dmq_cpu_conv_choose(dmq_conv_algorithm *out, dmq_conv_pass pass,

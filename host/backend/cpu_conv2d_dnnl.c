@@ -8,9 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Winograd adds up channels in an order that depends on the number of images, so it is always run on
- * as many, at the end with empty ones: an image's result does not depend on its batch. */
-enum { BUCKETS = 64, GROUP = 2 };
+enum { BUCKETS = 64 };
 
 typedef struct plan_key {
     int pass, algorithm;
@@ -467,13 +465,24 @@ done:
     return st;
 }
 
-/* The forward pass of two images at a time, or the gradient of x as the forward pass that it equals. */
+/*
+ * Winograd adds up channels in an order that depends on the number of images, so it is always run on
+ * as many, at the end with empty ones: an image's result does not depend on its batch. Two are enough
+ * unless the weights exceed the second-level cache and each group fetches them from beyond.
+ */
+static int group_size(const dmq_conv2d_args *a)
+{
+    return a->c * a->k > 128 * 128 ? 4 : 2;
+}
+
+/* The forward pass of a few images at a time, or the gradient of x as the forward pass that it equals. */
 static dmq_status execute_groups(const plan *p, dmq_queue *queue, const dmq_conv2d_args *a,
                                  int turned)
 {
     dmq_status st = DMQ_OK;
     size_t hw = (size_t)a->h * (size_t)a->wd;
     size_t in = hw * (size_t)a->c, out = hw * (size_t)a->k;
+    int group = p->key.n;
     arg_list list = { .count = 0 };
     places at;
 
@@ -485,11 +494,11 @@ static dmq_status execute_groups(const plan *p, dmq_queue *queue, const dmq_conv
     if (p->key.bias)
         DMQ_TRY(bind(&list, DNNL_ARG_BIAS, &p->bias, a->bias));
     DMQ_TRY(bind(&list, DNNL_ARG_SCRATCHPAD, &p->conv_pad, at.pad));
-    for (int n = 0; n < a->n; n += GROUP) {
-        int count = a->n - n < GROUP ? a->n - n : GROUP;
+    for (int n = 0; n < a->n; n += group) {
+        int count = a->n - n < group ? a->n - n : group;
 
         dmq_cpu_to_blocks(at.in_block, a->x + (size_t)n * in, count, hw, a->c);
-        memset(at.in_block + (size_t)count * in, 0, (size_t)(GROUP - count) * in * sizeof(float));
+        memset(at.in_block + (size_t)count * in, 0, (size_t)(group - count) * in * sizeof(float));
         DNNL_TRY(dnnl_primitive_execute(p->conv, dmq_cpu_stream(queue), list.count, list.arg));
         dmq_cpu_from_blocks(a->y + (size_t)n * out, at.out_block, count, hw, a->k, a->add);
     }
@@ -526,7 +535,7 @@ dmq_status dmq_cpu_conv_dnnl(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algo
     }
     key = key_of(groups ? DMQ_CONV_FORWARD : pass, algorithm, &view);
     if (groups)
-        key.n = GROUP;
+        key.n = group_size(&view);
     DMQ_TRY(plan_get(&p, &key));
     if (name)
         *name = p->name;

@@ -5,7 +5,8 @@
 
 enum { B = DMQ_BLOCK, TAPS = 9, POINTS = 6 };
 
-typedef float lanes[B];
+/* 16 numbers as one: the compiler splits it into what registers there are. */
+typedef float lanes __attribute__((vector_size(B * sizeof(float))));
 
 /* A row of G at a point p is (1, p, p^2) / prod (p - others); at infinity (0, 0, 1). */
 #define P1 0.625
@@ -15,20 +16,18 @@ typedef float lanes[B];
 #define N2 (2 * P2 * P2 * (P2 * P2 - P1 * P1))
 
 /* out = G (g0, g1, g2)^T for 16 output channels at once */
-DMQ_INLINE void expand(lanes out[POINTS], const float *g0, const float *g1, const float *g2)
+DMQ_INLINE void expand(lanes out[POINTS], const lanes *g0, const lanes *g1, const lanes *g2)
 {
-    for (int l = 0; l < B; l++) {
-        float even1 = g0[l] * (float)(1 / N1) + g2[l] * (float)(P1 * P1 / N1);
-        float even2 = g0[l] * (float)(1 / N2) + g2[l] * (float)(P2 * P2 / N2);
-        float odd1 = g1[l] * (float)(P1 / N1), odd2 = g1[l] * (float)(P2 / N2);
+    lanes even1 = *g0 * (float)(1 / N1) + *g2 * (float)(P1 * P1 / N1);
+    lanes even2 = *g0 * (float)(1 / N2) + *g2 * (float)(P2 * P2 / N2);
+    lanes odd1 = *g1 * (float)(P1 / N1), odd2 = *g1 * (float)(P2 / N2);
 
-        out[0][l] = g0[l] * (float)(1 / N0);
-        out[1][l] = even1 + odd1;
-        out[2][l] = even1 - odd1;
-        out[3][l] = even2 + odd2;
-        out[4][l] = even2 - odd2;
-        out[5][l] = g2[l];
-    }
+    out[0] = *g0 * (float)(1 / N0);
+    out[1] = even1 + odd1;
+    out[2] = even1 - odd1;
+    out[3] = even2 + odd2;
+    out[4] = even2 - odd2;
+    out[5] = *g2;
 }
 
 /* Taps of 16 x 16 channels as (tap, c, k). */
@@ -42,7 +41,7 @@ DMQ_INLINE void gather(lanes taps[TAPS][B], const dmq_winograd_layout *layout, c
             const float *from = w + ((size_t)c * TAPS + (size_t)(TAPS - 1 - t)) * width + k;
 
             for (int i = 0; i < B; i++)
-                memcpy(taps[t][i], from + (size_t)i * TAPS * width, sizeof(lanes));
+                memcpy(&taps[t][i], from + (size_t)i * TAPS * width, sizeof(lanes));
         } else {
             const float *from = w + ((size_t)k * TAPS + (size_t)t) * width + c;
 
@@ -60,11 +59,11 @@ DMQ_INLINE void transform(lanes out[POINTS * POINTS][B], lanes taps[TAPS][B])
         lanes rows[3][POINTS], point[POINTS];
 
         for (int s = 0; s < 3; s++)
-            expand(rows[s], taps[s][i], taps[3 + s][i], taps[6 + s][i]);
+            expand(rows[s], &taps[s][i], &taps[3 + s][i], &taps[6 + s][i]);
         for (int a = 0; a < POINTS; a++) {
-            expand(point, rows[0][a], rows[1][a], rows[2][a]);
+            expand(point, &rows[0][a], &rows[1][a], &rows[2][a]);
             for (int b = 0; b < POINTS; b++)
-                memcpy(out[a * POINTS + b][i], point[b], sizeof(lanes));
+                out[a * POINTS + b][i] = point[b];
         }
     }
 }
