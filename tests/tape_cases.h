@@ -302,6 +302,24 @@ static inline void case_frozen_side(net *n)
     net_output(n, x);
 }
 
+/* Sums that may not lend their gradient's memory, products that may not be written in place. */
+static inline void case_residuals(net *n)
+{
+    dmq_var *data = net_data(n, dmq_shape3(n->samples, 5, 6), 0, 1), *h[4], *y;
+
+    for (int i = 0; i < 4; i++)
+        h[i] = case_silu(n, case_tokens(n));
+    y = dmq_record_binary(n->tape, DMQ_ADD, data, h[0]); /* h[0] is read again */
+    net_output(n, dmq_record_binary(n->tape, DMQ_MUL, y, h[0]));
+    net_output(n, h[1]); /* an output with a seed of its own */
+    y = dmq_record_binary(n->tape, DMQ_ADD, h[1], data);
+    net_output(n, case_silu(n, y));
+    y = dmq_record_binary(n->tape, DMQ_ADD, h[2], h[2]);
+    y = dmq_record_binary(n->tape, DMQ_ADD, case_silu(n, y), y);
+    y = dmq_record_binary(n->tape, DMQ_ADD, y, h[3]); /* sums of sums */
+    net_output(n, case_silu(n, y));
+}
+
 /* norm, SiLU, conv, + time embedding, norm, SiLU, conv, + shortcut: as the models have it */
 static inline dmq_var *case_residual(net *n, dmq_var *x, dmq_var *temb, int c, int k)
 {
@@ -410,6 +428,7 @@ static const tape_case tape_cases[] = {
     { "fake_quant", case_fake_quant, 0 },
     { "weights", case_weights, 0 },
     { "frozen_side", case_frozen_side, 1 },
+    { "residuals", case_residuals, 1 },
     { "block", case_block, 1 },
     { "shared", case_shared, 1 },
     { "fusible", case_fusible, 0 },

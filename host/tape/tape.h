@@ -46,7 +46,11 @@ enum {
 /** Which nodes a forward pass runs. */
 typedef enum dmq_part { DMQ_PART_ALL, DMQ_PART_FROZEN, DMQ_PART_LIVE } dmq_part;
 
-/** A variable. Pointers are valid after dmq_tape_plan; value of a parameter or constant is the caller's. */
+/**
+ * A variable. Pointers are valid after dmq_tape_plan; value of a parameter or constant is the caller's.
+ * Of results, only outputs and the cut hold what a pass computed after it: the others share memory, or
+ * are gone (value NULL) where fusion made one node of several.
+ */
 typedef struct dmq_var {
     dmq_shape shape;
     dmq_real *value;
@@ -128,12 +132,17 @@ int dmq_tape_feeds_live(const dmq_tape *tape, const dmq_var *leaf);
 dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part);
 
 /**
- * Gradients of all parameters: overwritten (not added to) in the bound block. The caller has seeded the
- * grad of every output that is live. Runs the live part only.
+ * Gradients of all parameters: overwritten (not added to) in the bound block, zero where none arrives;
+ * and of the inputs that want theirs. The caller has seeded the grad of every output that is live; a seed
+ * survives the pass unless other nodes read the output too (then it becomes that output's gradient).
+ * Runs the live part only.
  */
 dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue);
 
-/** Tangents of all outputs from the bound tangents of parameters (and of inputs that want them). */
+/**
+ * Tangents of all outputs from the bound tangents of parameters (and of inputs that want them), at the
+ * values of the last forward pass. tan of an output that none of them reaches is NULL.
+ */
 dmq_status dmq_tape_jvp(dmq_tape *tape, dmq_queue *queue);
 
 /** Multiply-adds and bytes of one forward pass, by the shapes; for plans and benches. */

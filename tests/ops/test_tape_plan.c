@@ -22,7 +22,7 @@ static void record_parts(net *n)
     side = frozen_conv(n, case_silu(n, frozen_conv(n, x)));
     side = dmq_record_reshape(n->tape, side, dmq_shape3(n->samples, 24, 8));
     h = dmq_record_reshape(n->tape, case_silu(n, h), dmq_shape3(n->samples, 24, 8));
-    h = case_norm_of(n, dmq_record_binary(n->tape, DMQ_MUL, h, side), 8);
+    h = case_norm_of(n, dmq_record_binary(n->tape, DMQ_MUL, side, h), 8);
     net_output(n, h);
 }
 
