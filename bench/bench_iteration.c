@@ -1,0 +1,123 @@
+/*
+ * One AdaRound iteration of a residual block at batch 32, as reconstruction runs it: 32 of 256 samples
+ * gathered, forward, loss, backward, regularizer, Adam, soft weights. Beside bench/reference/iteration.py.
+ *
+ *   bench_iteration [--threads 2] [--only 64@16] [--reps 20] [--ms 200] [--check 1]
+ *
+ * The error is the worst one of losses, gradients and new roundings of one iteration of 8 samples on the
+ * reference backend. FLOPs are those of the five convolution passes (two forward, two of the weights, one
+ * of the data); the share of the FMA peak can pass 1, since Winograd needs a quarter of them.
+ */
+#include "bench.h"
+#include "resblock.h"
+
+#include "base/memory.h"
+#include "calib/batch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES = 256, BATCH = 32, FEW = 8 };
+
+typedef struct iteration {
+    bench_resblock b;
+    int from[SAMPLES];
+    int number;
+} iteration;
+
+static dmq_status iterate(void *context)
+{
+    iteration *it = context;
+    int sample[BATCH];
+    dmq_real loss[BATCH];
+
+    it->number++;
+    dmq_batch_draw(sample, BATCH, it->from, SAMPLES, 1, 0, (uint32_t)it->number);
+    return bench_resblock_iterate(&it->b, sample, BATCH, it->number, loss);
+}
+
+/* One iteration on the same few samples, here and on the reference backend. */
+static dmq_status compare(double *worst, dmq_lanes *lanes, int channels, int size, int acts)
+{
+    static const int sample[FEW] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    bench_resblock side[2] = { 0 };
+    dmq_lanes *ref = NULL;
+    dmq_real loss[2][FEW];
+    dmq_status st = DMQ_OK;
+    size_t n;
+
+    DMQ_TRY(dmq_lanes_create(&ref, dmq_backend_ref(), dmq_lanes_count(lanes)));
+    for (int i = 0; i < 2; i++) {
+        DMQ_TRY(bench_resblock_open(&side[i], i ? ref : lanes, channels, size, acts, FEW));
+        DMQ_TRY(bench_resblock_iterate(&side[i], sample, FEW, 1, loss[i]));
+    }
+    n = side[0].block->problem.n_theta;
+    *worst = bench_error(loss[0], loss[1], FEW);
+    for (int k = 0; k < 2; k++) { /* after the first step the first moment is 0.1 times the gradient */
+        double e = k ? bench_error(side[0].m, side[1].m, n)
+                     : bench_error(side[0].alpha, side[1].alpha, n);
+
+        *worst = e > *worst ? e : *worst;
+    }
+done:
+    for (int i = 0; i < 2; i++)
+        bench_resblock_close(&side[i]);
+    dmq_lanes_destroy(ref);
+    return st;
+}
+
+static dmq_status bench_size(iteration *it, dmq_lanes *lanes, int channels, int size, int acts,
+                             double roof, int argc, char **argv)
+{
+    dmq_status st = DMQ_OK;
+    char shape[64];
+    bench_case c = { .op = "iteration",
+                     .backend = "cpu",
+                     .shape = shape,
+                     .dtype = "f32",
+                     .run = iterate,
+                     .context = it,
+                     .roof_gflops = roof,
+                     .worst_error = -1,
+                     .reps = atoi(bench_option(argc, argv, "--reps", "20")),
+                     .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
+
+    (void)snprintf(shape, sizeof shape, "%d@%d/%s", channels, size, acts ? "act8" : "weights");
+    if (!strstr(shape, bench_option(argc, argv, "--only", "")))
+        return DMQ_OK;
+    if (atoi(bench_option(argc, argv, "--check", "1"))) {
+        DMQ_TRY(compare(&c.worst_error, lanes, channels, size, acts));
+        if (!(c.worst_error < 1e-3))
+            DMQ_TRY(dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", shape, c.worst_error));
+    }
+    DMQ_TRY(bench_resblock_open(&it->b, lanes, channels, size, acts, SAMPLES));
+    c.flop = 2 * 2.5 * it->b.macs * BATCH;
+    DMQ_TRY(bench_measure(NULL, &c));
+done:
+    bench_resblock_close(&it->b);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    static iteration it;
+    dmq_status st = DMQ_OK;
+    int threads = atoi(bench_option(argc, argv, "--threads", "2"));
+    double roof = bench_fma_gflops_threads(threads);
+    dmq_lanes *lanes = NULL;
+
+    for (int i = 0; i < SAMPLES; i++)
+        it.from[i] = i;
+    DMQ_TRY(dmq_lanes_create(&lanes, dmq_backend_cpu(), threads));
+    bench_header();
+    for (int k = 0; k < BENCH_RESBLOCKS; k++)
+        for (int acts = 1; acts >= 0; acts--)
+            DMQ_TRY(bench_size(&it, lanes, bench_resblock_sizes[k][0], bench_resblock_sizes[k][1],
+                               acts, roof, argc, argv));
+done:
+    dmq_lanes_destroy(lanes);
+    if (st != DMQ_OK)
+        (void)fprintf(stderr, "bench_iteration: %s\n", dmq_message());
+    return dmq_exit_code(st);
+}

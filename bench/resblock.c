@@ -1,0 +1,196 @@
+#include "resblock.h"
+
+#include "base/memory.h"
+#include "bench.h"
+#include "model/ddpm_unet.h"
+#include "quant/ranges.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+const int bench_resblock_sizes[BENCH_RESBLOCKS][2] = { { 32, 32 }, { 64, 16 }, { 128, 32 } };
+
+/* Sampler steps of the calibration set: rows of the tables. */
+enum { STEPS = 8 };
+
+/* Weights of unit gain: with those of an untrained network the block would be the identity. */
+static void fill_weights(dmq_model *m)
+{
+    for (int e = 0; e < m->n_entries; e++) {
+        const dmq_entry *n = &m->entry[e];
+        size_t count = dmq_shape_count(n->shape);
+        dmq_real *p = m->params + n->offset;
+        int is_norm = strstr(n->name, "norm") != NULL && strstr(n->name, "weight") != NULL;
+        double gain = n->shape.rank > 1 ? sqrt(n->shape.dim[0] / (double)count) : 0.1;
+
+        bench_fill(p, count, (unsigned)e + 1);
+        for (size_t i = 0; i < count; i++)
+            p[i] = (dmq_real)(gain * p[i] + is_norm);
+    }
+}
+
+static dmq_status make_model(bench_resblock *b, int channels, int size)
+{
+    dmq_ddpm_unet_config c = { .in_channels = 3,
+                               .out_channels = 3,
+                               .resolution = size,
+                               .ch = channels,
+                               .ch_mult = { 1 },
+                               .n_levels = 1,
+                               .num_res_blocks = 1,
+                               .norm_groups = channels / 4 < 32 ? channels / 4 : 32,
+                               .norm_eps = 1e-6 };
+    dmq_status st = dmq_ddpm_unet_create(&b->model, &c);
+
+    if (st == DMQ_OK)
+        fill_weights(b->model);
+    return st;
+}
+
+/* A weight set of the given size; its states are noise, no network is run for them. */
+static dmq_status make_calib(bench_resblock *b, int samples)
+{
+    size_t per = dmq_shape_count(b->model->input);
+    dmq_calib *c = NULL;
+    dmq_status st = DMQ_OK;
+
+    assert(samples % STEPS == 0);
+    DMQ_TRY(dmq_alloc((void **)&c, 1, sizeof *c));
+    b->calib = c;
+    c->config = (dmq_calib_config){ .per_timestep = samples / STEPS, .interval = 1 };
+    c->image = b->model->input;
+    c->n_steps = c->n_weight_steps = STEPS;
+    c->per_step = samples / STEPS;
+    c->n = samples;
+    DMQ_TRY(dmq_alloc((void **)&c->t, STEPS, sizeof *c->t));
+    DMQ_TRY(dmq_alloc((void **)&c->weight_step, STEPS, sizeof *c->weight_step));
+    DMQ_TRY(dmq_alloc((void **)&c->role, (size_t)samples, 1));
+    DMQ_TRY(dmq_alloc((void **)&c->x, (size_t)samples, per * sizeof *c->x));
+    for (int k = 0; k < STEPS; k++) {
+        c->t[k] = 999 - k * (1000 / STEPS);
+        c->weight_step[k] = k;
+    }
+    bench_fill(c->x, (size_t)samples * per, 77);
+done:
+    return st;
+}
+
+/* Tables for SiLU of normally distributed numbers, each step its own: -0.28 .. about 4.5. */
+static dmq_status make_tables(dmq_qmodel *q)
+{
+    dmq_status st = dmq_qmodel_tables(q, STEPS);
+
+    for (int l = 0; l < q->model->n_layers && st == DMQ_OK; l++) {
+        for (int k = 0; k < STEPS && q->layer[l].act_bits; k++) {
+            q->layer[l].act_scale[k] = (dmq_real)((4.8 + 0.05 * k) / 255);
+            q->layer[l].act_zero[k] = 15;
+        }
+    }
+    return st;
+}
+
+static dmq_status make_qmodel(bench_resblock *b, dmq_lanes *lanes, int acts)
+{
+    static const char *const rules[] = { "down.0.block.0.*: w4", "down.0.block.0.*: w4a8" };
+    dmq_policy policy = { .kind = "rules", .rule = &rules[acts], .n_rules = 1 };
+    dmq_choice *choice = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&choice, (size_t)b->model->n_layers, sizeof *choice));
+    DMQ_TRY(dmq_policy_apply(choice, b->model, &policy));
+    for (int l = 0; l < b->model->n_layers; l++)
+        if (b->model->layer[l].temporal)
+            choice[l] = (dmq_choice){ 0 };
+    DMQ_TRY(dmq_qmodel_create(&b->q, b->model, choice));
+    DMQ_TRY(dmq_ranges_run(b->q, lanes, DMQ_RANGE_MSE));
+    if (acts)
+        DMQ_TRY(make_tables(b->q));
+done:
+    dmq_free(choice);
+    return st;
+}
+
+static int find_unit(const dmq_model *m, const char *name)
+{
+    for (int u = 0; u < m->n_units; u++)
+        if (strcmp(m->unit[u].name, name) == 0)
+            return u;
+    return -1;
+}
+
+static dmq_status make_alpha(bench_resblock *b)
+{
+    size_t n = b->block->problem.n_theta;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&b->alpha, n, sizeof *b->alpha));
+    DMQ_TRY(dmq_alloc((void **)&b->m, n, sizeof *b->m));
+    DMQ_TRY(dmq_alloc((void **)&b->v, n, sizeof *b->v));
+    DMQ_TRY(dmq_block_init(b->block, b->alpha));
+    bench_fill(b->v, n, 5);
+    for (size_t i = 0; i < n; i++) {
+        b->alpha[i] += (dmq_real)0.5 * b->v[i];
+        b->v[i] = 0;
+    }
+    DMQ_TRY(dmq_block_soften(b->block, b->alpha));
+done:
+    return st;
+}
+
+dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels, int size,
+                               int acts, int samples)
+{
+    dmq_status st = DMQ_OK;
+    int unit;
+
+    memset(b, 0, sizeof *b);
+    b->macs = 2.0 * size * size * channels * channels * 9;
+    DMQ_TRY(make_model(b, channels, size));
+    DMQ_TRY(make_calib(b, samples));
+    DMQ_TRY(make_qmodel(b, lanes, acts));
+    DMQ_TRY(dmq_cache_create(&b->cache, b->q, b->calib, lanes, &(dmq_cache_config){ .acts = acts }));
+    unit = find_unit(b->model, "down.0.block.0");
+    assert(unit >= 0);
+    DMQ_TRY(dmq_cache_open(b->cache, unit));
+    DMQ_TRY(dmq_block_create(&b->block, b->q, b->calib, b->cache, lanes, unit, acts));
+    DMQ_TRY(make_alpha(b));
+done:
+    if (st != DMQ_OK)
+        bench_resblock_close(b);
+    return st;
+}
+
+void bench_resblock_close(bench_resblock *b)
+{
+    dmq_free(b->alpha);
+    dmq_free(b->m);
+    dmq_free(b->v);
+    dmq_block_destroy(b->block);
+    dmq_cache_destroy(b->cache);
+    dmq_qmodel_destroy(b->q);
+    dmq_calib_destroy(b->calib);
+    dmq_model_destroy(b->model);
+    memset(b, 0, sizeof *b);
+}
+
+dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, int number,
+                                  dmq_real *loss)
+{
+    dmq_real weight[DMQ_SHARD * DMQ_WAVE];
+
+    for (int i = 0; i < n; i++)
+        weight[i] = (dmq_real)(1.0 / n);
+    return dmq_block_iterate(b->block, sample, weight, n,
+                             &(dmq_block_step){ .alpha = b->alpha,
+                                                .m = b->m,
+                                                .v = b->v,
+                                                .lr = 1e-3,
+                                                .beta1 = 0.9,
+                                                .beta2 = 0.999,
+                                                .eps = 1e-8,
+                                                .reg_weight = 0.01,
+                                                .reg_beta = 10,
+                                                .step = number },
+                             loss);
+}

@@ -1,0 +1,41 @@
+/**
+ * A residual block under reconstruction, as benches need it: the same shapes as bench/reference/block.py.
+ *
+ *   x (C, S, S) -> norm, SiLU, [8 bits], conv 3x3, + embedding, norm, SiLU, [8 bits], conv 3x3, + x
+ *
+ * It is down.0.block.0 of a UNet of ch = C and resolution S with random weights of unit gain, min(32, C/4)
+ * groups, 4-bit weights per output channel, activations per tensor with one table row a sampler step, and
+ * samples of which nothing is zero. Everything runs as in a reconstruction: inputs come out of the cache
+ * of the quantized prefix, what does not depend on the rounding is computed once a sample.
+ */
+#ifndef DMQ_BENCH_RESBLOCK_H
+#define DMQ_BENCH_RESBLOCK_H
+
+#include "recon/block.h"
+
+typedef struct bench_resblock {
+    dmq_model *model;
+    dmq_calib *calib;
+    dmq_qmodel *q;
+    dmq_cache *cache;
+    dmq_block *block;
+    dmq_real *alpha, *m, *v; /**< (n_theta) alpha away from the full-precision weights; zeros */
+    double macs;             /**< multiply-adds of both convolutions, one sample forward */
+} bench_resblock;
+
+/** Sizes of the benches: channels and resolution. */
+enum { BENCH_RESBLOCKS = 3 };
+extern const int bench_resblock_sizes[BENCH_RESBLOCKS][2];
+
+/** lanes must outlive it. acts: 1: activations of 8 bits. On failure everything is released. */
+dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels, int size,
+                               int acts, int samples);
+
+/** Leaves zeros; takes a zeroed struct. */
+void bench_resblock_close(bench_resblock *b);
+
+/** One iteration as reconstruction does it, number 1, 2, ... with the regularizer on. loss (n). */
+dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, int number,
+                                  dmq_real *loss);
+
+#endif
