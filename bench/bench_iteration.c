@@ -2,13 +2,15 @@
  * One AdaRound iteration of a residual block at batch 32, as reconstruction runs it: 32 of 256 samples
  * gathered, forward, loss, backward, regularizer, Adam, soft weights. Beside bench/reference/iteration.py.
  *
- *   bench_iteration [--threads 2] [--only 64@16] [--reps 20] [--ms 200] [--check 1]
+ *   bench_iteration [--threads 2] [--only 64@16] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
+ *                   [--profile 0]
  *
  * The error is the worst one of losses, gradients and new roundings of one iteration of 8 samples on the
  * reference backend. FLOPs are those of the five convolution passes (two forward, two of the weights, one
  * of the data); the share of the FMA peak can pass 1, since Winograd needs a quarter of them.
  */
 #include "bench.h"
+#include "profile.h"
 #include "resblock.h"
 
 #include "base/memory.h"
@@ -54,9 +56,10 @@ static dmq_status compare(double *worst, dmq_lanes *lanes, int channels, int siz
     }
     n = side[0].block->problem.n_theta;
     *worst = bench_error(loss[0], loss[1], FEW);
-    for (int k = 0; k < 2; k++) { /* after the first step the first moment is 0.1 times the gradient */
-        double e = k ? bench_error(side[0].m, side[1].m, n)
-                     : bench_error(side[0].alpha, side[1].alpha, n);
+    for (int k = 0; k < 2;
+         k++) { /* after the first step the first moment is 0.1 times the gradient */
+        double e =
+            k ? bench_error(side[0].m, side[1].m, n) : bench_error(side[0].alpha, side[1].alpha, n);
 
         *worst = e > *worst ? e : *worst;
     }
@@ -67,11 +70,24 @@ done:
     return st;
 }
 
+static dmq_status profile(iteration *it, const char *what, int runs)
+{
+    dmq_status st = DMQ_OK;
+
+    bench_profile_reset();
+    for (int i = 0; i < runs; i++)
+        DMQ_TRY(iterate(it));
+    bench_profile_print(what, runs);
+done:
+    return st;
+}
+
 static dmq_status bench_size(iteration *it, dmq_lanes *lanes, int channels, int size, int acts,
                              double roof, int argc, char **argv)
 {
     dmq_status st = DMQ_OK;
     char shape[64];
+    bench_result result;
     bench_case c = { .op = "iteration",
                      .backend = "cpu",
                      .shape = shape,
@@ -93,7 +109,9 @@ static dmq_status bench_size(iteration *it, dmq_lanes *lanes, int channels, int 
     }
     DMQ_TRY(bench_resblock_open(&it->b, lanes, channels, size, acts, SAMPLES));
     c.flop = 2 * 2.5 * it->b.macs * BATCH;
-    DMQ_TRY(bench_measure(NULL, &c));
+    DMQ_TRY(bench_measure(&result, &c));
+    if (atoi(bench_option(argc, argv, "--profile", "0")))
+        DMQ_TRY(profile(it, shape, result.reps));
 done:
     bench_resblock_close(&it->b);
     return st;
@@ -105,11 +123,15 @@ int main(int argc, char **argv)
     dmq_status st = DMQ_OK;
     int threads = atoi(bench_option(argc, argv, "--threads", "2"));
     double roof = bench_fma_gflops_threads(threads);
+    const dmq_backend *be = dmq_backend_cpu();
     dmq_lanes *lanes = NULL;
 
+    if (atoi(bench_option(argc, argv, "--profile", "0")))
+        be = bench_profile_backend(be);
+    bench_use_cpu_clock(strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0);
     for (int i = 0; i < SAMPLES; i++)
         it.from[i] = i;
-    DMQ_TRY(dmq_lanes_create(&lanes, dmq_backend_cpu(), threads));
+    DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
     bench_header();
     for (int k = 0; k < BENCH_RESBLOCKS; k++)
         for (int acts = 1; acts >= 0; acts--)

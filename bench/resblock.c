@@ -149,7 +149,8 @@ dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels
     DMQ_TRY(make_model(b, channels, size));
     DMQ_TRY(make_calib(b, samples));
     DMQ_TRY(make_qmodel(b, lanes, acts));
-    DMQ_TRY(dmq_cache_create(&b->cache, b->q, b->calib, lanes, &(dmq_cache_config){ .acts = acts }));
+    DMQ_TRY(
+        dmq_cache_create(&b->cache, b->q, b->calib, lanes, &(dmq_cache_config){ .acts = acts }));
     unit = find_unit(b->model, "down.0.block.0");
     assert(unit >= 0);
     DMQ_TRY(dmq_cache_open(b->cache, unit));
