@@ -14,8 +14,7 @@ const int bench_resblock_sizes[BENCH_RESBLOCKS][2] = { { 32, 32 }, { 64, 16 }, {
 /* Sampler steps of the calibration set: rows of the tables. */
 enum { STEPS = 8 };
 
-/* Weights of unit gain: with those of an untrained network the block would be the identity. */
-static void fill_weights(dmq_model *m)
+void bench_fill_model(dmq_model *m)
 {
     for (int e = 0; e < m->n_entries; e++) {
         const dmq_entry *n = &m->entry[e];
@@ -44,7 +43,7 @@ static dmq_status make_model(bench_resblock *b, int channels, int size)
     dmq_status st = dmq_ddpm_unet_create(&b->model, &c);
 
     if (st == DMQ_OK)
-        fill_weights(b->model);
+        bench_fill_model(b->model);
     return st;
 }
 

@@ -23,6 +23,9 @@ typedef struct bench_resblock {
     double macs;             /**< multiply-adds of both convolutions, one sample forward */
 } bench_resblock;
 
+/** Weights of unit gain, norms near 1: with those of an untrained network blocks would be identities. */
+void bench_fill_model(dmq_model *model);
+
 /** Sizes of the benches: channels and resolution. */
 enum { BENCH_RESBLOCKS = 3 };
 extern const int bench_resblock_sizes[BENCH_RESBLOCKS][2];

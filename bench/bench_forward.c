@@ -1,0 +1,235 @@
+/*
+ * The UNet once on a batch, FP32, random weights: the networks that ship (16x16 and 32x32, batch 16) and
+ * the CIFAR-10 one (batch 8). Beside bench/reference/forward.py.
+ *
+ *   bench_forward [--threads 2] [--only cifar10] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
+ *                 [--profile 0]
+ *
+ * The batch is cut into shards of at most 8, one a thread and more. The error is that of the first sample
+ * against the reference backend. Images a second go to stderr.
+ */
+#include "bench.h"
+#include "profile.h"
+#include "resblock.h"
+
+#include "base/memory.h"
+#include "model/ddpm_unet.h"
+#include "tape/shards.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BATCH = 16, MAX_SHARD = 8 };
+
+typedef struct network {
+    const char *name;
+    int batch;
+    dmq_ddpm_unet_config config;
+} network;
+
+typedef struct vars {
+    dmq_var *x, *t, *y;
+} vars;
+
+typedef struct forward {
+    dmq_model *model;
+    dmq_shards *shards;
+    int batch;
+    size_t per;
+    dmq_real *x, *y; /* (batch, per) */
+    dmq_real t[MAX_BATCH];
+} forward;
+
+static dmq_status record(void *context, dmq_tape *tape, int size, void *state)
+{
+    const forward *f = context;
+    dmq_shape s = f->model->input;
+    vars *v = state;
+
+    s.dim[0] = size;
+    v->x = dmq_tape_input(tape, "x", s);
+    v->t = dmq_tape_input(tape, "t", dmq_shape1(size));
+    v->y = dmq_model_record(f->model, tape, NULL, v->x, v->t);
+    dmq_tape_output(tape, v->y);
+    return DMQ_OK;
+}
+
+static dmq_status fill(void *context, const dmq_shard *s)
+{
+    const forward *f = context;
+    const vars *v = s->state;
+
+    for (int r = 0; r < s->size; r++) {
+        size_t n = (size_t)dmq_shard_sample(s, r);
+
+        memcpy(v->x->value + (size_t)r * f->per, f->x + n * f->per, f->per * sizeof *f->x);
+        v->t->value[r] = f->t[n];
+    }
+    return DMQ_OK;
+}
+
+static dmq_status take(void *context, const dmq_shard *s)
+{
+    const forward *f = context;
+    const vars *v = s->state;
+
+    memcpy(f->y + (size_t)s->first * f->per, v->y->value, (size_t)s->count * f->per * sizeof *f->y);
+    return DMQ_OK;
+}
+
+static dmq_status run(void *context)
+{
+    forward *f = context;
+
+    return dmq_shards_run(
+        f->shards,
+        &(dmq_shards_job){
+            .n = f->batch, .part = DMQ_PART_ALL, .context = f, .fill = fill, .take = take });
+}
+
+static dmq_status open_forward(forward *f, const network *net, dmq_lanes *lanes, int batch)
+{
+    int each = (batch + dmq_lanes_count(lanes) - 1) / dmq_lanes_count(lanes);
+    dmq_status st = DMQ_OK;
+
+    memset(f, 0, sizeof *f);
+    f->batch = batch;
+    DMQ_TRY(dmq_ddpm_unet_create(&f->model, &net->config));
+    bench_fill_model(f->model);
+    f->per = dmq_shape_count(f->model->input);
+    DMQ_TRY(dmq_alloc((void **)&f->x, (size_t)batch, f->per * sizeof *f->x));
+    DMQ_TRY(dmq_alloc((void **)&f->y, (size_t)batch, f->per * sizeof *f->y));
+    bench_fill(f->x, (size_t)batch * f->per, 3);
+    for (int i = 0; i < batch; i++)
+        f->t[i] = (dmq_real)((i * 617 + 500) % 1000);
+    DMQ_TRY(dmq_shards_create(&f->shards, lanes,
+                              &(dmq_shards_config){ .size = each < MAX_SHARD ? each : MAX_SHARD,
+                                                    .passes = DMQ_TAPE_FORWARD,
+                                                    .state_bytes = sizeof(vars),
+                                                    .context = f,
+                                                    .record = record }));
+done:
+    return st;
+}
+
+static void close_forward(forward *f)
+{
+    dmq_shards_destroy(f->shards);
+    dmq_free(f->x);
+    dmq_free(f->y);
+    dmq_model_destroy(f->model);
+    memset(f, 0, sizeof *f);
+}
+
+static dmq_status compare(double *error, forward *f, const network *net)
+{
+    forward one = { 0 };
+    dmq_lanes *ref = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_lanes_create(&ref, dmq_backend_ref(), 1));
+    DMQ_TRY(open_forward(&one, net, ref, 1));
+    DMQ_TRY(run(&one));
+    DMQ_TRY(run(f));
+    *error = bench_error(f->y, one.y, one.per);
+done:
+    close_forward(&one);
+    dmq_lanes_destroy(ref);
+    return st;
+}
+
+static dmq_status profile(forward *f, const char *what, int runs)
+{
+    dmq_status st = DMQ_OK;
+
+    bench_profile_reset();
+    for (int i = 0; i < runs; i++)
+        DMQ_TRY(run(f));
+    bench_profile_print(what, runs);
+done:
+    return st;
+}
+
+static dmq_status bench_network(const network *net, dmq_lanes *lanes, double roof, int argc,
+                                char **argv)
+{
+    dmq_status st = DMQ_OK;
+    forward f = { 0 };
+    char shape[64];
+    bench_result result;
+    double macs, bytes;
+    bench_case c = { .op = "forward",
+                     .backend = "cpu",
+                     .shape = shape,
+                     .dtype = "f32",
+                     .run = run,
+                     .context = &f,
+                     .roof_gflops = roof,
+                     .worst_error = -1,
+                     .reps = atoi(bench_option(argc, argv, "--reps", "20")),
+                     .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
+
+    (void)snprintf(shape, sizeof shape, "%s/b%d", net->name, net->batch);
+    if (!strstr(shape, bench_option(argc, argv, "--only", "")))
+        return DMQ_OK;
+    DMQ_TRY(open_forward(&f, net, lanes, net->batch));
+    if (atoi(bench_option(argc, argv, "--check", "1"))) {
+        DMQ_TRY(compare(&c.worst_error, &f, net));
+        if (!(c.worst_error < 1e-4))
+            DMQ_TRY(dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", shape, c.worst_error));
+    }
+    dmq_tape_cost(dmq_shards_tape(f.shards, 0), &macs, &bytes);
+    c.flop = 2 * macs * dmq_shards_count(f.shards, net->batch);
+    DMQ_TRY(bench_measure(&result, &c));
+    (void)fprintf(stderr, "# %s: %.3f GFLOP an image, %.1f images/s at best, %.1f at the median\n",
+                  shape, c.flop / net->batch * 1e-9, net->batch / result.min_us * 1e6,
+                  net->batch / result.median_us * 1e6);
+    if (atoi(bench_option(argc, argv, "--profile", "0")))
+        DMQ_TRY(profile(&f, shape, result.reps));
+done:
+    close_forward(&f);
+    return st;
+}
+
+static network shipped(const char *name, int size, int attention)
+{
+    return (network){ name,
+                      16,
+                      { .in_channels = 3,
+                        .out_channels = 3,
+                        .resolution = size,
+                        .ch = 32,
+                        .ch_mult = { 1, 2, 2 },
+                        .n_levels = 3,
+                        .num_res_blocks = 1,
+                        .attention = { attention },
+                        .n_attention = 1,
+                        .norm_groups = 8,
+                        .norm_eps = 1e-6 } };
+}
+
+int main(int argc, char **argv)
+{
+    network net[3] = { shipped("shapes16", 16, 8),
+                       shipped("shapes32", 32, 16),
+                       { "cifar10", 8, dmq_ddpm_unet_cifar10 } };
+    dmq_status st = DMQ_OK;
+    int threads = atoi(bench_option(argc, argv, "--threads", "2"));
+    double roof = bench_fma_gflops_threads(threads);
+    const dmq_backend *be = dmq_backend_cpu();
+    dmq_lanes *lanes = NULL;
+
+    if (atoi(bench_option(argc, argv, "--profile", "0")))
+        be = bench_profile_backend(be);
+    bench_use_cpu_clock(strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0);
+    DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
+    bench_header();
+    for (int i = 0; i < 3; i++)
+        DMQ_TRY(bench_network(&net[i], lanes, roof, argc, argv));
+done:
+    dmq_lanes_destroy(lanes);
+    if (st != DMQ_OK)
+        (void)fprintf(stderr, "bench_forward: %s\n", dmq_message());
+    return dmq_exit_code(st);
+}

@@ -1,0 +1,269 @@
+/*
+ * One meta-iteration of the sample weights: their gradient on 32 training and 5 groups of 8 validation
+ * samples, through softmax, and Adam on the logits. By form (off: no alignment term; r1 surrogate, r3
+ * original, r2 sequential) and by route (explicit J, matrix-free). Beside bench/reference/meta.py, which
+ * has r1 and r3 by unrolled differentiation; weights only, as there.
+ *
+ *   bench_meta [--threads 2] [--only 64@16/r1] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
+ *              [--profile 0]
+ *
+ * First a line "meta_unit": a plain AdaRound iteration of the block, the unit in which stderr tells the
+ * meta-iterations. The error is that of the gradient against the reference backend's, on a tenth of the
+ * samples. FLOPs: of the passes that the form needs, counted for explicit J (a gradient 2.5 forwards, a
+ * Hessian-vector product two gradients); the matrix-free route does more for the same.
+ */
+#include "bench.h"
+#include "profile.h"
+#include "resblock.h"
+
+#include "base/memory.h"
+#include "bilevel/hypergradient.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TRAIN = 32, GROUPS = 5, EACH = 8, SAMPLES = TRAIN + GROUPS * EACH };
+
+typedef struct meta {
+    bench_resblock b;
+    dmq_hyper *hyper;
+    dmq_groups groups;
+    int n; /* training samples */
+    int sample[SAMPLES];
+    dmq_real s[TRAIN], m[TRAIN], v[TRAIN], w[TRAIN], d_mse[TRAIN], d_gm[TRAIN], d[TRAIN], ds[TRAIN];
+    dmq_real loss[TRAIN];
+    int number;
+} meta;
+
+typedef struct form {
+    const char *name;
+    dmq_gm_form form;
+    int with_gm;
+    double forwards; /* of the validation batch, beside the 2.5 of the training batch for J */
+} form;
+
+static const form forms[] = { { "off", DMQ_GM_SURROGATE, 0, 2.5 },
+                              { "r1", DMQ_GM_SURROGATE, 1, 7.5 },
+                              { "r3", DMQ_GM_ORIGINAL, 1, 7.5 },
+                              { "r2", DMQ_GM_SEQUENTIAL, 1, 5 } };
+
+static dmq_status evaluate(meta *m)
+{
+    const dmq_backend *be = dmq_backend_cpu();
+    dmq_simplex_args simplex = { .s = m->s, .w = m->w, .n = m->n, .tau = 1, .d = m->d };
+    dmq_status st = DMQ_OK;
+
+    simplex.ds = m->ds;
+    DMQ_TRY(be->simplex_forward(NULL, &simplex));
+    DMQ_TRY(dmq_hyper_eval(m->hyper, m->b.alpha, m->sample, m->n, m->w, &m->groups, m->d_mse,
+                           m->d_gm, NULL));
+    for (int i = 0; i < m->n; i++)
+        m->d[i] = m->d_mse[i] + m->d_gm[i];
+    DMQ_TRY(be->simplex_backward(NULL, &simplex));
+done:
+    return st;
+}
+
+static dmq_status iterate(void *context)
+{
+    meta *m = context;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(evaluate(m));
+    DMQ_TRY(dmq_backend_cpu()->adam(NULL, &(dmq_adam_args){ .p = m->s,
+                                                            .g = m->ds,
+                                                            .m = m->m,
+                                                            .v = m->v,
+                                                            .count = (size_t)m->n,
+                                                            .lr = (dmq_real)0.05,
+                                                            .beta1 = (dmq_real)0.9,
+                                                            .beta2 = (dmq_real)0.999,
+                                                            .eps = (dmq_real)1e-8,
+                                                            .step = ++m->number }));
+done:
+    return st;
+}
+
+static dmq_status plain(void *context)
+{
+    meta *m = context;
+
+    return bench_resblock_iterate(&m->b, m->sample, m->n, 1, m->loss);
+}
+
+/* A block with n training samples and k groups behind them, and the optimizer of one form and route. */
+static dmq_status open_meta(meta *m, dmq_lanes *lanes, const int size[2], int n, int k)
+{
+    dmq_status st = DMQ_OK;
+
+    memset(m, 0, sizeof *m);
+    m->n = n;
+    m->groups.k = k;
+    for (int i = 0; i < SAMPLES; i++)
+        m->sample[i] = i;
+    for (int t = 0; t < k; t++) {
+        m->groups.sample[t] = m->sample + n + t * EACH;
+        m->groups.count[t] = EACH;
+    }
+    for (int i = 0; i < n; i++)
+        m->s[i] = (dmq_real)(1.0 / 32);
+    DMQ_TRY(bench_resblock_open(&m->b, lanes, size[0], size[1], 0, n + k * EACH));
+done:
+    return st;
+}
+
+static dmq_status set_form(meta *m, const form *f, int matrix_free)
+{
+    dmq_hyper_config c = { .form = f->form,
+                           .with_gm = f->with_gm,
+                           .matrix_free = matrix_free,
+                           .hvp_move = 1e-2,
+                           .rate = 1,
+                           .order_seed = 1 };
+    dmq_status st = DMQ_OK;
+    double eta;
+
+    dmq_hyper_destroy(m->hyper);
+    m->hyper = NULL;
+    for (int i = 0; i < m->n; i++)
+        m->w[i] = (dmq_real)(1.0 / m->n);
+    DMQ_TRY(dmq_hyper_create(&m->hyper, &m->b.block->problem, m->n, m->groups.k, &c));
+    DMQ_TRY(dmq_hyper_eta_for_move(m->hyper, m->b.alpha, m->sample, m->n, m->w, 1e-4, &eta));
+    dmq_hyper_set_eta(m->hyper, eta);
+    if (f->form == DMQ_GM_SEQUENTIAL)
+        DMQ_TRY(
+            dmq_hyper_rate_for_share(m->hyper, m->b.alpha, m->sample, m->n, m->w, &m->groups, 0.1));
+done:
+    return st;
+}
+
+static void close_meta(meta *m)
+{
+    dmq_hyper_destroy(m->hyper);
+    bench_resblock_close(&m->b);
+    memset(m, 0, sizeof *m);
+}
+
+/* The two parts of the gradient for a few samples, here and on the reference backend. */
+static dmq_status compare(double *worst, dmq_lanes *lanes, const int size[2], const form *f,
+                          int matrix_free)
+{
+    enum { FEW = 8, FEW_GROUPS = 2 };
+    static meta side[2];
+    dmq_lanes *ref = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_lanes_create(&ref, dmq_backend_ref(), dmq_lanes_count(lanes)));
+    for (int i = 0; i < 2; i++) {
+        DMQ_TRY(open_meta(&side[i], i ? ref : lanes, size, FEW, FEW_GROUPS));
+        DMQ_TRY(set_form(&side[i], f, matrix_free));
+        DMQ_TRY(evaluate(&side[i]));
+    }
+    *worst = fmax(bench_error(side[0].d_mse, side[1].d_mse, FEW),
+                  bench_error(side[0].d_gm, side[1].d_gm, FEW));
+done:
+    for (int i = 0; i < 2; i++)
+        close_meta(&side[i]);
+    dmq_lanes_destroy(ref);
+    return st;
+}
+
+static dmq_status profile(meta *m, const char *what, int runs)
+{
+    dmq_status st = DMQ_OK;
+
+    bench_profile_reset();
+    for (int i = 0; i < runs; i++)
+        DMQ_TRY(iterate(m));
+    bench_profile_print(what, runs);
+done:
+    return st;
+}
+
+/* One form and route of a size whose plain iteration took unit_us (0: unknown). */
+static dmq_status bench_form(meta *m, dmq_lanes *lanes, const int size[2], const form *f,
+                             int matrix_free, double unit_us, bench_case c, int argc, char **argv)
+{
+    dmq_status st = DMQ_OK;
+    bench_result result;
+    char shape[64];
+
+    (void)snprintf(shape, sizeof shape, "%d@%d/%s/%s", size[0], size[1], f->name,
+                   matrix_free ? "matrix-free" : "explicit");
+    if (!strstr(shape, bench_option(argc, argv, "--only", "")))
+        return DMQ_OK;
+    if (atoi(bench_option(argc, argv, "--check", "1"))) {
+        DMQ_TRY(compare(&c.worst_error, lanes, size, f, matrix_free));
+        if (!(c.worst_error < 5e-2))
+            DMQ_TRY(dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", shape, c.worst_error));
+    }
+    DMQ_TRY(set_form(m, f, matrix_free));
+    c.op = "meta";
+    c.shape = shape;
+    c.run = iterate;
+    c.flop = 2 * m->b.macs * (2.5 * TRAIN + f->forwards * GROUPS * EACH);
+    DMQ_TRY(bench_measure(&result, &c));
+    (void)fprintf(stderr, "# %s: %.2f plain iterations at best, %.2f at the median\n", shape,
+                  result.min_us / unit_us, result.median_us / unit_us);
+    if (atoi(bench_option(argc, argv, "--profile", "0")))
+        DMQ_TRY(profile(m, shape, result.reps));
+done:
+    return st;
+}
+
+static dmq_status bench_size(meta *m, dmq_lanes *lanes, const int size[2], double roof, int argc,
+                             char **argv)
+{
+    dmq_status st = DMQ_OK;
+    bench_result unit;
+    char shape[64];
+    bench_case c = { .op = "meta_unit",
+                     .backend = "cpu",
+                     .shape = shape,
+                     .dtype = "f32",
+                     .run = plain,
+                     .context = m,
+                     .roof_gflops = roof,
+                     .worst_error = -1,
+                     .reps = atoi(bench_option(argc, argv, "--reps", "20")),
+                     .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
+
+    (void)snprintf(shape, sizeof shape, "%d@%d/", size[0], size[1]);
+    if (strncmp(shape, bench_option(argc, argv, "--only", shape), strlen(shape)) != 0)
+        return DMQ_OK;
+    DMQ_TRY(open_meta(m, lanes, size, TRAIN, GROUPS));
+    (void)snprintf(shape, sizeof shape, "%d@%d/weights", size[0], size[1]);
+    c.flop = 2 * 2.5 * m->b.macs * TRAIN;
+    DMQ_TRY(bench_measure(&unit, &c));
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        for (int matrix_free = 0; matrix_free < 2; matrix_free++)
+            DMQ_TRY(bench_form(m, lanes, size, &forms[i], matrix_free, unit.min_us, c, argc, argv));
+done:
+    close_meta(m);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    static meta m;
+    dmq_status st = DMQ_OK;
+    int threads = atoi(bench_option(argc, argv, "--threads", "2"));
+    double roof = bench_fma_gflops_threads(threads);
+    const dmq_backend *be = dmq_backend_cpu();
+    dmq_lanes *lanes = NULL;
+
+    if (atoi(bench_option(argc, argv, "--profile", "0")))
+        be = bench_profile_backend(be);
+    bench_use_cpu_clock(strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0);
+    DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
+    bench_header();
+    for (int k = 0; k < 2; k++)
+        DMQ_TRY(bench_size(&m, lanes, bench_resblock_sizes[k], roof, argc, argv));
+done:
+    dmq_lanes_destroy(lanes);
+    if (st != DMQ_OK)
+        (void)fprintf(stderr, "bench_meta: %s\n", dmq_message());
+    return dmq_exit_code(st);
+}
