@@ -167,6 +167,7 @@ static dmq_status bench_network(const network *net, dmq_lanes *lanes, double roo
                      .context = &f,
                      .roof_gflops = roof,
                      .worst_error = -1,
+                     .cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0,
                      .reps = atoi(bench_option(argc, argv, "--reps", "20")),
                      .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
 
@@ -222,7 +223,6 @@ int main(int argc, char **argv)
 
     if (atoi(bench_option(argc, argv, "--profile", "0")))
         be = bench_profile_backend(be);
-    bench_use_cpu_clock(strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0);
     DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
     bench_header();
     for (int i = 0; i < 3; i++)

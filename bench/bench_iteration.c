@@ -96,6 +96,7 @@ static dmq_status bench_size(iteration *it, dmq_lanes *lanes, int channels, int 
                      .context = it,
                      .roof_gflops = roof,
                      .worst_error = -1,
+                     .cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0,
                      .reps = atoi(bench_option(argc, argv, "--reps", "20")),
                      .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
 
@@ -128,7 +129,6 @@ int main(int argc, char **argv)
 
     if (atoi(bench_option(argc, argv, "--profile", "0")))
         be = bench_profile_backend(be);
-    bench_use_cpu_clock(strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0);
     for (int i = 0; i < SAMPLES; i++)
         it.from[i] = i;
     DMQ_TRY(dmq_lanes_create(&lanes, be, threads));

@@ -227,6 +227,7 @@ static dmq_status bench_size(meta *m, dmq_lanes *lanes, const int size[2], doubl
                      .context = m,
                      .roof_gflops = roof,
                      .worst_error = -1,
+                     .cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0,
                      .reps = atoi(bench_option(argc, argv, "--reps", "20")),
                      .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
 
@@ -256,7 +257,6 @@ int main(int argc, char **argv)
 
     if (atoi(bench_option(argc, argv, "--profile", "0")))
         be = bench_profile_backend(be);
-    bench_use_cpu_clock(strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0);
     DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
     bench_header();
     for (int k = 0; k < 2; k++)
