@@ -1,5 +1,6 @@
 #include "eval/moments.h"
 
+#include "backend/cpu.h"
 #include "base/memory.h"
 
 #include <cblas.h>
@@ -39,6 +40,7 @@ void dmq_moments_destroy(dmq_moments *m)
 dmq_status dmq_moments_add(dmq_moments *m, const float *x, size_t rows)
 {
     size_t d = (size_t)m->d;
+    int threads = dmq_cpu_threads_one(); /* sums of BLAS depend on how many there are */
     dmq_status st = DMQ_OK;
     double *block = NULL;
 
@@ -64,6 +66,7 @@ dmq_status dmq_moments_add(dmq_moments *m, const float *x, size_t rows)
     }
     m->n += rows;
 done:
+    dmq_cpu_threads_restore(threads);
     dmq_free(block);
     return st;
 }
@@ -101,6 +104,7 @@ dmq_status dmq_frechet_distance(double *out, int d, const double *mean1, const d
                                 const double *mean2, const double *cov2)
 {
     size_t n = (size_t)d, nn = n * n;
+    int threads = dmq_cpu_threads_one();
     dmq_status st = DMQ_OK;
     double *f = NULL, *tmp = NULL, *a = NULL, *values = NULL;
     double distance = 0, trace = 0;
@@ -127,6 +131,7 @@ dmq_status dmq_frechet_distance(double *out, int d, const double *mean1, const d
     }
     *out = distance - 2 * trace;
 done:
+    dmq_cpu_threads_restore(threads);
     dmq_free(f);
     dmq_free(tmp);
     dmq_free(a);
