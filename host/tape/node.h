@@ -76,6 +76,10 @@ typedef union dmq_attr {
     struct {
         double lo, hi;
     } round;
+    struct {
+        dmq_probe_fn *fn;
+        void *context;
+    } probe;
 } dmq_attr;
 
 struct dmq_node {

@@ -93,4 +93,13 @@ dmq_var *dmq_record_fake_quant(dmq_tape *tape, dmq_var *x, const dmq_quant_spec 
 dmq_var *dmq_record_adaround(dmq_tape *tape, dmq_var *alpha, dmq_var *w, dmq_var *scale,
                              dmq_var *zero, double lo, double hi);
 
+/**
+ * A function of the caller on the way: y = fn(x), called in every forward pass on the thread that runs
+ * it; y has x's shape and is not x. For observers; there is no derivative.
+ */
+typedef dmq_status dmq_probe_fn(void *context, const dmq_backend *be, dmq_queue *queue,
+                                dmq_shape shape, const dmq_real *x, dmq_real *y);
+
+dmq_var *dmq_record_probe(dmq_tape *tape, dmq_var *x, dmq_probe_fn *fn, void *context);
+
 #endif
