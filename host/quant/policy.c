@@ -211,12 +211,12 @@ static void apply_tfmq(dmq_choice *out, const dmq_model *model)
         const dmq_layer *l = &model->layer[i];
 
         if (l->first || l->last || l->shortcut || l->downsample)
-            out[i] = (dmq_choice){ 0, 0, 0 };
+            out[i] = (dmq_choice){ 0 };
         if (i == first)
             out[i].act_bits = 0;
     }
     if (time && time->n_layers > 0)
-        out[time->layer[0]] = (dmq_choice){ 0, 0, 0 };
+        out[time->layer[0]] = (dmq_choice){ 0 };
     if (time && time->n_layers > 1)
         out[time->layer[1]].act_bits = 0;
 }
@@ -227,10 +227,12 @@ static dmq_status apply_kind(dmq_choice *out, const dmq_model *model, const dmq_
         splits = strcmp(policy->kind, "qdiffusion") == 0;
 
     for (int i = 0; i < model->n_layers; i++) {
-        out[i] = (dmq_choice){ 0, 0, 0 };
-        if (!rules)
-            out[i] = (dmq_choice){ policy->weight_bits, policy->act_bits,
-                                   splits && model->layer[i].split > 0 };
+        out[i] = (dmq_choice){ .act_channels = policy->act_channels };
+        if (rules)
+            continue;
+        out[i].weight_bits = policy->weight_bits;
+        out[i].act_bits = policy->act_bits;
+        out[i].split = splits && model->layer[i].split > 0;
     }
     if (strcmp(policy->kind, "tfmq") == 0)
         apply_tfmq(out, model);

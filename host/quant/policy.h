@@ -35,13 +35,15 @@ typedef struct dmq_policy {
     int act_bits;            /**< of their inputs; 0: none */
     const char *const *rule; /**< optional */
     int n_rules;
+    int act_channels; /**< 1: a range for every channel of an input, 0: one for the tensor */
 } dmq_policy;
 
 /** What is decided for one layer. */
 typedef struct dmq_choice {
-    int weight_bits; /**< 0: full precision */
-    int act_bits;    /**< of its input; 0: full precision */
-    int split;       /**< 1: cut at dmq_layer.split, ranges for each half */
+    int weight_bits;  /**< 0: full precision */
+    int act_bits;     /**< of its input; 0: full precision */
+    int split;        /**< 1: cut at dmq_layer.split, ranges for each half */
+    int act_channels; /**< 1: the input has a range for every channel */
 } dmq_choice;
 
 /**

@@ -26,7 +26,8 @@ static dmq_status create_layer(dmq_qlayer *q, const dmq_model *model, const dmq_
     q->weight_bits = choice->weight_bits;
     q->act_bits = choice->act_bits;
     q->rows = l->out;
-    q->table_cols = 1;
+    q->act_channels = choice->act_channels;
+    q->table_cols = choice->act_channels ? l->in : 1;
     if (choice->split) {
         assert(l->split > 0 && l->split < l->in);
         q->split_at = l->split;
@@ -123,6 +124,8 @@ void dmq_qmodel_dequantize(dmq_qmodel *q, int layer)
 void dmq_qmodel_choice(dmq_choice *out, const dmq_qmodel *q)
 {
     for (int i = 0; i < q->model->n_layers; i++)
-        out[i] =
-            (dmq_choice){ q->layer[i].weight_bits, q->layer[i].act_bits, q->layer[i].split_at > 0 };
+        out[i] = (dmq_choice){ .weight_bits = q->layer[i].weight_bits,
+                               .act_bits = q->layer[i].act_bits,
+                               .split = q->layer[i].split_at > 0,
+                               .act_channels = q->layer[i].act_channels };
 }

@@ -22,7 +22,8 @@ typedef struct dmq_qlayer {
     dmq_real *scale, *zero;    /**< (rows); NULL for an FP weight, as code */
     int16_t *code;             /**< (rows, per), 0..2^weight_bits - 1 */
     int learned;               /**< 1: rounding was reconstructed, 0: nearest */
-    int table_cols;            /**< 1, or the input channels of a split layer */
+    int act_channels;          /**< 1: a range for every channel of the input */
+    int table_cols;      /**< 1; the input channels of a layer that is split or has act_channels */
     dmq_real *act_scale; /**< (qmodel.table_rows, table_cols); NULL before the tables are made */
     dmq_real *act_zero;
 } dmq_qlayer;

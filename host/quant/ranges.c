@@ -16,7 +16,7 @@ typedef struct piece {
 typedef struct job {
     dmq_qmodel *q;
     const dmq_backend *be;
-    dmq_range_init init;
+    const dmq_ranges_config *config;
     piece *piece;
     int n_pieces;
 } job;
@@ -32,22 +32,28 @@ dmq_status dmq_range_init_parse(dmq_range_init *out, const char *text)
     return DMQ_OK;
 }
 
+void dmq_ranges_defaults(dmq_ranges_config *config)
+{
+    *config = (dmq_ranges_config){ .candidates = 80, .power = 2.4 };
+}
+
 /* scale and zero (c) of x (c, inner). */
 static dmq_status search(const job *j, dmq_queue *queue, const dmq_real *x, int c, int inner,
                          int bits, dmq_real *scale, dmq_real *zero)
 {
     dmq_status st;
 
-    if (j->init == DMQ_RANGE_MSE)
-        return j->be->range_search(queue, &(dmq_range_search_args){ .x = x,
-                                                                    .scale = scale,
-                                                                    .zero = zero,
-                                                                    .outer = 1,
-                                                                    .c = c,
-                                                                    .inner = inner,
-                                                                    .bits = bits,
-                                                                    .candidates = 80,
-                                                                    .power = (dmq_real)2.4 });
+    if (j->config->init == DMQ_RANGE_MSE)
+        return j->be->range_search(queue,
+                                   &(dmq_range_search_args){ .x = x,
+                                                             .scale = scale,
+                                                             .zero = zero,
+                                                             .outer = 1,
+                                                             .c = c,
+                                                             .inner = inner,
+                                                             .bits = bits,
+                                                             .candidates = j->config->candidates,
+                                                             .power = (dmq_real)j->config->power });
     /* The ends are first written where scale and zero go. */
     st = j->be->minmax(
         queue,
@@ -63,29 +69,33 @@ static dmq_status search(const job *j, dmq_queue *queue, const dmq_real *x, int 
     return st;
 }
 
-/* One output channel of a split layer: each half is searched over all taps, then told to its rows. */
-static dmq_status search_halves(const job *j, dmq_queue *queue, int layer, int k)
+/*
+ * Channels from..from+count of a split layer: each half is gathered over all of them and all taps,
+ * searched as one channel, and told to its rows.
+ */
+static dmq_status search_halves(const job *j, dmq_queue *queue, int layer, int from, int count)
 {
     const dmq_layer *l = &j->q->model->layer[layer];
     dmq_qlayer *q = &j->q->layer[layer];
-    size_t count = (size_t)q->rows / (size_t)l->out * (size_t)q->per, n[2] = { 0, 0 };
+    int runs = q->rows / l->out, in_runs = l->in / q->per;
+    size_t first = (size_t)from * (size_t)runs, rows = (size_t)count * (size_t)runs,
+           n[2] = { 0, 0 };
     const dmq_real *w =
-        j->q->model->params + j->q->model->entry[l->weight].offset + count * (size_t)k;
-    int first = q->rows / l->out * k, runs = q->rows / l->out, in_runs = l->in / q->per;
+        j->q->model->params + j->q->model->entry[l->weight].offset + first * (size_t)q->per;
     dmq_real *half[2] = { NULL, NULL }, scale[2], zero[2];
     dmq_status st = DMQ_OK;
 
     for (int h = 0; h < 2; h++)
-        DMQ_TRY(dmq_alloc((void **)&half[h], count, sizeof **half));
-    for (size_t i = 0; i < count; i++) {
+        DMQ_TRY(dmq_alloc((void **)&half[h], rows * (size_t)q->per, sizeof **half));
+    for (size_t i = 0; i < rows * (size_t)q->per; i++) {
         int h = (int)(i % (size_t)l->in) >= q->split_at;
 
         half[h][n[h]++] = w[i];
     }
     for (int h = 0; h < 2; h++)
         DMQ_TRY(search(j, queue, half[h], 1, (int)n[h], q->weight_bits, &scale[h], &zero[h]));
-    for (int r = 0; r < runs; r++) {
-        int h = r % in_runs * q->per >= q->split_at;
+    for (size_t r = 0; r < rows; r++) {
+        int h = (int)(r % (size_t)in_runs) * q->per >= q->split_at;
 
         q->scale[first + r] = scale[h];
         q->zero[first + r] = zero[h];
@@ -93,6 +103,21 @@ static dmq_status search_halves(const job *j, dmq_queue *queue, int layer, int k
 done:
     dmq_free(half[0]);
     dmq_free(half[1]);
+    return st;
+}
+
+/* All of a layer as one channel. */
+static dmq_status search_tensor(const job *j, dmq_queue *queue, int layer)
+{
+    dmq_qlayer *q = &j->q->layer[layer];
+    const dmq_real *w =
+        j->q->model->params + j->q->model->entry[j->q->model->layer[layer].weight].offset;
+    dmq_status st = search(j, queue, w, 1, q->rows * q->per, q->weight_bits, q->scale, q->zero);
+
+    for (int r = 1; r < q->rows && st == DMQ_OK; r++) {
+        q->scale[r] = q->scale[0];
+        q->zero[r] = q->zero[0];
+    }
     return st;
 }
 
@@ -134,9 +159,13 @@ static dmq_status run_piece(void *context, int number, int lane, dmq_queue *queu
     dmq_status st = DMQ_OK;
 
     (void)lane;
-    if (q->split_at > 0) {
+    if (q->split_at > 0 && j->config->per_tensor) {
+        DMQ_TRY(search_halves(j, queue, p->layer, 0, l->out));
+    } else if (q->split_at > 0) {
         for (int k = p->from; k < p->from + p->count; k++)
-            DMQ_TRY(search_halves(j, queue, p->layer, k));
+            DMQ_TRY(search_halves(j, queue, p->layer, k, 1));
+    } else if (j->config->per_tensor) {
+        DMQ_TRY(search_tensor(j, queue, p->layer));
     } else {
         const dmq_real *w = j->q->model->params + j->q->model->entry[l->weight].offset;
 
@@ -167,6 +196,8 @@ static dmq_status make_pieces(job *j)
             continue;
         if (step < 1)
             step = 1;
+        if (j->config->per_tensor)
+            step = l->out;
         for (int from = 0; from < l->out; from += step)
             j->piece[j->n_pieces++] =
                 (piece){ i, from, from + step <= l->out ? step : l->out - from };
@@ -174,9 +205,9 @@ static dmq_status make_pieces(job *j)
     return st;
 }
 
-dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, dmq_range_init init)
+dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, const dmq_ranges_config *config)
 {
-    job j = { .q = q, .be = dmq_lanes_backend(lanes), .init = init };
+    job j = { .q = q, .be = dmq_lanes_backend(lanes), .config = config };
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(make_pieces(&j));

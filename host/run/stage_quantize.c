@@ -10,6 +10,7 @@
 #include "calib/calib_file.h"
 #include "quant/quant_file.h"
 #include "quant/ranges.h"
+#include "quant/tables.h"
 #include "recon/run.h"
 #include "run/block_file.h"
 #include "run/reweight.h"
@@ -44,6 +45,7 @@ static dmq_status choose(quantizing *z)
     dmq_coverage cover;
 
     policy.rule = dmq_config_texts(c, "quant.rules", &policy.n_rules);
+    policy.act_channels = dmq_config_enum(c, "quant.act.granularity") == 1;
     DMQ_TRY(dmq_alloc((void **)&choice, (size_t)z->e->model->n_layers, sizeof *choice));
     DMQ_TRY(dmq_policy_apply(choice, z->e->model, &policy));
     dmq_coverage_of(&cover, z->e->model, choice);
@@ -56,6 +58,19 @@ static dmq_status choose(quantizing *z)
 done:
     dmq_free(choice);
     return st;
+}
+
+static dmq_status ranges(const quantizing *z)
+{
+    const dmq_config *c = z->config;
+    dmq_ranges_config config;
+
+    dmq_ranges_defaults(&config);
+    config.init = (dmq_range_init)dmq_config_enum(c, "quant.weight.init");
+    config.per_tensor = dmq_config_enum(c, "quant.weight.granularity") == 1;
+    config.candidates = dmq_config_int(c, "quant.weight.mse_candidates");
+    config.power = dmq_config_real(c, "quant.weight.mse_power");
+    return dmq_ranges_run(z->q, z->e->lanes, &config);
 }
 
 static void recon_settings(quantizing *z)
@@ -197,10 +212,21 @@ done:
 
 static dmq_status tables(quantizing *z)
 {
-    if (dmq_config_int(z->config, "quant.act.bits") == 0)
+    const dmq_config *c = z->config;
+    dmq_tables_config config;
+    int any = 0;
+
+    for (int i = 0; i < z->q->model->n_layers; i++)
+        any |= z->q->layer[i].act_bits > 0;
+    if (!any)
         return DMQ_OK;
-    return dmq_config_refuse(z->config, "quant.act.bits",
-                             "activation tables are not in this build");
+    dmq_tables_defaults(&config);
+    config.init = (dmq_tables_init)dmq_config_enum(c, "quant.act.init");
+    config.single = dmq_config_enum(c, "quant.act.tables") == 1;
+    config.batch = dmq_config_int(c, "quant.act.batch");
+    config.momentum = dmq_config_real(c, "quant.act.momentum");
+    config.seed = (uint64_t)dmq_config_int64(c, "seed");
+    return dmq_tables_run(z->q, z->calib, z->e->lanes, &config);
 }
 
 dmq_status dmq_stage_quantize(dmq_job *job)
@@ -214,8 +240,7 @@ dmq_status dmq_stage_quantize(dmq_job *job)
     DMQ_TRY(dmq_calib_load(&z.calib, path));
     DMQ_TRY(dmq_calib_fits(z.calib, e->model, e->sampler));
     DMQ_TRY(choose(&z));
-    DMQ_TRY(dmq_ranges_run(z.q, e->lanes,
-                           (dmq_range_init)dmq_config_enum(e->config, "quant.weight.init")));
+    DMQ_TRY(ranges(&z));
     if (dmq_config_enum(e->config, "quant.weight.round") == 1)
         DMQ_TRY(reconstruct(&z));
     DMQ_TRY(tables(&z));

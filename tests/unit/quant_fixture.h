@@ -112,11 +112,13 @@ static inline dmq_qmodel *fixture_qmodel(const dmq_model *m, dmq_lanes *lanes, c
     dmq_policy policy = { .kind = kind, .weight_bits = weight_bits, .act_bits = act_bits };
     dmq_choice *choice = NULL;
     dmq_qmodel *q = NULL;
+    dmq_ranges_config ranges;
 
+    dmq_ranges_defaults(&ranges);
     OK(dmq_alloc((void **)&choice, (size_t)m->n_layers, sizeof *choice));
     OK(dmq_policy_apply(choice, m, &policy));
     OK(dmq_qmodel_create(&q, m, choice));
-    OK(dmq_ranges_run(q, lanes, DMQ_RANGE_MSE));
+    OK(dmq_ranges_run(q, lanes, &ranges));
     dmq_free(choice);
     return q;
 }

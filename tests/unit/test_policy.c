@@ -7,7 +7,7 @@ static dmq_choice choice[256];
 static void apply(const dmq_model *m, const char *kind, int w, int a, const char *const *rule,
                   int n)
 {
-    OK(dmq_policy_apply(choice, m, &(dmq_policy){ kind, w, a, rule, n }));
+    OK(dmq_policy_apply(choice, m, &(dmq_policy){ kind, w, a, rule, n, 0 }));
 }
 
 static void expect(const dmq_model *m, const char *layer, int w, int a, int split)
@@ -108,8 +108,9 @@ static void refuses(const dmq_model *m, const char *kind, int w, int a, const ch
 {
     const char *const rules[] = { rule };
 
-    assert_int_equal(dmq_policy_apply(choice, m, &(dmq_policy){ kind, w, a, rules, rule ? 1 : 0 }),
-                     DMQ_EINVAL);
+    assert_int_equal(
+        dmq_policy_apply(choice, m, &(dmq_policy){ kind, w, a, rules, rule ? 1 : 0, 0 }),
+        DMQ_EINVAL);
     if (!strstr(dmq_message(), says))
         fail_msg("\"%s\" does not say \"%s\"", dmq_message(), says);
 }

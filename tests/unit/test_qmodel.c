@@ -69,7 +69,7 @@ static void max_ranges_hold_zero(void **state)
     for (int i = 0; i < q->layer[l].per; i++)
         w[i] = (dmq_real)(1 + 0.001 * i); /* row 0 all positive */
     memset(w + q->layer[l].per, 0, sizeof *w * (size_t)q->layer[l].per);
-    OK(dmq_ranges_run(q, lanes, DMQ_RANGE_MAX));
+    OK(dmq_ranges_run(q, lanes, &(dmq_ranges_config){ .init = DMQ_RANGE_MAX }));
     assert_true(q->layer[l].zero[0] == 0);
     assert_true(fabs((double)q->layer[l].scale[0] - (1 + 0.001 * (q->layer[l].per - 1)) / 255) <
                 1e-8);
@@ -250,7 +250,7 @@ static void running_out_of_memory_is_clean(void **state)
     dmq_status st = DMQ_ENOMEM;
 
     (void)state;
-    OK(dmq_policy_apply(choice, m, &(dmq_policy){ "qdiffusion", 4, 8, NULL, 0 }));
+    OK(dmq_policy_apply(choice, m, &(dmq_policy){ "qdiffusion", 4, 8, NULL, 0, 0 }));
     for (long n = 1; st != DMQ_OK; n++) {
         dmq_qmodel *q = NULL;
 
@@ -259,7 +259,7 @@ static void running_out_of_memory_is_clean(void **state)
         if (st == DMQ_OK)
             st = dmq_qmodel_tables(q, 3);
         if (st == DMQ_OK)
-            st = dmq_ranges_run(q, lanes, DMQ_RANGE_MAX);
+            st = dmq_ranges_run(q, lanes, &(dmq_ranges_config){ .init = DMQ_RANGE_MAX });
         dmq_alloc_fail_at(0);
         assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
         dmq_qmodel_destroy(q);
