@@ -11,19 +11,43 @@ static int winograd_fits(const dmq_conv2d_args *a)
 /*
  * The fastest by measurement on one thread (bench_conv2d; AVX-512), whether the machine has it or not.
  *
- * y and dx: Winograd from maps of 16x16 on, on 8x8 up to 128 x 128 channels: beyond, making 36 weights
- * of every 9 costs what they save. The number of images has no say, since it must not change a bit.
- * dw, which is a sum over the images: Winograd from 16 tiles of 4x4 on.
+ * y and dx: the number of images has no say, since it must not change a bit. Our columns where the
+ * result has few channels and direct code leaves most of a register empty. Winograd from maps of 16x16
+ * on, on 8x8 up to 128 x 128 channels: beyond, making 36 weights of every 9 costs what they save.
  */
+static dmq_conv_algorithm preferred_map(const dmq_conv2d_args *a, int in, int out)
+{
+    int tiles = (a->ho + 3) / 4 * ((a->wo + 3) / 4);
+
+    if (out < 16 && in >= 16)
+        return DMQ_CONV_IM2COL;
+    if (winograd_fits(a) && (tiles >= 16 || (tiles >= 4 && in * out <= 128 * 128)))
+        return DMQ_CONV_WINOGRAD;
+    return DMQ_CONV_DIRECT;
+}
+
+/*
+ * dw, a sum over the images: Winograd from 16 tiles of 4x4 on; our columns, whose product writes dw as
+ * it lies, where there are few pixels for each weight, and for strides with many channels.
+ */
+static dmq_conv_algorithm preferred_weights(const dmq_conv2d_args *a)
+{
+    int tiles = (a->ho + 3) / 4 * ((a->wo + 3) / 4);
+
+    if (a->k < 16 && a->c >= 16)
+        return DMQ_CONV_IM2COL;
+    if (winograd_fits(a) && tiles * a->n >= 16)
+        return DMQ_CONV_WINOGRAD;
+    if (a->n * a->ho * a->wo < 256 || (a->stride > 1 && a->c * a->k >= 64 * 64))
+        return DMQ_CONV_IM2COL;
+    return DMQ_CONV_DIRECT;
+}
+
 static dmq_conv_algorithm preferred(dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
-    int tiles = (a->ho + 3) / 4 * ((a->wo + 3) / 4), enough;
-
-    if (pass == DMQ_CONV_BACKWARD_WEIGHTS)
-        enough = tiles * a->n >= 16;
-    else
-        enough = tiles >= 16 || (tiles >= 4 && a->c * a->k <= 128 * 128);
-    return winograd_fits(a) && enough ? DMQ_CONV_WINOGRAD : DMQ_CONV_DIRECT;
+    return pass == DMQ_CONV_FORWARD         ? preferred_map(a, a->c, a->k)
+           : pass == DMQ_CONV_BACKWARD_DATA ? preferred_map(a, a->k, a->c)
+                                            : preferred_weights(a);
 }
 
 dmq_status dmq_cpu_conv_choose(dmq_conv_algorithm *out, dmq_conv_pass pass,
@@ -50,7 +74,7 @@ static dmq_status im2col(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_
     dmq_status st = DMQ_OK;
     void *scratch = NULL;
 
-    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, dmq_cpu_im2col_bytes(pass, a)));
+    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, dmq_cpu_im2col_bytes(a)));
     DMQ_TRY(dmq_cpu_im2col(pass, a, scratch));
 done:
     return st;

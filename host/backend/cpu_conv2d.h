@@ -58,7 +58,7 @@ dmq_status dmq_cpu_conv_open(void **stream);
 void dmq_cpu_conv_close(void *stream); /**< takes NULL */
 
 /** cpu_conv2d_im2col.c: y, dx and dw of any shape; scratch of dmq_cpu_im2col_bytes. */
-size_t dmq_cpu_im2col_bytes(dmq_conv_pass pass, const dmq_conv2d_args *a);
+size_t dmq_cpu_im2col_bytes(const dmq_conv2d_args *a);
 dmq_status dmq_cpu_im2col(dmq_conv_pass pass, const dmq_conv2d_args *a, float *scratch);
 
 #endif

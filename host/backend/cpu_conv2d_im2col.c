@@ -1,100 +1,191 @@
 #include "backend/cpu_conv2d.h"
+#include "backend/cpu_math.h"
 #include "backend/cpu_matmul.h"
 
 #include <string.h>
 
-/* Columns (ho wo, r s c) of one image times weights (k, r s c) transposed. Image by image, so that no
- * image's result depends on its neighbours. */
+/*
+ * Taps times channels as columns, and a matrix product. The columns are those of the side with fewer
+ * channels, since they are that side r s times over:
+ *
+ *   of x   (ho wo, r s c): gathered from x, or scattered to dx
+ *   of y   (h wd, k r s):  gathered from dy, or scattered to y; the pixel of x is the row
+ *
+ * Image by image, so that no image's result depends on its neighbours.
+ */
 
-static size_t columns(const dmq_conv2d_args *a)
+static size_t pixels(int h, int wd)
 {
-    return (size_t)a->ho * (size_t)a->wo * (size_t)(a->r * a->s * a->c);
+    return (size_t)h * (size_t)wd;
 }
 
-size_t dmq_cpu_im2col_bytes(dmq_conv_pass pass, const dmq_conv2d_args *a)
+static int columns_of_y(const dmq_conv2d_args *a)
 {
-    (void)pass;
-    return columns(a) * sizeof(float);
+    return a->k < a->c;
 }
 
-/* Row and column of x under output (i, j) and tap (r, s); 0 outside. */
-static int inside(const dmq_conv2d_args *a, int i, int j, int r, int s, size_t *at)
+size_t dmq_cpu_im2col_bytes(const dmq_conv2d_args *a)
+{
+    size_t taps = (size_t)(a->r * a->s);
+
+    return sizeof(float) * taps *
+           (columns_of_y(a) ? pixels(a->h, a->wd) * (size_t)a->k
+                            : pixels(a->ho, a->wo) * (size_t)a->c);
+}
+
+/* The pixel of x under output (i, j) and tap (r, s); 0: outside. */
+static int inside(const dmq_conv2d_args *a, int i, int j, int r, int s, size_t *pixel)
 {
     int y = i * a->stride - a->pad_top + r;
     int x = j * a->stride - a->pad_left + s;
 
     if (y < 0 || y >= a->h || x < 0 || x >= a->wd)
         return 0;
-    *at = ((size_t)y * (size_t)a->wd + (size_t)x) * (size_t)a->c;
+    *pixel = (size_t)y * (size_t)a->wd + (size_t)x;
     return 1;
 }
 
-static void gather(const dmq_conv2d_args *a, const float *x, float *col)
-{
-    size_t c = (size_t)a->c, at;
+#define FOR_TAPS(a)                          \
+    for (int i = 0; i < (a)->ho; i++)        \
+        for (int j = 0; j < (a)->wo; j++)    \
+            for (int r = 0; r < (a)->r; r++) \
+                for (int s = 0; s < (a)->s; s++)
 
-    for (int i = 0; i < a->ho; i++)
-        for (int j = 0; j < a->wo; j++)
-            for (int r = 0; r < a->r; r++)
-                for (int s = 0; s < a->s; s++, col += c) {
-                    if (inside(a, i, j, r, s, &at))
-                        memcpy(col, x + at, c * sizeof *col);
-                    else
-                        memset(col, 0, c * sizeof *col);
-                }
+/* ------------------------------------------------------------------ columns of x */
+
+static void gather_x(const dmq_conv2d_args *a, const float *x, float *col)
+{
+    size_t c = (size_t)a->c, p;
+
+    FOR_TAPS(a)
+    {
+        if (inside(a, i, j, r, s, &p))
+            memcpy(col, x + p * c, c * sizeof *col);
+        else
+            memset(col, 0, c * sizeof *col);
+        col += c;
+    }
 }
 
-static void scatter_add(const dmq_conv2d_args *a, const float *col, float *dx)
+DMQ_CLONES
+static void scatter_dx(const dmq_conv2d_args *a, const float *col, float *dx)
 {
-    size_t c = (size_t)a->c, at;
+    size_t c = (size_t)a->c, p;
 
-    for (int i = 0; i < a->ho; i++)
-        for (int j = 0; j < a->wo; j++)
-            for (int r = 0; r < a->r; r++)
-                for (int s = 0; s < a->s; s++, col += c) {
-                    if (!inside(a, i, j, r, s, &at))
-                        continue;
-                    for (size_t l = 0; l < c; l++)
-                        dx[at + l] += col[l];
-                }
+    FOR_TAPS(a)
+    {
+        if (inside(a, i, j, r, s, &p)) {
+#pragma GCC ivdep
+            for (size_t l = 0; l < c; l++)
+                dx[p * c + l] += col[l];
+        }
+        col += c;
+    }
 }
 
-static void bias_rows(const dmq_conv2d_args *a, float *y, int rows)
+/* ------------------------------------------------------------------ columns of y */
+
+static void gather_dy(const dmq_conv2d_args *a, const float *dy, float *col)
 {
-    for (int i = 0; i < rows; i++, y += a->k)
+    size_t k = (size_t)a->k, taps = (size_t)(a->r * a->s), p;
+
+    memset(col, 0, pixels(a->h, a->wd) * taps * k * sizeof *col);
+    FOR_TAPS(a)
+    {
+        const float *from = dy + ((size_t)i * (size_t)a->wo + (size_t)j) * k;
+
+        if (inside(a, i, j, r, s, &p))
+            for (size_t l = 0; l < k; l++)
+                col[(p * k + l) * taps + (size_t)(r * a->s + s)] = from[l];
+    }
+}
+
+static void scatter_y(const dmq_conv2d_args *a, const float *col, float *y)
+{
+    size_t k = (size_t)a->k, taps = (size_t)(a->r * a->s), p;
+
+    FOR_TAPS(a)
+    {
+        float *to = y + ((size_t)i * (size_t)a->wo + (size_t)j) * k;
+
+        if (inside(a, i, j, r, s, &p))
+            for (size_t l = 0; l < k; l++)
+                to[l] += col[(p * k + l) * taps + (size_t)(r * a->s + s)];
+    }
+}
+
+/* ------------------------------------------------------------------ passes of one image */
+
+static void start_y(const dmq_conv2d_args *a, float *y)
+{
+    for (size_t i = 0; i < pixels(a->ho, a->wo); i++, y += a->k)
         for (int k = 0; k < a->k; k++)
-            y[k] = a->add ? y[k] + a->bias[k] : a->bias[k];
+            y[k] = (a->add ? y[k] : 0.0f) + (a->bias ? a->bias[k] : 0.0f);
+}
+
+static dmq_status forward(const dmq_conv2d_args *a, const float *x, float *y, float *col)
+{
+    dmq_status st = DMQ_OK;
+    int taps = a->r * a->s, m = a->ho * a->wo, per = taps * a->c;
+
+    start_y(a, y);
+    if (columns_of_y(a)) {
+        DMQ_TRY(dmq_cpu_gemm(0, 1, a->h * a->wd, a->k * taps, a->c, 1.0f, x, a->c, a->w, a->c, 0.0f,
+                             col, a->k * taps));
+        scatter_y(a, col, y);
+    } else {
+        gather_x(a, x, col);
+        DMQ_TRY(dmq_cpu_gemm(0, 1, m, a->k, per, 1.0f, col, per, a->w, per, 1.0f, y, a->k));
+    }
+done:
+    return st;
+}
+
+static dmq_status backward_data(const dmq_conv2d_args *a, const float *dy, float *dx, float *col)
+{
+    dmq_status st = DMQ_OK;
+    int taps = a->r * a->s, m = a->ho * a->wo, per = taps * a->c;
+
+    if (columns_of_y(a)) {
+        gather_dy(a, dy, col);
+        return dmq_cpu_gemm(0, 0, a->h * a->wd, a->c, a->k * taps, 1.0f, col, a->k * taps, a->w,
+                            a->c, a->add ? 1.0f : 0.0f, dx, a->c);
+    }
+    DMQ_TRY(dmq_cpu_gemm(0, 0, m, per, a->k, 1.0f, dy, a->k, a->w, per, 0.0f, col, per));
+    if (!a->add)
+        memset(dx, 0, pixels(a->h, a->wd) * (size_t)a->c * sizeof *dx);
+    scatter_dx(a, col, dx);
+done:
+    return st;
+}
+
+static dmq_status backward_weights(const dmq_conv2d_args *a, const float *x, const float *dy,
+                                   float beta, float *col)
+{
+    int taps = a->r * a->s, m = a->ho * a->wo, per = taps * a->c;
+
+    if (columns_of_y(a)) {
+        gather_dy(a, dy, col);
+        return dmq_cpu_gemm(1, 0, a->k * taps, a->c, a->h * a->wd, 1.0f, col, a->k * taps, x, a->c,
+                            beta, a->dw, a->c);
+    }
+    gather_x(a, x, col);
+    return dmq_cpu_gemm(1, 0, a->k, per, m, 1.0f, dy, a->k, col, per, beta, a->dw, per);
 }
 
 dmq_status dmq_cpu_im2col(dmq_conv_pass pass, const dmq_conv2d_args *a, float *scratch)
 {
     dmq_status st = DMQ_OK;
-    size_t in = (size_t)a->h * (size_t)a->wd * (size_t)a->c;
-    size_t out = (size_t)a->ho * (size_t)a->wo * (size_t)a->k;
-    int m = a->ho * a->wo, per = a->r * a->s * a->c;
+    size_t in = pixels(a->h, a->wd) * (size_t)a->c, out = pixels(a->ho, a->wo) * (size_t)a->k;
 
     for (size_t n = 0; n < (size_t)a->n; n++) {
-        switch (pass) {
-        case DMQ_CONV_FORWARD:
-            gather(a, a->x + n * in, scratch);
-            if (a->bias)
-                bias_rows(a, a->y + n * out, m);
-            DMQ_TRY(dmq_cpu_gemm(0, 1, m, a->k, per, 1.0f, scratch, per, a->w, per,
-                                 a->add || a->bias ? 1.0f : 0.0f, a->y + n * out, a->k));
-            break;
-        case DMQ_CONV_BACKWARD_DATA:
-            DMQ_TRY(dmq_cpu_gemm(0, 0, m, per, a->k, 1.0f, a->dy + n * out, a->k, a->w, per, 0.0f,
-                                 scratch, per));
-            if (!a->add)
-                memset(a->dx + n * in, 0, in * sizeof *a->dx);
-            scatter_add(a, scratch, a->dx + n * in);
-            break;
-        case DMQ_CONV_BACKWARD_WEIGHTS:
-            gather(a, a->x + n * in, scratch);
-            DMQ_TRY(dmq_cpu_gemm(1, 0, a->k, per, m, 1.0f, a->dy + n * out, a->k, scratch, per,
-                                 a->add || n > 0 ? 1.0f : 0.0f, a->dw, per));
-            break;
-        }
+        if (pass == DMQ_CONV_FORWARD)
+            DMQ_TRY(forward(a, a->x + n * in, a->y + n * out, scratch));
+        else if (pass == DMQ_CONV_BACKWARD_DATA)
+            DMQ_TRY(backward_data(a, a->dy + n * out, a->dx + n * in, scratch));
+        else
+            DMQ_TRY(backward_weights(a, a->x + n * in, a->dy + n * out,
+                                     a->add || n > 0 ? 1.0f : 0.0f, scratch));
     }
 done:
     return st;
