@@ -26,16 +26,12 @@ typedef struct job {
     int n_train, n_held_out;
 } job;
 
-static int is_learned(const dmq_qmodel *q, const dmq_recon_run_config *config, int unit)
+/* Iterations of a unit; 0: it stays as it is. */
+static int iters_of(const dmq_qmodel *q, const dmq_recon_run_config *config, int unit)
 {
-    if (q->model->unit[unit].kind == DMQ_UNIT_TEMPORAL && config->temporal_as_others)
+    if (dmq_block_learnable(q, unit) == 0)
         return 0;
-    return dmq_block_learnable(q, unit) > 0;
-}
-
-static int temporal_iters(const dmq_recon_run_config *config)
-{
-    if (config->temporal_iters == 0)
+    if (q->model->unit[unit].kind != DMQ_UNIT_TEMPORAL || config->temporal_iters == 0)
         return config->recon.iters;
     return config->temporal_iters > 0 ? config->temporal_iters : 0;
 }
@@ -45,9 +41,7 @@ double dmq_recon_run_total(const dmq_qmodel *q, const dmq_recon_run_config *conf
     double n = 0;
 
     for (int u = 0; u < q->model->n_units; u++)
-        if (is_learned(q, config, u))
-            n += q->model->unit[u].kind == DMQ_UNIT_TEMPORAL ? temporal_iters(config)
-                                                             : config->recon.iters;
+        n += iters_of(q, config, u);
     return n;
 }
 
@@ -110,8 +104,7 @@ static dmq_status learn(job *j, dmq_unit_work *w, int temporal, dmq_recon_report
                             .checkpoint = save_state,
                             .context = &s };
 
-    if (temporal)
-        config.iters = temporal_iters(j->config);
+    config.iters = iters_of(j->q, j->config, w->unit);
     return dmq_reconstruct(w->block, &config, &recon, w->state, report);
 }
 
@@ -212,11 +205,11 @@ dmq_status dmq_recon_run(dmq_qmodel *q, const dmq_calib *calib, dmq_lanes *lanes
     DMQ_TRY(dmq_alloc((void **)&order, (size_t)q->model->n_units, sizeof *order));
     dmq_unit_order_list(order, q->model, config->order);
     for (int u = 0; u < q->model->n_units; u++)
-        count += is_learned(q, config, u);
+        count += iters_of(q, config, u) > 0;
     for (int i = 0; i < q->model->n_units; i++) {
         dmq_unit_work w = { .unit = order[i], .count = count };
 
-        if (!is_learned(q, config, order[i]))
+        if (iters_of(q, config, order[i]) == 0)
             continue;
         w.number = ++number;
         DMQ_TRY(run_unit(&j, &w));

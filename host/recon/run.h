@@ -58,7 +58,6 @@ typedef struct dmq_recon_run_config {
     dmq_unit_order order;
     double cache_budget_bytes; /**< 0: no limit */
     int acts; /**< 1: quantize activations in prefix and block; tables must be there */
-    int temporal_as_others; /**< 1: no TIAR, the temporal unit stays nearest-rounded */
 } dmq_recon_run_config;
 
 /** Reconstruct all of q. ESTOP on a signal, after `save`. */
