@@ -102,7 +102,7 @@ static dmq_status make_qmodel(bench_resblock *b, dmq_lanes *lanes, int acts)
         if (b->model->layer[l].temporal)
             choice[l] = (dmq_choice){ 0 };
     DMQ_TRY(dmq_qmodel_create(&b->q, b->model, choice));
-    DMQ_TRY(dmq_ranges_run(b->q, lanes, DMQ_RANGE_MSE));
+    DMQ_TRY(dmq_ranges_run(b->q, lanes, NULL));
     if (acts)
         DMQ_TRY(make_tables(b->q));
 done:

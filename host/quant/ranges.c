@@ -207,9 +207,11 @@ static dmq_status make_pieces(job *j)
 
 dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, const dmq_ranges_config *config)
 {
-    job j = { .q = q, .be = dmq_lanes_backend(lanes), .config = config };
+    dmq_ranges_config defaults;
+    job j = { .q = q, .be = dmq_lanes_backend(lanes), .config = config ? config : &defaults };
     dmq_status st = DMQ_OK;
 
+    dmq_ranges_defaults(&defaults);
     DMQ_TRY(make_pieces(&j));
     DMQ_TRY(dmq_lanes_run(lanes, j.n_pieces, run_piece, &j));
     for (int i = 0; i < q->model->n_layers; i++) {

@@ -34,7 +34,7 @@ typedef struct dmq_ranges_config {
 /** mse, per channel, 80 candidates, 2.4. */
 void dmq_ranges_defaults(dmq_ranges_config *config);
 
-/** Scale, zero, nearest codes and w_quant of every layer with weight bits. */
+/** Scale, zero, nearest codes and w_quant of every layer with weight bits. config NULL: the defaults. */
 dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, const dmq_ranges_config *config);
 
 /** Nearest codes and w_quant of one layer by the ranges that it has. */
