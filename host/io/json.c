@@ -9,6 +9,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +23,10 @@ enum { DEPTH_LIMIT = 256 };
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static _Thread_local bool refused; /* jansson does not always say why it failed */
+static _Thread_local bool reading;
 
+/* jansson's lexer ends the program, or loses a byte and goes on, when it gets no memory. So while it reads
+   it gets what there is of it after all, and what it has read is thrown away. */
 static void *allocate(size_t size)
 {
     void *memory;
@@ -30,7 +34,7 @@ static void *allocate(size_t size)
     if (dmq_alloc(&memory, size, 1) == DMQ_OK)
         return memory;
     refused = true;
-    return NULL;
+    return reading ? malloc(size) : NULL;
 }
 
 static void use_our_memory(void)
@@ -316,11 +320,16 @@ dmq_status dmq_json_parse(dmq_json **out, const char *text, size_t size, const c
 
     start();
     refused = false;
+    reading = true;
     *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    reading = false;
+    if (refused) {
+        dmq_json_destroy(*out);
+        *out = NULL;
+        return dmq_fail(DMQ_ENOMEM, "%s: no memory left to read it", name);
+    }
     if (*out)
         return DMQ_OK;
-    if (refused)
-        return dmq_fail(DMQ_ENOMEM, "%s: no memory left to read it", name);
     return dmq_fail(DMQ_EDATA, "%s:%d:%d: not valid JSON: %s", name, error.line, error.column,
                     error.text);
 }
