@@ -20,6 +20,7 @@ static dmq_status run_task(const dmq_options *o, const dmq_sweep *sweep, int i)
     dmq_folder_options where = { .path = t->folder,
                                  .label = t->label,
                                  .store = sweep->store,
+                                 .task = i,
                                  .resume = (dmq_resume_rule)o->resume,
                                  .overwrite = o->overwrite };
     dmq_stage_options what = { .only = -1, .dry_run = o->dry_run };

@@ -147,6 +147,8 @@ static dmq_status describe(dmq_folder *f, const dmq_experiment *e, const dmq_fol
 
     DMQ_TRY(dmq_json_set_text(f->manifest, "name", name));
     DMQ_TRY(dmq_json_set_text(f->manifest, "label", o->label ? o->label : name));
+    if (o->label)
+        DMQ_TRY(dmq_json_set_int(f->manifest, "task", o->task));
     DMQ_TRY(dmq_json_set_text(f->manifest, "dmq", dmq_version()));
     DMQ_TRY(dmq_json_set_text(f->manifest, "device", e->backend->name));
     DMQ_TRY(dmq_json_set_int(f->manifest, "threads", dmq_lanes_count(e->lanes)));

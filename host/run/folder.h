@@ -26,6 +26,7 @@ typedef struct dmq_folder_options {
     const char *path;
     const char *label; /**< row of the table; NULL: the configuration's name */
     const char *store; /**< results that arms of a sweep share; NULL: none */
+    int task;          /**< its number in the sweep, which orders the table; with a label only */
     dmq_resume_rule resume;
     int overwrite;
 } dmq_folder_options;
