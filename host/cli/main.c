@@ -39,6 +39,10 @@ const dmq_verb dmq_verbs[] = {
       "quiet "
       "verbose",
       dmq_cmd_sweep },
+    { "table", "DIR...", "results side by side, mean and spread over seeds",
+      "format output overwrite quiet", dmq_cmd_table },
+    { "report", "DIR...", "one self-contained HTML file", "output overwrite quiet",
+      dmq_cmd_report },
     { "status", "DIR", "how far a run or sweep is; reads only", "json", dmq_cmd_status },
     { "config", "show|check|schema|list [-c FILE]", "what a configuration says and may say",
       "config set seed origin json", dmq_cmd_config },

@@ -1,0 +1,90 @@
+/**
+ * What runs have left in their folders, loaded and put in order: arms (rows of a table) with their runs
+ * (one a seed). Reads only.
+ *
+ *   run.json      label, seed, versions, device, stages with seconds and bytes
+ *   config.yaml   settings, as text
+ *   metrics.json  numbers {id, value, n} of the full-precision ("fp") and the quantized model
+ *   blocks.json   log of each reconstructed unit; may be missing
+ *
+ * Arms come in the order of the sweep (the task that their first run was, or when it was made), directory
+ * by directory as they are given. A run whose evaluate stage is not done is in no arm: it is warned of [not-evaluated] and kept
+ * in `unfinished`, so that tables can name it.
+ *
+ * Refused, with EDATA: two runs of one label and seed, and runs of one label that were made with other
+ * settings, because their mean would be a mean of different things.
+ */
+#ifndef DMQ_REPORT_RESULTS_H
+#define DMQ_REPORT_RESULTS_H
+
+#include "io/json.h"
+#include "io/yaml.h"
+
+#include <stdint.h>
+
+/** One run folder. */
+typedef struct dmq_result {
+    char *path;
+    const char *label; /**< the manifest's */
+    int64_t seed;
+    dmq_json *manifest;
+    dmq_json *metrics; /**< NULL: evaluate is not done */
+    dmq_json *blocks;  /**< NULL: there is none */
+    dmq_yaml *config;
+    int given; /**< number of the directory it was found by */
+} dmq_result;
+
+/** Runs of one label. */
+typedef struct dmq_arm {
+    const char *label;
+    char bits[16];          /**< "W4A8"; 32 is full precision */
+    const dmq_result **run; /**< (n_runs), by seed */
+    int n_runs;
+} dmq_arm;
+
+/** A full-precision model that runs are compared with. */
+typedef struct dmq_baseline {
+    char label[96];
+    const dmq_result *run; /**< the first with its images */
+} dmq_baseline;
+
+typedef struct dmq_results {
+    char *title;
+    dmq_result *run;
+    int n_runs; /**< all, finished or not */
+    dmq_arm *arm;
+    int n_arms;
+    dmq_baseline *fp;
+    int n_fp;
+    const dmq_result **unfinished;
+    int n_unfinished;
+} dmq_results;
+
+/**
+ * @param folders  each a run folder (it holds run.json) or a folder of run folders, such as a sweep's
+ * @return         ENOINPUT when one holds no run, or no run is finished; EDATA
+ */
+dmq_status dmq_results_load(dmq_results **out, const char *const *folders, int n_folders);
+
+/** Takes NULL. */
+void dmq_results_destroy(dmq_results *results);
+
+/** The text of a setting of the run ("quant.act.bits"); otherwise when it has none or a list. */
+const char *dmq_result_setting(const dmq_result *run, const char *key, const char *otherwise);
+
+/** Of a setting that is a number; NaN for a word such as "none". */
+double dmq_result_setting_real(const dmq_result *run, const char *key);
+
+/** The value of an entry as one text, lists as "[a, b]". The caller frees. */
+dmq_status dmq_result_entry_text(char **out, const dmq_yaml_entry *entry);
+
+/** The entry of a key; NULL when there is none. */
+const dmq_yaml_entry *dmq_result_entry(const dmq_result *run, const char *key);
+
+/** What made the full-precision images: runs with the same text share them. */
+const char *dmq_result_fp_key(const dmq_result *run);
+
+/** "calibrate, quantize": stages that are done, for messages. */
+void dmq_result_stages_text(char *out, size_t size, const dmq_result *run);
+
+#endif
