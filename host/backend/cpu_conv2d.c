@@ -12,8 +12,8 @@ static int winograd_fits(const dmq_conv2d_args *a)
  * The fastest by measurement on one thread (bench_conv2d; AVX-512), whether the machine has it or not.
  *
  * y and dx: the number of images has no say, since it must not change a bit. Our columns where the
- * result has few channels and direct code leaves most of a register empty. Winograd from maps of 16x16
- * on, on 8x8 up to 128 x 128 channels: beyond, making 36 weights of every 9 costs what they save.
+ * result has few channels and direct code leaves most of a register empty. Winograd from maps of 8x8
+ * on: on 4x4, making and reading 36 weights of every 9 costs more than they save.
  */
 static dmq_conv_algorithm preferred_map(const dmq_conv2d_args *a, int in, int out)
 {
@@ -21,7 +21,7 @@ static dmq_conv_algorithm preferred_map(const dmq_conv2d_args *a, int in, int ou
 
     if (out < 16 && in >= 16)
         return DMQ_CONV_IM2COL;
-    if (winograd_fits(a) && (tiles >= 16 || (tiles >= 4 && in * out <= 128 * 128)))
+    if (winograd_fits(a) && tiles >= 4)
         return DMQ_CONV_WINOGRAD;
     return DMQ_CONV_DIRECT;
 }

@@ -76,6 +76,7 @@ static void shared_release(void)
             plan_destroy(p);
         }
     }
+    dmq_cpu_prepared_clear();
     (void)dnnl_engine_destroy(shared.engine);
     shared.engine = NULL;
 }
@@ -483,13 +484,16 @@ static dmq_status execute_groups(const plan *p, dmq_queue *queue, const dmq_conv
     size_t hw = (size_t)a->h * (size_t)a->wd;
     size_t in = hw * (size_t)a->c, out = hw * (size_t)a->k;
     int group = p->key.n;
+    dmq_prepared *kept = dmq_cpu_prepared_get(&p->layout, a->w, turned);
     arg_list list = { .count = 0 };
     places at;
 
     DMQ_TRY(place(&at, p, queue));
-    dmq_cpu_winograd_weights(at.w_block, &p->layout, a->w, turned);
+    if (!kept)
+        dmq_cpu_winograd_weights(at.w_block, &p->layout, a->w, turned);
     DMQ_TRY(bind(&list, DNNL_ARG_SRC, &p->in, at.in_block));
-    DMQ_TRY(bind(&list, DNNL_ARG_WEIGHTS, &p->w, at.w_block));
+    DMQ_TRY(
+        bind(&list, DNNL_ARG_WEIGHTS, &p->w, kept ? dmq_cpu_prepared_weights(kept) : at.w_block));
     DMQ_TRY(bind(&list, DNNL_ARG_DST, &p->out, at.out_block));
     if (p->key.bias)
         DMQ_TRY(bind(&list, DNNL_ARG_BIAS, &p->bias, a->bias));
@@ -503,6 +507,7 @@ static dmq_status execute_groups(const plan *p, dmq_queue *queue, const dmq_conv
         dmq_cpu_from_blocks(a->y + (size_t)n * out, at.out_block, count, hw, a->k, a->add);
     }
 done:
+    dmq_cpu_prepared_put(kept);
     unbind(&list);
     return st;
 }

@@ -21,7 +21,7 @@
 #include <string.h>
 
 /** Before a function with hot loops. Not under sanitizers: the resolver runs before they are ready. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define DMQ_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define DMQ_CLONES

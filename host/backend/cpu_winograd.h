@@ -28,6 +28,26 @@ typedef struct dmq_winograd_layout {
 void dmq_cpu_winograd_weights(float *out, const dmq_winograd_layout *layout, const float *w,
                               int turned);
 
+/**
+ * Transformed weights kept from call to call, for all queues: while weights stay the same (sampling, the
+ * shards of one iteration) they are transformed once. A copy of the weights lies beside them and is
+ * compared at each call, so that nobody has to tell when weights change: comparing costs a tenth of
+ * transforming.
+ *
+ * get returns NULL when the caller should transform for itself: another queue is just doing it or still
+ * reads the old ones, or DMQ_PREPARED_BYTES are in use, or there is no memory. Put back what was got.
+ */
+typedef struct dmq_prepared dmq_prepared;
+
+dmq_prepared *dmq_cpu_prepared_get(const dmq_winograd_layout *layout, const float *w, int turned);
+const float *dmq_cpu_prepared_weights(const dmq_prepared *prepared);
+void dmq_cpu_prepared_put(dmq_prepared *prepared); /**< takes NULL */
+
+/** Free all; nobody may hold any. */
+void dmq_cpu_prepared_clear(void);
+
+#define DMQ_PREPARED_BYTES ((size_t)1 << 30)
+
 /** (n, hw, c) -> (n, c/16, hw, 16) and back; c a multiple of 16. */
 void dmq_cpu_to_blocks(float *dst, const float *src, int n, size_t hw, int c);
 void dmq_cpu_from_blocks(float *dst, const float *src, int n, size_t hw, int c, int add);

@@ -344,6 +344,39 @@ static void test_number_of_lanes(void **state)
     }
 }
 
+/* Weights are kept in a prepared form; those that change where they lie are noticed, by all lanes. */
+static void test_changing_weights(void **state)
+{
+    dmq_lanes *lanes = NULL;
+    shards s;
+    arrays fresh;
+    unsigned seed = 99;
+
+    (void)state;
+    assert_int_equal(dmq_lanes_create(&lanes, dmq_backend_cpu(), 3), DMQ_OK);
+    for (int i = 0; i < PIECES; i++)
+        setup(&s.piece[i], shapes[1], 4, 0);
+    for (int i = 1; i < PIECES; i++)
+        s.piece[i].a.w = s.piece[0].w;
+    for (int round = 0; round < 8; round++) {
+        if (round != 5) /* once the same again */
+            fill(s.piece[0].w + round * 7, s.piece[0].weights - 50, &seed);
+        assert_int_equal(dmq_lanes_run(lanes, PIECES, all_passes, &s), DMQ_OK);
+        setup(&fresh, shapes[1], 4, 0);
+        memcpy(fresh.w, s.piece[0].w, fresh.weights * sizeof(float));
+        assert_int_equal(
+            all_passes(&(shards){ .piece = { fresh } }, 0, 0, dmq_lanes_queue(lanes, 0)), DMQ_OK);
+        for (int i = 0; i < PIECES; i++) {
+            assert_memory_equal(s.piece[i].y, fresh.y, 4 * fresh.out * sizeof(float));
+            assert_memory_equal(s.piece[i].dx, fresh.dx, 4 * fresh.in * sizeof(float));
+        }
+        teardown(&fresh);
+    }
+    for (int i = 0; i < PIECES; i++)
+        teardown(&s.piece[i]);
+    dmq_lanes_destroy(lanes);
+}
+
 /* Shapes seen once by any lane cost no allocation later, whichever lane meets them. */
 static void test_no_allocation(void **state)
 {
@@ -394,10 +427,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_ref),     cmocka_unit_test(test_no_bias),
-        cmocka_unit_test(test_place_in_batch),  cmocka_unit_test(test_size_of_batch),
-        cmocka_unit_test(test_number_of_lanes), cmocka_unit_test(test_no_allocation),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_against_ref),      cmocka_unit_test(test_no_bias),
+        cmocka_unit_test(test_place_in_batch),   cmocka_unit_test(test_size_of_batch),
+        cmocka_unit_test(test_number_of_lanes),  cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_changing_weights), cmocka_unit_test(test_out_of_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
