@@ -22,24 +22,28 @@ static int n_validation(const dmq_calib_config *c)
 
 dmq_status dmq_calib_check(const dmq_calib_config *c, const dmq_sampler *sampler)
 {
-    if (c->per_timestep < 1)
+    if (c->per_timestep < 1) {
         return dmq_fail(DMQ_EINVAL, "calibrate.per_timestep = %d: must be at least 1",
                         c->per_timestep);
+    }
     if (c->held_out < 0)
         return dmq_fail(DMQ_EINVAL, "calibrate.held_out = %d: must not be negative", c->held_out);
-    if (c->interval < 1 || c->interval > sampler->n_steps)
+    if (c->interval < 1 || c->interval > sampler->n_steps) {
         return dmq_fail(DMQ_EINVAL,
                         "calibrate.interval = %d: must be 1..%d, the steps of the sampler",
                         c->interval, sampler->n_steps);
-    if (!(c->validation >= 0 && c->validation < 1))
+    }
+    if (!(c->validation >= 0 && c->validation < 1)) {
         return dmq_fail(DMQ_EINVAL, "calibrate.validation = %g: must be 0..1, below 1",
                         c->validation);
-    if (n_validation(c) >= c->per_timestep)
+    }
+    if (n_validation(c) >= c->per_timestep) {
         return dmq_fail(
             DMQ_EINVAL,
             "calibrate.validation = %g takes %d of %d samples a timestep: none is left to "
             "train on\n  hint: raise calibrate.per_timestep",
             c->validation, n_validation(c), c->per_timestep);
+    }
     return DMQ_OK;
 }
 

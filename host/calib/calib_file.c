@@ -17,20 +17,24 @@ static void to_file(float *out, const dmq_real *in, size_t count, dmq_shape s)
 {
     size_t c_n = (size_t)s.dim[3], hw_n = (size_t)s.dim[1] * (size_t)s.dim[2];
 
-    for (size_t i = 0; i < count; i++)
-        for (size_t c = 0; c < c_n; c++)
+    for (size_t i = 0; i < count; i++) {
+        for (size_t c = 0; c < c_n; c++) {
             for (size_t p = 0; p < hw_n; p++)
                 *out++ = (float)in[(i * hw_n + p) * c_n + c];
+        }
+    }
 }
 
 static void from_file(dmq_real *out, const float *in, size_t count, dmq_shape s)
 {
     size_t c_n = (size_t)s.dim[3], hw_n = (size_t)s.dim[1] * (size_t)s.dim[2];
 
-    for (size_t i = 0; i < count; i++)
-        for (size_t c = 0; c < c_n; c++)
+    for (size_t i = 0; i < count; i++) {
+        for (size_t c = 0; c < c_n; c++) {
             for (size_t p = 0; p < hw_n; p++)
                 out[(i * hw_n + p) * c_n + c] = (dmq_real)*in++;
+        }
+    }
 }
 
 static dmq_status write_header(dmq_h5 *f, const dmq_calib *c)
@@ -82,9 +86,10 @@ static dmq_status read_int(int *out, dmq_h5 *f, const char *name, int64_t lo, in
     int64_t value = 0;
     dmq_status st = dmq_h5_attr_i64(&value, f, "", name);
 
-    if (st == DMQ_OK && (value < lo || value > hi))
+    if (st == DMQ_OK && (value < lo || value > hi)) {
         st = dmq_fail(DMQ_EDATA, "%s: attribute %s = %lld: must be %lld..%lld", dmq_h5_path(f),
                       name, (long long)value, (long long)lo, (long long)hi);
+    }
     *out = (int)value;
     return st;
 }
@@ -209,15 +214,17 @@ dmq_status dmq_calib_fits(const dmq_calib *c, const dmq_model *model, const dmq_
         goto done;
     }
     DMQ_TRY(dmq_sampler_text(&text, sampler));
-    for (int k = 0; st == DMQ_OK && k < c->n_steps && k < sampler->n_steps; k++)
+    for (int k = 0; st == DMQ_OK && k < c->n_steps && k < sampler->n_steps; k++) {
         if (c->t[k] != sampler->step[k].t)
             st = DMQ_EDATA;
-    if (st != DMQ_OK || c->n_steps != sampler->n_steps || strcmp(text, c->sampler) != 0)
+    }
+    if (st != DMQ_OK || c->n_steps != sampler->n_steps || strcmp(text, c->sampler) != 0) {
         st = dmq_fail(
             DMQ_EDATA,
             "the calibration set was made for another sampler: \"%s\", this one is \"%s\"\n"
             "  hint: calibrate again for this sampler",
             c->sampler, text);
+    }
 done:
     dmq_free(text);
     return st;

@@ -94,11 +94,13 @@ static dmq_status keep(const collection *c, const walker *w, int k, int from)
     int n = c->calib->per_step - from < SHARD ? c->calib->per_step - from : SHARD;
     dmq_real *to = c->calib->x + ((size_t)k * (size_t)c->calib->per_step + (size_t)from) * c->per;
 
-    for (size_t i = 0; i < (size_t)n * c->per; i++)
-        if (!isfinite(w->x->value[i]))
+    for (size_t i = 0; i < (size_t)n * c->per; i++) {
+        if (!isfinite(w->x->value[i])) {
             return dmq_fail(DMQ_EDIVERGE,
                             "calibration: state of step %d (t = %d), sample %d is not finite", k,
                             c->calib->t[k], from + (int)(i / c->per));
+        }
+    }
     memcpy(to, w->x->value, (size_t)n * c->per * sizeof *to);
     return DMQ_OK;
 }

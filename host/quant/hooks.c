@@ -32,12 +32,13 @@ static dmq_var *quantize_input(void *context, dmq_tape *tape, const dmq_layer *l
 
     if (!a->acts || l->act_bits == 0)
         return x;
-    if (a->q->table_rows == 0)
+    if (a->q->table_rows == 0) {
         return dmq_tape_refuse(tape,
                                dmq_fail(DMQ_EINVAL,
                                         "layer %s: its input is to be quantized to %d bits, but "
                                         "the activation tables have not been made",
                                         layer->name, l->act_bits));
+    }
     assert(a->q->table_rows == 1 || a->row);
     if (a->q->table_rows == 1)
         spec.row = NULL;

@@ -1,6 +1,7 @@
 #include "quant/policy.h"
 
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <fnmatch.h>
@@ -62,11 +63,12 @@ static dmq_status read_action(action *a, const char *text, const char *rule)
     }
     while (*p && read_word(a, &p))
         continue;
-    if (*p || p == text)
+    if (*p || p == text) {
         return dmq_fail(DMQ_EINVAL,
                         "policy: rule \"%s\": unknown action \"%s\"\n"
                         "  hint: actions are w4, a8, w4a8, wfp, afp, fp, split, nosplit",
                         rule, text);
+    }
     if (a->weight_bits > 0)
         DMQ_TRY(check_bits("weight bits", a->weight_bits));
     if (a->act_bits > 0)
@@ -82,11 +84,12 @@ static dmq_status cut_rule(char *pattern, char *act, size_t size, const char *ru
     const char *colon = strrchr(rule, ':');
     size_t n;
 
-    if (!colon || strlen(rule) >= size)
+    if (!colon || strlen(rule) >= size) {
         return dmq_fail(DMQ_EINVAL,
                         "policy: rule \"%s\": expected \"PATTERN: ACTION\"\n"
                         "  hint: for example \"down.*.conv1: w4a8\" or \"conv_in: fp\"",
                         rule);
+    }
     while (isspace((unsigned char)*rule))
         rule++;
     n = (size_t)(colon - rule);
@@ -105,48 +108,22 @@ static dmq_status cut_rule(char *pattern, char *act, size_t size, const char *ru
     return DMQ_OK;
 }
 
-/* Edit distance; names are short. */
-static int distance(const char *a, const char *b)
-{
-    int row[DMQ_NAME_MAX + 1], nb = (int)strlen(b);
-
-    if (nb > DMQ_NAME_MAX)
-        nb = DMQ_NAME_MAX;
-    for (int j = 0; j <= nb; j++)
-        row[j] = j;
-    for (int i = 0; a[i]; i++) {
-        int diagonal = row[0];
-
-        row[0] = i + 1;
-        for (int j = 1; j <= nb; j++) {
-            int best = diagonal + (a[i] != b[j - 1]);
-
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[nb];
-}
-
 static dmq_status no_match(const dmq_model *model, const char *rule, const char *pattern)
 {
     char plain[DMQ_NAME_MAX], names[3 * DMQ_NAME_MAX + 8] = "";
     int taken[3] = { -1, -1, -1 };
     size_t n = 0, used = 0;
 
-    for (const char *p = pattern; *p && n + 1 < sizeof plain; p++)
+    for (const char *p = pattern; *p && n + 1 < sizeof plain; p++) {
         if (!strchr("*?[]", *p))
             plain[n++] = *p;
+    }
     plain[n] = 0;
     for (int k = 0; k < 3 && k < model->n_layers; k++) {
         int best = -1, best_d = 0;
 
         for (int i = 0; i < model->n_layers; i++) {
-            int d = distance(plain, model->layer[i].name);
+            int d = dmq_text_distance(plain, model->layer[i].name);
 
             if (i != taken[0] && i != taken[1] && (best < 0 || d < best_d)) {
                 best = i;
@@ -193,9 +170,10 @@ done:
 /* The first convolution of the first residual block, -1: none. */
 static int first_block_conv(const dmq_model *model)
 {
-    for (int u = 0; u < model->n_units; u++)
+    for (int u = 0; u < model->n_units; u++) {
         if (model->unit[u].kind == DMQ_UNIT_RESBLOCK && model->unit[u].n_layers > 0)
             return model->unit[u].layer[0];
+    }
     return -1;
 }
 
@@ -204,9 +182,10 @@ static void apply_tfmq(dmq_choice *out, const dmq_model *model)
     const dmq_unit *time = NULL;
     int first = first_block_conv(model);
 
-    for (int u = 0; u < model->n_units && !time; u++)
+    for (int u = 0; u < model->n_units && !time; u++) {
         if (model->unit[u].kind == DMQ_UNIT_TEMPORAL)
             time = &model->unit[u];
+    }
     for (int i = 0; i < model->n_layers; i++) {
         const dmq_layer *l = &model->layer[i];
 
@@ -234,13 +213,14 @@ static dmq_status apply_kind(dmq_choice *out, const dmq_model *model, const dmq_
         out[i].act_bits = policy->act_bits;
         out[i].split = splits && model->layer[i].split > 0;
     }
-    if (strcmp(policy->kind, "tfmq") == 0)
+    if (strcmp(policy->kind, "tfmq") == 0) {
         apply_tfmq(out, model);
-    else if (!rules && !splits && strcmp(policy->kind, "all") != 0)
+    } else if (!rules && !splits && strcmp(policy->kind, "all") != 0) {
         return dmq_fail(DMQ_EINVAL,
                         "policy \"%s\" is not known\n"
                         "  hint: tfmq, qdiffusion, all, or rules",
                         policy->kind);
+    }
     return DMQ_OK;
 }
 
@@ -256,11 +236,12 @@ dmq_status dmq_policy_apply(dmq_choice *out, const dmq_model *model, const dmq_p
         DMQ_TRY(apply_rule(out, model, policy->rule[r]));
     for (int i = 0; i < model->n_layers; i++)
         some += out[i].weight_bits > 0 || out[i].act_bits > 0;
-    if (some == 0)
+    if (some == 0) {
         st = dmq_fail(DMQ_EINVAL,
                       "policy \"%s\" with W%dA%d and %d rules quantizes none of the %d layers",
                       policy->kind, policy->weight_bits ? policy->weight_bits : 32,
                       policy->act_bits ? policy->act_bits : 32, policy->n_rules, model->n_layers);
+    }
 done:
     return st;
 }
@@ -296,10 +277,12 @@ dmq_status dmq_coverage_fp_names(char **out, const dmq_model *model, const dmq_c
     for (int i = 0; i < model->n_layers; i++)
         size += strlen(model->layer[i].name) + 2;
     st = dmq_alloc((void **)&text, size, 1);
-    for (int i = 0; i < model->n_layers && st == DMQ_OK; i++)
-        if ((inputs ? choice[i].act_bits : choice[i].weight_bits) == 0)
+    for (int i = 0; i < model->n_layers && st == DMQ_OK; i++) {
+        if ((inputs ? choice[i].act_bits : choice[i].weight_bits) == 0) {
             used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "",
                                      model->layer[i].name);
+        }
+    }
     *out = text;
     return st;
 }

@@ -123,9 +123,10 @@ void dmq_qmodel_dequantize(dmq_qmodel *q, int layer)
 
 void dmq_qmodel_choice(dmq_choice *out, const dmq_qmodel *q)
 {
-    for (int i = 0; i < q->model->n_layers; i++)
+    for (int i = 0; i < q->model->n_layers; i++) {
         out[i] = (dmq_choice){ .weight_bits = q->layer[i].weight_bits,
                                .act_bits = q->layer[i].act_bits,
                                .split = q->layer[i].split_at > 0,
                                .act_channels = q->layer[i].act_channels };
+    }
 }

@@ -37,19 +37,24 @@ static const char *path_of(char out[PATH], const dmq_qmodel *q, int layer, const
 /* Codes between memory (K, taps, C) and file (K, C, taps). */
 static void codes_to_file(uint8_t *out, const int16_t *code, weight_view v)
 {
-    for (int k = 0; k < v.k; k++)
-        for (int c = 0; c < v.c; c++)
-            for (int t = 0; t < v.taps; t++)
+    for (int k = 0; k < v.k; k++) {
+        for (int c = 0; c < v.c; c++) {
+            for (int t = 0; t < v.taps; t++) {
                 *out++ = (uint8_t)
                     code[((size_t)k * (size_t)v.taps + (size_t)t) * (size_t)v.c + (size_t)c];
+            }
+        }
+    }
 }
 
 static void codes_from_file(int16_t *code, const uint8_t *in, weight_view v)
 {
-    for (int k = 0; k < v.k; k++)
-        for (int c = 0; c < v.c; c++)
+    for (int k = 0; k < v.k; k++) {
+        for (int c = 0; c < v.c; c++) {
             for (int t = 0; t < v.taps; t++)
                 code[((size_t)k * (size_t)v.taps + (size_t)t) * (size_t)v.c + (size_t)c] = *in++;
+        }
+    }
 }
 
 /* Dims of the codes in the file: as the entry's are told. */
@@ -98,19 +103,22 @@ static void table_to_file(dmq_real *out, const dmq_real *table, int rows, const 
 {
     int width = table_width(l), cols = l->table_cols, halves = width == 2 && !l->act_channels;
 
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
         for (int h = 0; h < width; h++)
             out[r * width + h] = table[r * cols + (halves && h ? cols - 1 : h)];
+    }
 }
 
 static void table_from_file(dmq_real *table, const dmq_real *in, int rows, const dmq_qlayer *l)
 {
     int width = table_width(l), cols = l->table_cols;
 
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < cols; c++)
+    for (int r = 0; r < rows; r++) {
+        for (int c = 0; c < cols; c++) {
             table[r * cols + c] =
                 in[r * width + (l->act_channels ? c : width == 2 && c >= l->split_at)];
+        }
+    }
 }
 
 static dmq_status write_reals(dmq_h5 *f, const char *path, const dmq_real *x, int rows, int cols)
@@ -255,22 +263,25 @@ static dmq_status check_layer(const dmq_qmodel *q, int layer, const char *file)
     int top = (1 << l->weight_bits) - 1;
 
     for (int r = 0; l->weight_bits > 0 && r < l->rows; r++) {
-        if (!(l->scale[r] > 0) || !isfinite(l->scale[r]) || l->zero[r] != dmq_rint(l->zero[r]))
+        if (!(l->scale[r] > 0) || !isfinite(l->scale[r]) || l->zero[r] != dmq_rint(l->zero[r])) {
             return dmq_fail(DMQ_EDATA, "%s: layer %s: scale %g, zero %g of row %d cannot be", file,
                             name, (double)l->scale[r], (double)l->zero[r], r);
+        }
         for (int j = 0; j < l->per; j++) {
             int code = l->code[(size_t)r * (size_t)l->per + (size_t)j];
 
-            if (code > top)
+            if (code > top) {
                 return dmq_fail(DMQ_EDATA, "%s: layer %s: code %d, its %d bits end at %d", file,
                                 name, code, l->weight_bits, top);
+            }
         }
     }
     for (int k = 0; l->act_bits > 0 && k < q->table_rows * l->table_cols; k++) {
         if (!(l->act_scale[k] > 0) || !isfinite(l->act_scale[k]) ||
-            l->act_zero[k] != dmq_rint(l->act_zero[k]))
+            l->act_zero[k] != dmq_rint(l->act_zero[k])) {
             return dmq_fail(DMQ_EDATA, "%s: layer %s: table entry %d, scale %g, zero %g, cannot be",
                             file, name, k, (double)l->act_scale[k], (double)l->act_zero[k]);
+        }
     }
     return DMQ_OK;
 }
@@ -328,11 +339,12 @@ static dmq_status check_model(dmq_h5 *f, const char *model_hash)
 
     DMQ_TRY(dmq_h5_format_check(f, FORMAT, VERSION));
     DMQ_TRY(dmq_h5_attr_text(&made, f, "/", "model_sha256"));
-    if (strcmp(made, model_hash) != 0)
+    if (strcmp(made, model_hash) != 0) {
         st = dmq_fail(DMQ_EDATA,
                       "%s belongs to the model with sha256 %.16s..., this one has %.16s...\n"
                       "  hint: give the checkpoint that it was made from with --model",
                       dmq_h5_path(f), made, model_hash);
+    }
 done:
     dmq_free(made);
     return st;

@@ -43,7 +43,7 @@ static dmq_status search(const job *j, dmq_queue *queue, const dmq_real *x, int 
 {
     dmq_status st;
 
-    if (j->config->init == DMQ_RANGE_MSE)
+    if (j->config->init == DMQ_RANGE_MSE) {
         return j->be->range_search(queue,
                                    &(dmq_range_search_args){ .x = x,
                                                              .scale = scale,
@@ -54,6 +54,7 @@ static dmq_status search(const job *j, dmq_queue *queue, const dmq_real *x, int 
                                                              .bits = bits,
                                                              .candidates = j->config->candidates,
                                                              .power = (dmq_real)j->config->power });
+    }
     /* The ends are first written where scale and zero go. */
     st = j->be->minmax(
         queue,
@@ -198,9 +199,10 @@ static dmq_status make_pieces(job *j)
             step = 1;
         if (j->config->per_tensor)
             step = l->out;
-        for (int from = 0; from < l->out; from += step)
+        for (int from = 0; from < l->out; from += step) {
             j->piece[j->n_pieces++] =
                 (piece){ i, from, from + step <= l->out ? step : l->out - from };
+        }
     }
     return st;
 }
@@ -221,9 +223,10 @@ dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, const dmq_ranges_conf
         l->learned = 0;
         for (int r = 0; l->scale && r < l->rows; r++)
             empty += l->scale[r] <= (dmq_real)DMQ_MIN_SCALE;
-        if (empty > 0)
+        if (empty > 0) {
             dmq_log_warn("zero-range", "layer %s: %d of %d rows have no extent; their step is %g",
                          q->model->layer[i].name, empty, l->rows, DMQ_MIN_SCALE);
+        }
     }
 done:
     dmq_free(j.piece);

@@ -62,9 +62,10 @@ static dmq_status update(observer *o, int from, int to)
     dmq_real low, high, s;
 
     for (int c = from; c < to; c++) {
-        if (!isfinite(o->min[c]) || !isfinite(o->max[c]))
+        if (!isfinite(o->min[c]) || !isfinite(o->max[c])) {
             return dmq_fail(DMQ_EDIVERGE, "tables: the input of layer %s at step %d is not finite",
                             o->name, o->row->number);
+        }
         lo = (double)o->min[c] < lo ? (double)o->min[c] : lo;
         hi = (double)o->max[c] > hi ? (double)o->max[c] : hi;
     }
@@ -133,9 +134,10 @@ static dmq_status search(observer *o, const dmq_backend *be, dmq_queue *queue, c
     dmq_status st = DMQ_OK;
 
     if (width < cols) {
-        for (int i = 0; i < outer; i++)
+        for (int i = 0; i < outer; i++) {
             memcpy(o->half + (size_t)i * (size_t)width, x + (size_t)i * (size_t)cols + from,
                    (size_t)width * sizeof *x);
+        }
         a.x = o->half;
     }
     DMQ_TRY(be->range_search(queue, &a));
@@ -154,7 +156,7 @@ static dmq_status by_search(observer *o, const dmq_backend *be, dmq_queue *queue
     size_t at = (size_t)o->row->number * (size_t)l->table_cols;
     dmq_status st = DMQ_OK;
 
-    if (l->act_channels)
+    if (l->act_channels) {
         return be->range_search(queue, &(dmq_range_search_args){ .x = x,
                                                                  .scale = l->act_scale + at,
                                                                  .zero = l->act_zero + at,
@@ -164,9 +166,11 @@ static dmq_status by_search(observer *o, const dmq_backend *be, dmq_queue *queue
                                                                  .bits = l->act_bits,
                                                                  .candidates = 80,
                                                                  .power = (dmq_real)2.4 });
-    if (l->split_at > 0 && !o->half)
+    }
+    if (l->split_at > 0 && !o->half) {
         DMQ_TRY(
             dmq_alloc((void **)&o->half, (size_t)outer * (size_t)l->table_cols, sizeof *o->half));
+    }
     DMQ_TRY(search(o, be, queue, x, outer, 0, l->split_at > 0 ? l->split_at : l->table_cols));
     if (l->split_at > 0)
         DMQ_TRY(search(o, be, queue, x, outer, l->split_at, l->table_cols));
@@ -293,9 +297,10 @@ static dmq_status row_piece(void *context, int k, int lane_number, dmq_queue *qu
         if (dmq_stop_requested())
             return dmq_fail(DMQ_ESTOP, "tables: stopped by signal %d", dmq_stop_signal());
         l->row.first = pass == 0;
-        if (pass < 2) /* the first batch, and the order of the others */
+        if (pass < 2) { /* the first batch, and the order of the others */
             dmq_permutation(l->order, j->samples, j->config->seed, DMQ_FOR_OBSERVE, (uint64_t)k,
                             (uint32_t)pass);
+        }
         for (int i = 0; i < j->batch; i++)
             fill(j, l, i, l->order[((pass > 0 ? pass - 1 : 0) * j->batch + i) % j->samples], k);
         DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
@@ -310,9 +315,10 @@ static dmq_status open_job(job *j)
     const dmq_tables_config *c = j->config;
     int n = j->calib->config.per_timestep;
 
-    if (c->samples < 0 || c->samples > n)
+    if (c->samples < 0 || c->samples > n) {
         return dmq_fail(DMQ_EINVAL, "tables: %d samples a step: the calibration set has %d",
                         c->samples, n);
+    }
     if (c->batch < 1)
         return dmq_fail(DMQ_EINVAL, "tables: batch = %d: must be at least 1", c->batch);
     if (c->passes < 0)
@@ -342,10 +348,11 @@ static void warn_empty(const dmq_qmodel *q)
 
         for (int k = 0; k < q->table_rows * l->table_cols && l->act_bits > 0; k++)
             empty += l->act_scale[k] <= (dmq_real)DMQ_MIN_SCALE;
-        if (empty > 0)
+        if (empty > 0) {
             dmq_log_warn("zero-range",
                          "the input of layer %s has no extent in %d of %d table entries",
                          q->model->layer[i].name, empty, q->table_rows * l->table_cols);
+        }
     }
 }
 

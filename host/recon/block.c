@@ -22,9 +22,10 @@ static dmq_status list_layers(dmq_block *b)
     const dmq_unit *u = &model->unit[b->unit];
     dmq_status st = DMQ_OK;
 
-    if (dmq_block_learnable(b->q, b->unit) == 0)
+    if (dmq_block_learnable(b->q, b->unit) == 0) {
         return dmq_fail(DMQ_EINVAL, "block %s: none of its %d layers is quantized", u->name,
                         u->n_layers);
+    }
     DMQ_TRY(dmq_alloc((void **)&b->layer, (size_t)u->n_layers, sizeof *b->layer));
     DMQ_TRY(dmq_alloc((void **)&b->place, (size_t)model->n_layers, sizeof *b->place));
     for (int i = 0; i < model->n_layers; i++)
@@ -54,9 +55,10 @@ static dmq_status list_targets(dmq_block *b)
         in->target_value[in->n_targets++] = model->unit[b->unit].out;
         return DMQ_OK;
     }
-    for (int v = 0; v < model->n_values; v++)
+    for (int v = 0; v < model->n_values; v++) {
         if (model->value[v].is_emb)
             in->target_value[in->n_targets++] = v;
+    }
     return DMQ_OK;
 }
 
@@ -210,9 +212,10 @@ static void keep_shard(const dmq_block *b, const dmq_block_tape *t, int first, i
         const dmq_block_source *s = &b->inner->source[k];
         size_t per = s->rows.per;
 
-        if (s->owned)
+        if (s->owned) {
             memcpy(s->owned + (size_t)first * per, t->to[k]->value,
                    (size_t)count * per * sizeof *s->owned);
+        }
     }
 }
 
@@ -237,9 +240,10 @@ static dmq_status freeze_shard(void *context, int first, int count, const dmq_ro
 
     for (int i = 0; i < count; i++)
         sample[i] = first + i;
-    for (int leaf = 0; leaf < 3; leaf++)
+    for (int leaf = 0; leaf < 3; leaf++) {
         if (leaf_of(t, leaf) && !b->temporal)
             dmq_rows_fill(leaf_of(t, leaf)->value, DMQ_SHARD, &rows[leaf], b->calib, sample, count);
+    }
     for (int i = 0; i < DMQ_SHARD && b->temporal; i++)
         t->u.in[0]->value[i] = (dmq_real)b->calib->t[step_of(b, sample[i < count ? i : count - 1])];
     fill_steps(b, t, sample, count);
@@ -261,9 +265,10 @@ static dmq_status freeze(dmq_block *b)
         return DMQ_OK;
     if (!b->temporal)
         return dmq_cache_visit(b->cache, freeze_shard, b);
-    for (int from = 0; from < n && st == DMQ_OK; from += DMQ_SHARD)
+    for (int from = 0; from < n && st == DMQ_OK; from += DMQ_SHARD) {
         st = freeze_shard(b, from, n - from < DMQ_SHARD ? n - from : DMQ_SHARD, NULL, 0,
                           dmq_lanes_queue(b->lanes, 0));
+    }
     return st;
 }
 
@@ -352,8 +357,9 @@ double dmq_block_bytes(const dmq_block *b)
 {
     double numbers = 0;
 
-    for (int k = 0; k < b->inner->n_sources; k++)
+    for (int k = 0; k < b->inner->n_sources; k++) {
         if (b->inner->source[k].owned)
             numbers += (double)b->inner->source[k].rows.per * b->problem.n_samples;
+    }
     return numbers * sizeof(dmq_real);
 }

@@ -31,9 +31,10 @@ static double path_bytes(const dmq_cache *c, int u, int made)
 {
     double bytes = 0;
 
-    for (int v = 1; v < c->model->n_values; v++)
+    for (int v = 1; v < c->model->n_values; v++) {
         if (!c->model->value[v].is_emb && c->maker[v] <= made && last_use(c, v) >= u)
             bytes += (double)(dmq_value_per(c->model, v) * sizeof(dmq_real));
+    }
     return bytes;
 }
 
@@ -43,9 +44,10 @@ static double block_bytes(const dmq_cache *c, int u)
     const dmq_unit *n = &c->model->unit[u];
     double numbers = (double)dmq_value_per(c->model, n->out);
 
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 2; k++) {
         if (n->in[k] >= 0)
             numbers += (double)dmq_value_per(c->model, n->in[k]);
+    }
     return numbers * sizeof(dmq_real);
 }
 
@@ -73,20 +75,22 @@ static dmq_status choose_mode(dmq_cache *c)
         return DMQ_OK;
     c->recomputes = 1;
     run = (c->config.budget_bytes - block * n) / pass / DMQ_SHARD;
-    if (run < 1)
+    if (run < 1) {
         return dmq_fail(DMQ_EINVAL,
                         "recon.cache_budget = %.0f MiB: %d samples need at least %.0f MiB\n"
                         "  hint: raise it, or take fewer calibration samples",
                         c->config.budget_bytes / MIB, c->calib->n,
                         (block * n + pass * DMQ_SHARD) / MIB + 1);
+    }
     if (run * DMQ_SHARD < c->run)
         c->run = (int)run * DMQ_SHARD;
-    if (!c->config.any_order)
+    if (!c->config.any_order) {
         dmq_log_warn(
             "cache-recompute",
             "caches of %d samples take %.0f MiB, recon.cache_budget is %.0f MiB: prefixes are "
             "recomputed for every unit, %d samples at a time",
             c->calib->n, c->push_bytes / MIB, c->config.budget_bytes / MIB, c->run);
+    }
     return DMQ_OK;
 }
 
@@ -94,9 +98,10 @@ static dmq_status fill_makers(dmq_cache *c)
 {
     dmq_status st = dmq_alloc((void **)&c->maker, (size_t)c->model->n_values, sizeof *c->maker);
 
-    for (int u = 0; u < c->model->n_units && st == DMQ_OK; u++)
+    for (int u = 0; u < c->model->n_units && st == DMQ_OK; u++) {
         if (c->model->unit[u].kind != DMQ_UNIT_TEMPORAL)
             c->maker[c->model->unit[u].out] = u;
+    }
     return st;
 }
 
@@ -173,10 +178,12 @@ double dmq_cache_bytes(const dmq_cache *c)
 {
     double numbers = 0;
 
-    for (int v = 1; v < c->model->n_values; v++)
-        for (int p = 0; p < 2; p++)
+    for (int v = 1; v < c->model->n_values; v++) {
+        for (int p = 0; p < 2; p++) {
             if (c->value[p][v])
                 numbers += (double)dmq_value_per(c->model, v) * c->run;
+        }
+    }
     if (c->target)
         numbers += (double)dmq_value_per(c->model, c->model->unit[c->open].out) * c->calib->n;
     return numbers * sizeof(dmq_real);
@@ -213,10 +220,12 @@ static void mark_needed(const dmq_cache *c, int unit, int self, char *needed)
 {
     memset(needed, 0, (size_t)c->model->n_units);
     needed[unit] = 1;
-    for (int u = unit; u >= 0; u--)
-        for (int k = 0; k < 2 && needed[u]; k++)
+    for (int u = unit; u >= 0; u--) {
+        for (int k = 0; k < 2 && needed[u]; k++) {
             if (c->model->unit[u].kind != DMQ_UNIT_TEMPORAL && c->model->unit[u].in[k] > 0)
                 needed[c->maker[c->model->unit[u].in[k]]] = 1;
+        }
+    }
     needed[unit] = (char)self;
 }
 
@@ -227,9 +236,10 @@ static void free_unneeded(dmq_cache *c, dmq_path path, int u, int unit, int self
     for (int v = 1; v < c->model->n_values; v++) {
         int used = self && v == c->model->unit[unit].out;
 
-        for (int w = u + 1; w <= unit && !used; w++)
+        for (int w = u + 1; w <= unit && !used; w++) {
             used = (needed[w] || w == unit) &&
                    (c->model->unit[w].in[0] == v || c->model->unit[w].in[1] == v);
+        }
         if (used || !c->value[path][v])
             continue;
         dmq_free(c->value[path][v]);

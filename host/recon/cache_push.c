@@ -52,9 +52,10 @@ dmq_status dmq_cache_show(dmq_cache *c, dmq_path path, int unit, int first, int 
     show s = { .c = c, .fn = fn, .context = context, .first = first, .count = count };
     dmq_status st = DMQ_OK;
 
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 2; k++) {
         if (u->in[k] >= 0)
             s.in[k] = dmq_cache_rows(c, path, u->in[k], first);
+    }
     if (u->emb >= 0)
         DMQ_TRY(dmq_cache_embedding(c, path, u->emb, &s.in[2]));
     DMQ_TRY(dmq_lanes_run(c->lanes, (count + DMQ_SHARD - 1) / DMQ_SHARD, show_piece, &s));
@@ -82,9 +83,10 @@ static dmq_status push_shard(void *context, int first, int count, const dmq_rows
 
     for (int i = 0; i < DMQ_SHARD; i++)
         sample[i] = first + (i < count ? i : count - 1);
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < 3; k++) {
         if (to[k])
             dmq_rows_fill(to[k]->value, DMQ_SHARD, &in[k], p->c->calib, sample, count);
+    }
     for (int i = 0; i < DMQ_SHARD && u->step; i++)
         u->step->value[i] = dmq_calib_step(p->c->calib, sample[i]);
     DMQ_TRY(dmq_tape_forward(u->tape, queue, DMQ_PART_ALL));
@@ -140,10 +142,12 @@ static dmq_status embed(dmq_cache *c, dmq_path path, dmq_unit_tape *u)
     int n = c->calib->n_weight_steps;
     dmq_status st = DMQ_OK;
 
-    for (int v = 0; v < c->model->n_values; v++)
-        if (c->model->value[v].is_emb && !c->emb[path][v])
+    for (int v = 0; v < c->model->n_values; v++) {
+        if (c->model->value[v].is_emb && !c->emb[path][v]) {
             DMQ_TRY(dmq_alloc((void **)&c->emb[path][v], (size_t)n,
                               dmq_value_per(c->model, v) * sizeof(dmq_real)));
+        }
+    }
     for (int from = 0; from < n; from += DMQ_SHARD) {
         int count = n - from < DMQ_SHARD ? n - from : DMQ_SHARD;
 
@@ -158,9 +162,10 @@ static dmq_status embed(dmq_cache *c, dmq_path path, dmq_unit_tape *u)
         for (int v = 0; v < c->model->n_values; v++) {
             size_t per = dmq_value_per(c->model, v);
 
-            if (c->model->value[v].is_emb)
+            if (c->model->value[v].is_emb) {
                 memcpy(c->emb[path][v] + (size_t)from * per, u->embs[v]->value,
                        (size_t)count * per * sizeof(dmq_real));
+            }
         }
     }
 done:
@@ -169,9 +174,10 @@ done:
 
 static int temporal_unit(const dmq_model *model)
 {
-    for (int u = 0; u < model->n_units; u++)
+    for (int u = 0; u < model->n_units; u++) {
         if (model->unit[u].kind == DMQ_UNIT_TEMPORAL)
             return u;
+    }
     return -1;
 }
 
@@ -187,9 +193,10 @@ dmq_status dmq_cache_embedding(dmq_cache *c, dmq_path path, int value, dmq_rows 
         DMQ_TRY(dmq_unit_tape_record(&u, c->model, temporal_unit(c->model),
                                      dmq_lanes_backend(c->lanes), DMQ_TAPE_FORWARD, DMQ_SHARD,
                                      path == DMQ_PATH_QUANT ? &attach : NULL));
-        for (int v = 0; v < c->model->n_values; v++)
+        for (int v = 0; v < c->model->n_values; v++) {
             if (c->model->value[v].is_emb)
                 dmq_tape_output(u.tape, u.embs[v]);
+        }
         DMQ_TRY(dmq_tape_plan(u.tape));
         DMQ_TRY(embed(c, path, &u));
     }

@@ -28,8 +28,9 @@ void dmq_unit_order_list(int *out, const dmq_model *model, dmq_unit_order order)
 
 int dmq_unit_order_differs(const dmq_model *model, dmq_unit_order order)
 {
-    for (int u = 0; u < model->n_units && order == DMQ_ORDER_REFERENCE; u++)
+    for (int u = 0; u < model->n_units && order == DMQ_ORDER_REFERENCE; u++) {
         if (model->unit[u].reference_order != u)
             return 1;
+    }
     return 0;
 }

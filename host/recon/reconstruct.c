@@ -30,17 +30,20 @@ dmq_status dmq_recon_check(const dmq_recon_config *c)
 {
     if (c->iters < 0)
         return dmq_fail(DMQ_EINVAL, "recon.iters = %d: must not be negative", c->iters);
-    if (c->batch < 1 || c->batch > DMQ_SHARD * DMQ_WAVE)
+    if (c->batch < 1 || c->batch > DMQ_SHARD * DMQ_WAVE) {
         return dmq_fail(DMQ_EINVAL, "recon.batch = %d: must be 1..%d", c->batch,
                         DMQ_SHARD * DMQ_WAVE);
+    }
     if (!(c->lr > 0))
         return dmq_fail(DMQ_EINVAL, "recon.lr = %g: must be above 0", c->lr);
-    if (!(c->round_weight >= 0))
+    if (!(c->round_weight >= 0)) {
         return dmq_fail(DMQ_EINVAL, "recon.round_weight = %g: must not be negative",
                         c->round_weight);
-    if (!(c->beta_lo >= 1 && c->beta_hi >= c->beta_lo))
+    }
+    if (!(c->beta_lo >= 1 && c->beta_hi >= c->beta_lo)) {
         return dmq_fail(DMQ_EINVAL, "recon.beta = [%g, %g]: must fall, and not below 1", c->beta_hi,
                         c->beta_lo);
+    }
     if (!(c->warmup >= 0 && c->warmup < 1))
         return dmq_fail(DMQ_EINVAL, "recon.warmup = %g: must be 0..1, below 1", c->warmup);
     return DMQ_OK;
@@ -154,9 +157,10 @@ static dmq_status evaluate(run *r, const int *sample, int n, double *mean)
     for (int i = 0; i < n; i++)
         sum += (double)r->eval_loss[i];
     *mean = sum / n;
-    if (!isfinite(sum))
+    if (!isfinite(sum)) {
         st = dmq_fail(DMQ_EDIVERGE, "block %s: its loss is not finite",
                       r->block->q->model->unit[r->block->unit].name);
+    }
 done:
     return st;
 }
@@ -210,9 +214,10 @@ static dmq_status iterate(run *r, int c)
     DMQ_TRY(dmq_block_iterate(r->block, r->sample, r->w, r->batch, &step, r->loss));
     for (int i = 0; i < r->batch; i++)
         sum += (double)r->w[i] * (double)r->loss[i];
-    if (!isfinite(sum))
+    if (!isfinite(sum)) {
         return dmq_fail(DMQ_EDIVERGE, "block %s: loss of iteration %d is not finite",
                         r->block->q->model->unit[r->block->unit].name, c);
+    }
     if (c == 1)
         r->report->first_loss = sum;
     r->report->last_loss = sum;
@@ -285,10 +290,11 @@ dmq_status dmq_reconstruct(dmq_block *block, const dmq_recon_config *config,
     DMQ_TRY(evaluate_both(&r, &report->final_train, &report->final_held));
     report->iterations = state->iteration;
     report->not_better = report->final_train > report->nearest_train;
-    if (report->not_better)
+    if (report->not_better) {
         dmq_log_warn("not-better",
                      "block %s: hard-rounded loss %.4g after %d iterations is above nearest's %.4g",
                      name, report->final_train, state->iteration, report->nearest_train);
+    }
 done:
     report->seconds = dmq_clock_seconds() - start;
     close_run(&r);

@@ -98,10 +98,12 @@ static void states_are_those_of_the_sampler(void **state)
         for (int k = 0; k <= 3; k++) {
             const dmq_sampler_step *p = &s->step[k];
 
-            if (which == 0 || k == 3)
-                for (size_t i = 0; i < per; i++)
+            if (which == 0 || k == 3) {
+                for (size_t i = 0; i < per; i++) {
                     assert_true(fabs((double)(dmq_calib_state(which ? f : c, k, 4)[i] -
                                               x->value[i])) < 2e-4);
+                }
+            }
             t->value[0] = (dmq_real)p->t;
             assert_int_equal(c->t[k], p->t);
             OK(dmq_tape_forward(tape, NULL, DMQ_PART_ALL));

@@ -14,9 +14,10 @@ static void expect(const dmq_model *m, const char *layer, int w, int a, int spli
 {
     const dmq_choice *c = &choice[fixture_layer(m, layer)];
 
-    if (c->weight_bits != w || c->act_bits != a || c->split != split)
+    if (c->weight_bits != w || c->act_bits != a || c->split != split) {
         fail_msg("%s: W%d A%d split %d, expected W%d A%d split %d", layer, c->weight_bits,
                  c->act_bits, c->split, w, a, split);
+    }
 }
 
 /* The table of gac.md 3.7, row by row, on the CIFAR-10 network. */

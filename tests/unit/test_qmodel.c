@@ -8,9 +8,10 @@ static double score(const dmq_real *w, int n, dmq_real scale, dmq_real zero, int
 {
     double sum = 0;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         sum += pow(fabs((double)(w[i] - dmq_fq(w[i], scale, zero, 0, (dmq_real)((1 << bits) - 1)))),
                    2.4);
+    }
     return sum / n;
 }
 
@@ -93,16 +94,17 @@ static void halves_of_a_split_layer_have_their_own_ranges(void **state)
 
     (void)state;
     assert_true(cut > 0 && cut < in && cut != in - cut);
-    for (int k = 0; k < m->layer[l].out; k++)
+    for (int k = 0; k < m->layer[l].out; k++) {
         for (int c = cut; c < in; c++)
             w[k * in + c] *= 50;
+    }
     q = fixture_qmodel(m, lanes, "qdiffusion", 4, 8);
     assert_int_equal(q->layer[l].split_at, cut);
     assert_int_equal(q->layer[l].table_cols, in);
     for (int k = 0; k < m->layer[l].out; k++) {
         memcpy(half[0], w + k * in, sizeof *w * (size_t)cut);
         memcpy(half[1], w + k * in + cut, sizeof *w * (size_t)(in - cut));
-        for (int h = 0; h < 2; h++)
+        for (int h = 0; h < 2; h++) {
             OK(dmq_range_search_ref(NULL, &(dmq_range_search_args){ .x = half[h],
                                                                     .scale = &scale[h],
                                                                     .zero = &zero[h],
@@ -112,6 +114,7 @@ static void halves_of_a_split_layer_have_their_own_ranges(void **state)
                                                                     .bits = 4,
                                                                     .candidates = 80,
                                                                     .power = (dmq_real)2.4 }));
+        }
         for (int c = 0; c < in; c++) {
             int h = c >= cut, row = (k * in + c) / q->layer[l].per;
 

@@ -41,7 +41,7 @@ static void set_up(setting *s, const char *backend, int lanes, const char *polic
     s->q = fixture_qmodel(s->m, s->lanes, policy, 4, 8);
     if (acts) {
         OK(dmq_qmodel_tables(s->q, s->calib->n_steps));
-        for (int l = 0; l < s->m->n_layers; l++)
+        for (int l = 0; l < s->m->n_layers; l++) {
             for (int k = 0;
                  k < s->calib->n_steps * s->q->layer[l].table_cols && s->q->layer[l].act_bits;
                  k++) {
@@ -49,6 +49,7 @@ static void set_up(setting *s, const char *backend, int lanes, const char *polic
                     (dmq_real)(0.03 + 0.002 * (k / s->q->layer[l].table_cols));
                 s->q->layer[l].act_zero[k] = 100;
             }
+        }
     }
     OK(dmq_cache_create(&s->cache, s->q, s->calib, s->lanes, &(dmq_cache_config){ .acts = acts }));
     u = fixture_unit(s->m, unit);

@@ -18,10 +18,12 @@ static dmq_status keep(void *context, int first, int count, const dmq_rows in[3]
     (void)queue;
     for (int i = 0; i < count; i++)
         sample[i] = first + i;
-    for (int k = 0; k < 3; k++)
-        if (in[k].data)
+    for (int k = 0; k < 3; k++) {
+        if (in[k].data) {
             dmq_rows_fill(c->in[k] + (size_t)first * in[k].per, count, &in[k], c->calib, sample,
                           count);
+        }
+    }
     return DMQ_OK;
 }
 
@@ -34,10 +36,12 @@ static void look(copy *out, dmq_real **target, dmq_cache *cache, const dmq_calib
     dmq_rows rows;
 
     *out = (copy){ .calib = calib };
-    for (int k = 0; k < 3; k++)
-        if (value[k] >= 0)
+    for (int k = 0; k < 3; k++) {
+        if (value[k] >= 0) {
             out->in[k] = calloc((size_t)calib->n * dmq_shape_count(m->value[value[k]].shape),
                                 sizeof(dmq_real));
+        }
+    }
     OK(dmq_cache_open(cache, unit));
     OK(dmq_cache_visit(cache, keep, out));
     rows = dmq_cache_target(cache);
@@ -89,11 +93,13 @@ static void push_and_recompute_give_the_same_bits(void **state)
 
         look(&a, &ta, push, calib, m, u);
         look(&b, &tb, again, calib, m, u);
-        for (int k = 0; k < 3; k++)
-            if (value[k] >= 0)
+        for (int k = 0; k < 3; k++) {
+            if (value[k] >= 0) {
                 assert_memory_equal(a.in[k], b.in[k],
                                     (size_t)calib->n * sizeof(dmq_real) *
                                         dmq_shape_count(m->value[value[k]].shape));
+            }
+        }
         assert_memory_equal(ta, tb,
                             (size_t)calib->n * sizeof(dmq_real) *
                                 dmq_shape_count(m->value[m->unit[u].out].shape));

@@ -90,9 +90,10 @@ static void held_out_loss_falls_well_below_nearest(void **state)
     assert_int_equal(r.iterations, 300);
     assert_false(r.not_better);
     assert_true(r.undecided < 0.2);
-    if (r.nearest_held < 1.5 * r.final_held || r.nearest_train < 1.5 * r.final_train)
+    if (r.nearest_held < 1.5 * r.final_held || r.nearest_train < 1.5 * r.final_train) {
         fail_msg("held-out %g -> %g, training %g -> %g", r.nearest_held, r.final_held,
                  r.nearest_train, r.final_train);
+    }
     tear_down(&s);
 }
 

@@ -72,9 +72,10 @@ static void ranges_run_as_the_recipe_says(void **state)
         assert_true(s.q->layer[l].act_zero[k] == (dmq_real)rint(-(lo < 0 ? lo : 0) / scale));
     }
     /* all tables hold zero */
-    for (l = 0; l < s.m->n_layers; l++)
+    for (l = 0; l < s.m->n_layers; l++) {
         for (int k = 0; k < 10; k++)
             assert_true(s.q->layer[l].act_zero[k] >= 0 && s.q->layer[l].act_zero[k] <= 255);
+    }
     tear_down(&s);
 }
 
