@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define FREEZE_AFTER 8 /* iterations whose median fixes lambda and the scale of d */
+#define MAX_JACOBIAN \
+    ((size_t)1 << 30) /* bytes of J that one shot keeps; beyond, it goes without J */
 
 typedef struct learner {
     const dmq_problem *problem;
@@ -122,7 +124,9 @@ static dmq_status learner_init(learner *l)
                            .with_gm = c->gm_weight != DMQ_GM_OFF,
                            .cosine = c->cosine,
                            .normalize = c->normalize,
-                           .matrix_free = c->matrix_free || c->mode == DMQ_ONE_SHOT,
+                           .matrix_free =
+                               c->matrix_free ||
+                               wide * l->problem->n_theta * sizeof(dmq_real) > MAX_JACOBIAN,
                            .eta = c->eta,
                            .hvp_move = 1e-2,
                            .rate = 1,

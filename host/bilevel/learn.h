@@ -8,6 +8,9 @@
  *   exact     Algorithm 2: every iteration draws a batch and validation samples of each group and
  *             evaluates the hypergradient at the present weights
  *
+ * The Jacobian is kept where it takes at most 1 GiB, unless matrix_free is asked for: the surrogate form
+ * reads it 2 K + 3 times.
+ *
  * Iterations = visits * n_train / batch. d is divided by its own rms (median over the first eight
  * iterations in exact mode): Adam's epsilon would otherwise decide, since d is about 1e-9. Stops when
  * the effective sample size (sum w)^2 / (n sum w^2) over all training samples falls below ess_stop,
