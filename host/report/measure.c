@@ -19,7 +19,7 @@ const dmq_measure dmq_measures[DMQ_MEASURES] = {
 { "sfid", "sFID", "", "FID on spatial features.", IMAGES, -1, -1, 0, 0 },
 { "fd", "FD (shapes)", "",
   "Fréchet distance to held-out images, in the features of a small network. Not an FID.",
-  IMAGES, -1, 2, 0, 0 },
+  IMAGES, -1, -1, 0, 0 },
 { "is", "IS", "", "Inception score with the classifier that the metric id names.",
   IMAGES, +1, 2, 0, 0 },
 { "precision", "precision", "", "Share of images that lie among the reference's.",

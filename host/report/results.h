@@ -11,8 +11,9 @@
  * by directory as they are given. A run whose evaluate stage is not done is in no arm: it is warned of [not-evaluated] and kept
  * in `unfinished`, so that tables can name it.
  *
- * Refused, with EDATA: two runs of one label and seed, and runs of one label that were made with other
- * settings, because their mean would be a mean of different things.
+ * A mean is of runs that differ in their seed alone. Runs of one label that were made with other settings, or
+ * twice with one seed, are two rows, each told with its folder, when they come from two of the folders
+ * given (a warning [same-label] names the setting); within one folder they are refused with EDATA.
  */
 #ifndef DMQ_REPORT_RESULTS_H
 #define DMQ_REPORT_RESULTS_H
@@ -36,10 +37,12 @@ typedef struct dmq_result {
 
 /** Runs of one label. */
 typedef struct dmq_arm {
-    const char *label;
+    const char *label;      /**< the runs'; "GAC (runs/b)" when another arm has that too */
     char bits[16];          /**< "W4A8"; 32 is full precision */
     const dmq_result **run; /**< (n_runs), by seed */
     int n_runs;
+    char *own_label; /**< NULL unless label is it */
+    int apart;       /**< another arm has its label */
 } dmq_arm;
 
 /** A full-precision model that runs are compared with. */

@@ -100,7 +100,7 @@ static void settle(dmq_axis *a)
         a->least /= room;
         a->most *= room;
     } else {
-        double room = fmax((a->most - a->least) * 0.08, fabs(a->most) * 1e-3 + 1e-12);
+        double room = fmax((a->most - a->least) * 0.08, fabs(a->most) * 0.02 + 1e-12);
 
         a->least -= a->least >= 0 && a->least - room < 0 ? a->least : room;
         a->most += room;
@@ -138,13 +138,11 @@ static int log_ticks(double out[TICKS], const dmq_axis *a)
     return n;
 }
 
-static int ticks_of(double out[TICKS], const dmq_axis *a)
+static int even_ticks(double out[TICKS], const dmq_axis *a)
 {
     double span = a->most - a->least, step = pow(10, floor(log10(span / 4)));
     int n = 0;
 
-    if (a->log)
-        return log_ticks(out, a);
     if (span / step > 10)
         step *= span / step > 25 ? 5 : 2;
     else if (span / step > 5)
@@ -153,6 +151,14 @@ static int ticks_of(double out[TICKS], const dmq_axis *a)
          k++)
         out[n++] = k * step;
     return n;
+}
+
+/* On a short piece of a logarithmic axis too few round numbers lie: then even ones. */
+static int ticks_of(double out[TICKS], const dmq_axis *a)
+{
+    int n = a->log ? log_ticks(out, a) : 0;
+
+    return n > 2 ? n : even_ticks(out, a);
 }
 
 /* ------------------------------------------------------------------ lines */

@@ -120,7 +120,37 @@ static void what_differs_is_not_averaged(void **state)
         .name = "sweep/b-s3", .label = "GAC", .seed = 3, .fd = 10, .fp_key = "other" });
     folder = fixture_path("sweep");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_EDATA);
-    fixture_contains(dmq_message(), "different models");
+    fixture_contains(dmq_message(), "the same full-precision images");
+}
+
+/* Two runs that were given apart are compared, each under its folder. */
+static void the_same_label_twice_is_two_rows(void **state)
+{
+    dmq_results *r = NULL;
+    const char *folders[2];
+    char text[256];
+
+    (void)state;
+    fixture_make(&(fixture_run){ .name = "a", .label = "run", .seed = 1, .fd = 3 });
+    fixture_make(&(fixture_run){ .name = "b", .label = "run", .seed = 1, .fd = 4, .iters = "999" });
+    folders[0] = fixture_path("a");
+    folders[1] = fixture_path("b");
+    FIXTURE_OK(dmq_results_load(&r, folders, 2));
+    assert_true(fixture_said("same-label"));
+    assert_true(fixture_said("recon.iters is 100"));
+    assert_int_equal(r->n_arms, 2);
+    (void)snprintf(text, sizeof text, "run (%s)", folders[0]);
+    assert_string_equal(r->arm[0].label, text);
+    (void)snprintf(text, sizeof text, "run (%s)", folders[1]);
+    assert_string_equal(r->arm[1].label, text);
+    dmq_results_destroy(r);
+    fixture_make(&(fixture_run){ .name = "b", .label = "run", .seed = 2, .fd = 4 });
+    folders[0] = fixture_path("a");
+    folders[1] = fixture_path("b");
+    FIXTURE_OK(dmq_results_load(&r, folders, 2));
+    assert_int_equal(r->n_arms, 1);
+    assert_string_equal(r->arm[0].label, "run");
+    dmq_results_destroy(r);
 }
 
 static void a_folder_without_runs_is_told(void **state)
@@ -445,6 +475,7 @@ int main(void)
         FIXTURE_TEST(a_task_number_comes_before_the_clock),
         FIXTURE_TEST(a_run_is_found_once),
         FIXTURE_TEST(what_differs_is_not_averaged),
+        FIXTURE_TEST(the_same_label_twice_is_two_rows),
         FIXTURE_TEST(a_folder_without_runs_is_told),
         FIXTURE_TEST(a_run_that_is_not_evaluated_is_named),
         FIXTURE_TEST(other_metrics_are_refused),
