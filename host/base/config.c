@@ -140,6 +140,20 @@ dmq_status dmq_config_refuse(const dmq_config *config, const char *key, const ch
     return hint_of(DMQ_EINVAL, &config->schema[i]);
 }
 
+dmq_status dmq_config_place(const dmq_config *config, dmq_status code)
+{
+    char key[64];
+    int i;
+
+    if (code == DMQ_OK || sscanf(dmq_message(), "%63[a-zA-Z0-9_.]", key) != 1)
+        return code;
+    i = index_of(config, key);
+    if (i < 0)
+        return code;
+    (void)dmq_origin_note(code, &config->value[i].origin);
+    return hint_of(code, &config->schema[i]);
+}
+
 /* ------------------------------------------------------------------ setting */
 
 /* A path in a file is relative to the file, one in a flag to where dmq was called. */

@@ -107,6 +107,12 @@ dmq_status dmq_origin_note(dmq_status code, const dmq_origin *origin);
 dmq_status dmq_config_refuse(const dmq_config *config, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/**
+ * Append the place of the key that the message under way begins with ("recon.batch = 900: must be ..."): for
+ * checks in parts that know no configuration. OK stays OK. Returns code.
+ */
+dmq_status dmq_config_place(const dmq_config *config, dmq_status code);
+
 /* ------------------------------------------------------------------ asking */
 
 bool dmq_config_bool(const dmq_config *config, const char *key);
