@@ -22,14 +22,15 @@ static dmq_status run_task(const dmq_options *o, const dmq_sweep *sweep, int i)
                                  .store = sweep->store,
                                  .task = i,
                                  .resume = (dmq_resume_rule)o->resume,
-                                 .overwrite = o->overwrite };
+                                 .overwrite = o->overwrite,
+                                 .dry_run = o->dry_run };
     dmq_stage_options what = { .only = -1, .dry_run = o->dry_run };
     dmq_status st = DMQ_OK;
 
     dmq_log_info("task %d of %d: %s, seed %lld", i + 1, sweep->n_tasks, t->label,
                  (long long)t->seed);
     DMQ_TRY(dmq_experiment_open(&experiment, t->config, o->device, o->threads));
-    DMQ_TRY(dmq_folder_open(&folder, experiment, &where));
+    DMQ_TRY(dmq_folder_open(&folder, &where));
     DMQ_TRY(dmq_stages_run(experiment, folder, &what));
 done:
     dmq_folder_close(folder);
@@ -46,6 +47,8 @@ static dmq_status check_all(const dmq_options *o, const dmq_sweep *sweep)
         dmq_experiment *experiment = NULL;
 
         st = dmq_experiment_open(&experiment, sweep->task[i].config, o->device, 1);
+        if (st == DMQ_OK)
+            st = dmq_stages_check(experiment, -1);
         dmq_experiment_close(experiment);
         if (st != DMQ_OK)
             (void)dmq_fail_note(st, "  in arm \"%s\"", sweep->task[i].label);

@@ -52,10 +52,15 @@ dmq_status dmq_setup_stages(const dmq_options *o, int only)
     dmq_config *config = NULL;
     dmq_experiment *experiment = NULL;
     dmq_folder *folder = NULL;
-    dmq_folder_options where = { .resume = (dmq_resume_rule)o->resume, .overwrite = o->overwrite };
-    dmq_stage_options what = {
-        .only = only, .shard = o->shard, .n_shards = o->n_shards, .dry_run = o->dry_run
-    };
+    dmq_folder_options where = { .resume = (dmq_resume_rule)o->resume,
+                                 .overwrite = o->overwrite,
+                                 .shared = o->n_shards > 0,
+                                 .dry_run = o->dry_run };
+    dmq_stage_options what = { .only = only,
+                               .shard = o->shard,
+                               .n_shards = o->n_shards,
+                               .merge = o->merge,
+                               .dry_run = o->dry_run };
     char *path = NULL;
     dmq_status st = DMQ_OK;
     int arms;
@@ -70,8 +75,9 @@ dmq_status dmq_setup_stages(const dmq_options *o, int only)
     }
     DMQ_TRY(dmq_setup_folder(&path, o, config));
     DMQ_TRY(dmq_experiment_open(&experiment, config, o->device, o->threads));
+    DMQ_TRY(dmq_stages_check(experiment, only));
     where.path = path;
-    DMQ_TRY(dmq_folder_open(&folder, experiment, &where));
+    DMQ_TRY(dmq_folder_open(&folder, &where));
     DMQ_TRY(dmq_stages_run(experiment, folder, &what));
 done:
     dmq_folder_close(folder);

@@ -93,7 +93,18 @@ static dmq_status open_model(dmq_experiment *e)
         (void)dmq_origin_note(DMQ_EDATA, dmq_config_origin(e->config, "model.sha256"));
         return dmq_fail_note(DMQ_EDATA, "  hint: fetch the file again, or correct model.sha256");
     }
-    DMQ_TRY(dmq_model_load(&e->model, &e->info, e->model_path));
+    st = dmq_model_load(&e->model, &e->info, e->model_path);
+    if (st != DMQ_OK) {
+        (void)dmq_origin_note(st, dmq_config_origin(e->config, "model.checkpoint"));
+        goto done;
+    }
+    if (strcmp(e->model->arch->kind, "ddpm_unet") != 0) {
+        st = dmq_fail(DMQ_EDATA, "%s is a network of kind %s, a diffusion model was expected",
+                      e->model_path, e->model->arch->kind);
+        (void)dmq_origin_note(st, dmq_config_origin(e->config, "model.checkpoint"));
+        st = dmq_fail_note(st, "  hint: evaluate.features is the place of feature networks");
+        goto done;
+    }
     DMQ_TRY(check_settings(e));
 done:
     return st;

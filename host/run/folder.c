@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "run/version.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,9 +22,15 @@ dmq_status dmq_folder_file(char **out, const dmq_folder *f, const char *name)
 
 /* ------------------------------------------------------------------ one process at a time */
 
-static dmq_status take_lock(dmq_folder *f)
+static int lock_as(const dmq_folder *f, short type)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+
+    return fcntl(f->lock, F_SETLK, &lock) == 0;
+}
+
+static dmq_status take_lock(dmq_folder *f, int shared)
+{
     dmq_status st = DMQ_OK;
     char *path = NULL;
 
@@ -33,8 +40,9 @@ static dmq_status take_lock(dmq_folder *f)
         st = dmq_file_failed(path, true, errno);
         goto done;
     }
-    if (fcntl(f->lock, F_SETLK, &lock) != 0) {
-        struct flock held = lock;
+    f->alone = !shared;
+    if (!lock_as(f, shared ? F_RDLCK : F_WRLCK)) {
+        struct flock held = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
         int known = fcntl(f->lock, F_GETLK, &held) == 0 && held.l_type != F_UNLCK;
 
         st = dmq_fail(DMQ_EEXIST, "%s: another dmq works in this folder (process %ld)", f->path,
@@ -44,6 +52,13 @@ static dmq_status take_lock(dmq_folder *f)
 done:
     dmq_free(path);
     return st;
+}
+
+int dmq_folder_claim(dmq_folder *f)
+{
+    if (!f->alone && f->lock >= 0)
+        f->alone = lock_as(f, F_WRLCK);
+    return f->alone;
 }
 
 /* ------------------------------------------------------------------ manifest */
@@ -103,33 +118,48 @@ done:
     return st;
 }
 
+static dmq_status new_manifest(dmq_json **out)
+{
+    dmq_status st = DMQ_OK;
+    char now[DMQ_CLOCK_TEXT];
+
+    dmq_clock_iso(now);
+    DMQ_TRY(dmq_json_object(out));
+    DMQ_TRY(dmq_json_set_text(*out, "format", "dmq-run"));
+    DMQ_TRY(dmq_json_set_int(*out, "format_version", 1));
+    DMQ_TRY(dmq_json_set_text(*out, "created", now));
+    DMQ_TRY(dmq_json_set_int(*out, "starts", 0));
+done:
+    return st;
+}
+
 /* The manifest of an earlier start, or a new one. */
 static dmq_status read_manifest(dmq_folder *f, const dmq_folder_options *o)
 {
     dmq_status st = DMQ_OK;
-    char *path = NULL, now[DMQ_CLOCK_TEXT];
+    char *path = NULL;
 
     DMQ_TRY(dmq_folder_file(&path, f, "run.json"));
     if (dmq_file_exists(path)) {
-        DMQ_TRY(dmq_json_load(&f->manifest, path));
+        st = dmq_json_load(&f->manifest, path);
+        if (st != DMQ_OK) {
+            st = dmq_fail_note(st,
+                               "  hint: put a copy of it back, or choose another folder with -o");
+            goto done;
+        }
         if (strcmp(dmq_json_text(dmq_json_get(f->manifest, "format"), ""), "dmq-run") != 0) {
             st = dmq_fail(DMQ_EEXIST, "%s is not a manifest of dmq", path);
             st = dmq_fail_note(st, "  hint: choose another folder with -o");
             goto done;
         }
-        if (o->resume == DMQ_RESUME_AFRESH)
+        if (f->afresh)
             dmq_json_unset(f->manifest, "stages");
     } else if (o->resume == DMQ_RESUME_REQUIRED) {
         st = dmq_fail(DMQ_ENOINPUT, "%s holds no run to go on with", f->path);
         st = dmq_fail_note(st, "  hint: --resume auto starts one");
         goto done;
     } else {
-        dmq_clock_iso(now);
-        DMQ_TRY(dmq_json_object(&f->manifest));
-        DMQ_TRY(dmq_json_set_text(f->manifest, "format", "dmq-run"));
-        DMQ_TRY(dmq_json_set_int(f->manifest, "format_version", 1));
-        DMQ_TRY(dmq_json_set_text(f->manifest, "created", now));
-        DMQ_TRY(dmq_json_set_int(f->manifest, "starts", 0));
+        DMQ_TRY(new_manifest(&f->manifest));
     }
     if (!dmq_json_get(f->manifest, "stages"))
         DMQ_TRY(dmq_json_set_object(NULL, f->manifest, "stages"));
@@ -138,7 +168,7 @@ done:
     return st;
 }
 
-static dmq_status describe(dmq_folder *f, const dmq_experiment *e, const dmq_folder_options *o)
+static dmq_status describe(dmq_folder *f, const dmq_experiment *e)
 {
     const dmq_config *c = e->config;
     const char *name = dmq_config_text(c, "name");
@@ -146,9 +176,9 @@ static dmq_status describe(dmq_folder *f, const dmq_experiment *e, const dmq_fol
     dmq_json *model;
 
     DMQ_TRY(dmq_json_set_text(f->manifest, "name", name));
-    DMQ_TRY(dmq_json_set_text(f->manifest, "label", o->label ? o->label : name));
-    if (o->label)
-        DMQ_TRY(dmq_json_set_int(f->manifest, "task", o->task));
+    DMQ_TRY(dmq_json_set_text(f->manifest, "label", f->label ? f->label : name));
+    if (f->label)
+        DMQ_TRY(dmq_json_set_int(f->manifest, "task", f->task));
     DMQ_TRY(dmq_json_set_text(f->manifest, "dmq", dmq_version()));
     DMQ_TRY(dmq_json_set_text(f->manifest, "device", e->backend->name));
     DMQ_TRY(dmq_json_set_int(f->manifest, "threads", dmq_lanes_count(e->lanes)));
@@ -163,36 +193,91 @@ done:
     return st;
 }
 
-dmq_status dmq_folder_open(dmq_folder **out, const dmq_experiment *e, const dmq_folder_options *o)
+/* ------------------------------------------------------------------ a start */
+
+/* Units and images that an earlier start left: --resume never makes them again too. */
+static dmq_status clear_checkpoints(const dmq_folder *f)
 {
     dmq_status st = DMQ_OK;
-    dmq_folder *f = NULL;
-    char *log = NULL, *ckpt = NULL;
+    char *folder = NULL, *path = NULL;
+    struct dirent *entry;
+    DIR *dir = NULL;
 
-    DMQ_TRY(dmq_alloc((void **)&f, 1, sizeof *f));
-    f->lock = -1;
-    f->overwrite = o->overwrite;
-    f->opened = dmq_clock_seconds();
-    DMQ_TRY(dmq_strdup(&f->path, o->path));
-    DMQ_TRY(dmq_strdup(&f->store, o->store));
-    DMQ_TRY(dmq_folder_create(f->path));
+    DMQ_TRY(dmq_folder_file(&folder, f, "ckpt"));
+    dir = opendir(folder);
+    while (dir && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        dmq_free(path);
+        path = NULL;
+        DMQ_TRY(dmq_path_join(&path, folder, entry->d_name));
+        DMQ_TRY(dmq_file_remove(path));
+    }
+done:
+    if (dir)
+        (void)closedir(dir);
+    dmq_free(folder);
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status make_folders(const dmq_folder *f)
+{
+    dmq_status st = DMQ_OK;
+    char *ckpt = NULL;
+
     DMQ_TRY(dmq_folder_file(&ckpt, f, "ckpt"));
     DMQ_TRY(dmq_folder_create(ckpt));
     if (f->store)
         DMQ_TRY(dmq_folder_create(f->store));
-    DMQ_TRY(take_lock(f));
+done:
+    dmq_free(ckpt);
+    return st == DMQ_OK ? st : dmq_fail_note(st, "  hint: choose another folder with -o");
+}
+
+dmq_status dmq_folder_open(dmq_folder **out, const dmq_folder_options *o)
+{
+    dmq_status st = DMQ_OK;
+    dmq_folder *f = NULL;
+
+    DMQ_TRY(dmq_alloc((void **)&f, 1, sizeof *f));
+    f->lock = -1;
+    f->overwrite = o->overwrite;
+    f->afresh = o->resume == DMQ_RESUME_AFRESH;
+    f->task = o->task;
+    f->opened = dmq_clock_seconds();
+    DMQ_TRY(dmq_strdup(&f->path, o->path));
+    DMQ_TRY(dmq_strdup(&f->store, o->store));
+    DMQ_TRY(dmq_strdup(&f->label, o->label));
+    if (!o->dry_run && (o->resume != DMQ_RESUME_REQUIRED || dmq_folder_exists(o->path))) {
+        DMQ_TRY(make_folders(f));
+        DMQ_TRY(take_lock(f, o->shared));
+    }
     DMQ_TRY(read_manifest(f, o));
-    DMQ_TRY(describe(f, e, o));
-    DMQ_TRY(save(f));
-    DMQ_TRY(write_config(f, e->config));
-    DMQ_TRY(dmq_folder_file(&log, f, "log.txt"));
-    DMQ_TRY(dmq_log_copy(log));
     *out = f;
     f = NULL;
 done:
     dmq_folder_close(f);
+    return st;
+}
+
+dmq_status dmq_folder_begin(dmq_folder *f, const dmq_experiment *e)
+{
+    dmq_status st = DMQ_OK;
+    char *log = NULL;
+
+    if (f->begun)
+        return st;
+    if (f->afresh)
+        DMQ_TRY(clear_checkpoints(f));
+    DMQ_TRY(describe(f, e));
+    DMQ_TRY(save(f));
+    DMQ_TRY(write_config(f, e->config));
+    DMQ_TRY(dmq_folder_file(&log, f, "log.txt"));
+    DMQ_TRY(dmq_log_copy(log));
+    f->begun = 1;
+done:
     dmq_free(log);
-    dmq_free(ckpt);
     return st;
 }
 
@@ -200,14 +285,16 @@ void dmq_folder_close(dmq_folder *f)
 {
     if (!f)
         return;
-    if (f->manifest && f->lock >= 0)
+    if (f->begun) {
         (void)save(f); /* what it adds is times; a full disk has been reported before */
+        (void)dmq_log_copy(NULL);
+    }
     if (f->lock >= 0)
         (void)close(f->lock);
-    (void)dmq_log_copy(NULL);
     dmq_json_destroy(f->manifest);
     dmq_free(f->path);
     dmq_free(f->store);
+    dmq_free(f->label);
     dmq_free(f);
 }
 
@@ -261,6 +348,26 @@ dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const char *key, co
     DMQ_TRY(dmq_json_set_real(r, "seconds", seconds));
     DMQ_TRY(dmq_json_set_text(r, "finished", now));
     DMQ_TRY(save(f));
+done:
+    dmq_free(path);
+    return st;
+}
+
+dmq_status dmq_folder_check(const dmq_folder *f, const char *stage)
+{
+    dmq_json *r = record_of(f, stage);
+    const char *want = dmq_json_text(dmq_json_get(r, "sha256"), "");
+    dmq_status st = DMQ_OK;
+    char *path = NULL, hash[DMQ_HASH_TEXT];
+
+    DMQ_TRY(dmq_folder_file(&path, f, dmq_json_text(dmq_json_get(r, "file"), "?")));
+    DMQ_TRY(dmq_hash_file(hash, path));
+    if (strcmp(hash, want) != 0) {
+        st = dmq_fail(DMQ_EDATA,
+                      "%s is not the file that %s left: sha256 %.16s..., run.json says %.16s...",
+                      path, stage, hash, want);
+        st = dmq_fail_note(st, "  hint: remove it and it is made again, or put a copy back");
+    }
 done:
     dmq_free(path);
     return st;

@@ -7,8 +7,9 @@
  *   config.origin.json  where each value came from
  *   events.jsonl        one line an event, append-only       log.txt   what was said
  *
- * One process works in a folder at a time. A folder whose files were made with another configuration is
- * not touched (EEXIST) unless told to overwrite.
+ * One process works in a folder at a time; shards of a sampling job are several that share it, and only
+ * one that is alone writes the manifest. A folder whose files were made with another configuration is not
+ * touched (EEXIST) unless told to overwrite, and neither is one where nothing is left to do.
  */
 #ifndef DMQ_RUN_FOLDER_H
 #define DMQ_RUN_FOLDER_H
@@ -29,14 +30,20 @@ typedef struct dmq_folder_options {
     int task;          /**< its number in the sweep, which orders the table; with a label only */
     dmq_resume_rule resume;
     int overwrite;
+    int shared;  /**< other shards may work here too */
+    int dry_run; /**< look, but make and write nothing */
 } dmq_folder_options;
 
 typedef struct dmq_folder {
     char *path;
     char *store;
+    char *label; /**< may be NULL */
+    int task;
     dmq_json *manifest;
     int lock;
-    int overwrite;
+    int overwrite, afresh;
+    int alone; /**< nobody else works here, and nobody will */
+    int begun; /**< this start has written the manifest */
     double opened;
 } dmq_folder;
 
@@ -47,9 +54,19 @@ typedef enum dmq_stage_state {
     DMQ_STAGE_OTHER    /**< finished with another key */
 } dmq_stage_state;
 
-/** Makes the folder, takes the lock, writes manifest and configuration. EEXIST when another holds it. */
-dmq_status dmq_folder_open(dmq_folder **out, const dmq_experiment *experiment,
-                           const dmq_folder_options *options);
+/**
+ * Makes the folder, takes the lock, reads the manifest; nothing of an earlier run is changed yet.
+ *
+ * @return  EEXIST when another process works there, or when the folder holds something else; ENOINPUT
+ *          when there has to be a run to go on with
+ */
+dmq_status dmq_folder_open(dmq_folder **out, const dmq_folder_options *options);
+
+/** Be the only one, if the other shards are gone: 1 when it is so. */
+int dmq_folder_claim(dmq_folder *folder);
+
+/** Write manifest and configuration of this start, open the log; once, however often it is called. */
+dmq_status dmq_folder_begin(dmq_folder *folder, const dmq_experiment *experiment);
 
 /** Writes the manifest a last time. Takes NULL. */
 void dmq_folder_close(dmq_folder *folder);
@@ -65,6 +82,11 @@ const char *dmq_folder_text_of(const dmq_folder *folder, const char *stage);
 /** Record a finished stage: hashes its file and replaces the manifest. */
 dmq_status dmq_folder_done(dmq_folder *folder, const char *stage, const char *key, const char *text,
                            const char *file, double seconds);
+
+/**
+ * EDATA when a stage's file is not the one that it left: a later stage would go on with damaged numbers.
+ */
+dmq_status dmq_folder_check(const dmq_folder *folder, const char *stage);
 
 /** Forget a stage and remove its file, so that it is made again. */
 dmq_status dmq_folder_forget(dmq_folder *folder, const char *stage, const char *file);

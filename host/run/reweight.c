@@ -31,16 +31,20 @@ void dmq_reweight_settings(dmq_learn_config *out, const dmq_config *c, int unit)
     out->unit = (uint64_t)unit;
 }
 
+int dmq_reweight_groups(const dmq_config *c, const dmq_calib *calib)
+{
+    int k = dmq_config_int(c, "reweight.groups"); /* learning with more is refused beforehand */
+
+    return k < calib->n_weight_steps ? k : calib->n_weight_steps;
+}
+
 /* Samples of a role by timestep group, in one array of calib->n numbers. */
 static dmq_status groups_of(dmq_groups *out, int *memory, const dmq_calib *calib, dmq_role role,
                             const dmq_config *c)
 {
     int *next = memory;
 
-    out->k = dmq_config_int(c, "reweight.groups");
-    if (out->k > calib->n_weight_steps)
-        return dmq_config_refuse(c, "reweight.groups", "the weight set has only %d timesteps",
-                                 calib->n_weight_steps);
+    out->k = dmq_reweight_groups(c, calib);
     for (int g = 0; g < out->k; g++) {
         out->sample[g] = next;
         out->count[g] = dmq_calib_group(calib, role, g, out->k, next);

@@ -21,6 +21,9 @@ dmq_status dmq_reweight_block(dmq_block *block, const dmq_config *config, const 
                               const int *train, int n_train, const int *held, int n_held,
                               const dmq_recon_config *recon, dmq_real *s, dmq_unit_log *log);
 
+/** Timestep groups: reweight.groups, but no more than the weight set has timesteps. */
+int dmq_reweight_groups(const dmq_config *config, const dmq_calib *calib);
+
 /** Cosines between the gradients of the timestep groups on validation samples, at alpha. */
 dmq_status dmq_reweight_cosines(dmq_block *block, const dmq_config *config, const dmq_calib *calib,
                                 const dmq_real *alpha, double *mean, double *matrix);

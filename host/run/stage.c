@@ -13,12 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#define BIT(stage) (1U << (stage))
+
 const dmq_stage dmq_stages[DMQ_RUN_STAGES] = {
     [DMQ_RUN_CALIBRATE] = { .name = "calibrate",
                             .file = "calib.h5",
                             .version = 1,
                             .keys = DMQ_STAGE_CALIBRATE,
                             .shared = 1,
+                            .check = dmq_calibrate_check,
                             .run = dmq_stage_calibrate },
     [DMQ_RUN_SAMPLE_FP] = { .name = "sample-fp",
                             .file = "images-fp.h5",
@@ -32,6 +35,8 @@ const dmq_stage dmq_stages[DMQ_RUN_STAGES] = {
                            .keys = DMQ_STAGE_QUANTIZE,
                            .input = { DMQ_RUN_CALIBRATE },
                            .n_inputs = 1,
+                           .reads = BIT(DMQ_RUN_CALIBRATE),
+                           .check = dmq_quantize_check,
                            .run = dmq_stage_quantize },
     [DMQ_RUN_SAMPLE] = { .name = "sample",
                          .file = "images-q.h5",
@@ -39,6 +44,7 @@ const dmq_stage dmq_stages[DMQ_RUN_STAGES] = {
                          .keys = DMQ_STAGE_SAMPLE,
                          .input = { DMQ_RUN_QUANTIZE },
                          .n_inputs = 1,
+                         .reads = BIT(DMQ_RUN_QUANTIZE),
                          .run = dmq_stage_sample },
     [DMQ_RUN_EVALUATE] = { .name = "evaluate",
                            .file = "metrics.json",
@@ -46,6 +52,9 @@ const dmq_stage dmq_stages[DMQ_RUN_STAGES] = {
                            .keys = DMQ_STAGE_EVALUATE,
                            .input = { DMQ_RUN_CALIBRATE, DMQ_RUN_SAMPLE_FP, DMQ_RUN_SAMPLE },
                            .n_inputs = 3,
+                           .reads = BIT(DMQ_RUN_CALIBRATE) | BIT(DMQ_RUN_SAMPLE_FP) |
+                                    BIT(DMQ_RUN_QUANTIZE) | BIT(DMQ_RUN_SAMPLE),
+                           .check = dmq_evaluate_check,
                            .run = dmq_stage_evaluate },
 };
 
@@ -125,28 +134,77 @@ static dmq_status store_path(char **out, const dmq_folder *f, const dmq_stage *s
     return dmq_path_join(out, f->store, name);
 }
 
+/*
+ * A result of the store may be another arm's, made on another day: its hash lies beside it.
+ * A file without one (its maker was killed in between) is taken as it is.
+ */
+static dmq_status check_stored(const char *path, int *usable)
+{
+    char hash[DMQ_HASH_TEXT], *beside = NULL, *want = NULL;
+    dmq_status st = DMQ_OK;
+
+    *usable = dmq_file_exists(path);
+    DMQ_TRY(dmq_alloc((void **)&beside, strlen(path) + 8, 1));
+    (void)strcat(strcpy(beside, path), ".sha256");
+    if (!*usable || !dmq_file_exists(beside))
+        goto done;
+    DMQ_TRY(dmq_file_read(&want, NULL, beside, DMQ_HASH_TEXT));
+    DMQ_TRY(dmq_hash_file(hash, path));
+    if (strcmp(hash, want) != 0) {
+        dmq_log_warn("store", "%s is damaged; it is made again", path);
+        *usable = 0;
+    }
+done:
+    dmq_free(beside);
+    dmq_free(want);
+    return st;
+}
+
+static dmq_status note_stored(const char *path)
+{
+    char hash[DMQ_HASH_TEXT], *beside = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&beside, strlen(path) + 8, 1));
+    (void)strcat(strcpy(beside, path), ".sha256");
+    DMQ_TRY(dmq_hash_file(hash, path));
+    DMQ_TRY(dmq_file_write_text(beside, hash));
+done:
+    dmq_free(beside);
+    return st;
+}
+
 static dmq_status make(const dmq_experiment *e, dmq_folder *f, const dmq_stage *s, const char *key,
                        const char *text, const dmq_stage_options *o)
 {
-    dmq_job job = { .experiment = e, .folder = f, .shard = o->shard, .n_shards = o->n_shards };
-    int stored = s->shared && f->store;
+    dmq_job job = {
+        .experiment = e, .folder = f, .shard = o->shard, .n_shards = o->n_shards, .merge = o->merge
+    };
+    int stored = s->shared && f->store, usable = 0;
     char *file = NULL;
     double start = dmq_clock_seconds();
     dmq_status st = DMQ_OK;
 
+    if (f->alone)
+        DMQ_TRY(dmq_folder_begin(f, e));
     memcpy(job.key, key, sizeof job.key);
     DMQ_TRY(dmq_folder_file(&file, f, s->file));
-    if (stored)
+    if (stored) {
         DMQ_TRY(store_path(&job.out, f, s, key));
-    else
+        DMQ_TRY(check_stored(job.out, &usable));
+    } else {
         DMQ_TRY(dmq_strdup(&job.out, file));
-    if (stored && dmq_file_exists(job.out)) {
+    }
+    if (usable) {
         dmq_log_detail("%s: taken from %s", s->name, job.out);
     } else {
         DMQ_TRY(s->run(&job));
         if (job.incomplete)
             goto done;
+        if (stored)
+            DMQ_TRY(note_stored(job.out));
     }
+    DMQ_TRY(dmq_folder_begin(f, e));
     if (stored)
         DMQ_TRY(link_or_copy(job.out, file));
     DMQ_TRY(dmq_folder_done(f, s->name, key, text, s->file, dmq_clock_seconds() - start));
@@ -166,43 +224,104 @@ static int needed(int id, int only)
     return 0;
 }
 
+dmq_status dmq_stages_check(const dmq_experiment *e, int only)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int id = 0; id < DMQ_RUN_STAGES; id++)
+        if (needed(id, only) && dmq_stages[id].check)
+            DMQ_TRY(dmq_stages[id].check(e));
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ all of them */
+
+/* What is known of each stage before the first one runs. */
+typedef struct plan {
+    dmq_stage_state state[DMQ_RUN_STAGES];
+    char key[DMQ_RUN_STAGES][DMQ_HASH_TEXT];
+    char *text[DMQ_RUN_STAGES];
+    unsigned good; /* stages whose files are known to be what was written, as bits */
+} plan;
+
+static dmq_status look(plan *p, const dmq_experiment *e, const dmq_folder *f, int only)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int id = 0; id < DMQ_RUN_STAGES; id++) {
+        DMQ_TRY(dmq_stage_key(p->key[id], &p->text[id], e, (dmq_stage_id)id));
+        p->state[id] = dmq_folder_look(f, dmq_stages[id].name, p->key[id]);
+        if (p->state[id] == DMQ_STAGE_OTHER && needed(id, only) && !f->overwrite)
+            return refuse_other(f, &dmq_stages[id], p->text[id]);
+    }
+done:
+    return st;
+}
+
+static dmq_status check_inputs(plan *p, const dmq_folder *f, const dmq_stage *s)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int id = 0; id < DMQ_RUN_STAGES; id++) {
+        if (!(s->reads & BIT(id)) || (p->good & BIT(id)))
+            continue;
+        DMQ_TRY(dmq_folder_check(f, dmq_stages[id].name));
+        p->good |= BIT(id);
+    }
+done:
+    return st;
+}
+
+/* Several shards run at once: what they all need is there before the first one starts. */
+static dmq_status claim(dmq_folder *f, const dmq_stage *s)
+{
+    dmq_status st;
+
+    if (dmq_folder_claim(f))
+        return DMQ_OK;
+    st = dmq_fail(DMQ_EEXIST, "%s/%s has to be made first, and others work in the folder", f->path,
+                  s->file);
+    return dmq_fail_note(st, "  hint: run this stage alone, then start the shards");
+}
+
+static dmq_status run_stage(plan *p, int id, const dmq_experiment *e, dmq_folder *f,
+                            const dmq_stage_options *o)
+{
+    const dmq_stage *s = &dmq_stages[id];
+    int sharded = o->n_shards > 0 && id == o->only;
+    dmq_status st = DMQ_OK;
+
+    if (p->state[id] == DMQ_STAGE_DONE) {
+        dmq_log_detail("%s: done before", s->name);
+        return st;
+    }
+    if (o->dry_run) {
+        dmq_log_info("%s: would make %s/%s", s->name, f->path, s->file);
+        return st;
+    }
+    if (!sharded || p->state[id] == DMQ_STAGE_OTHER)
+        DMQ_TRY(claim(f, s));
+    DMQ_TRY(check_inputs(p, f, s));
+    if (p->state[id] == DMQ_STAGE_OTHER)
+        DMQ_TRY(dmq_folder_forget(f, s->name, s->file));
+    DMQ_TRY(make(e, f, s, p->key[id], p->text[id], o));
+    p->good |= BIT(id);
+done:
+    return st;
+}
+
 dmq_status dmq_stages_run(const dmq_experiment *e, dmq_folder *f, const dmq_stage_options *o)
 {
     dmq_status st = DMQ_OK;
-    char *text = NULL;
+    plan p = { .good = 0 };
 
-    if (needed(DMQ_RUN_EVALUATE, o->only))
-        DMQ_TRY(dmq_evaluate_check(e));
-    for (int id = 0; id < DMQ_RUN_STAGES; id++) {
-        const dmq_stage *s = &dmq_stages[id];
-        char key[DMQ_HASH_TEXT];
-        dmq_stage_state state;
-
-        if (!needed(id, o->only))
-            continue;
-        dmq_free(text);
-        text = NULL;
-        DMQ_TRY(dmq_stage_key(key, &text, e, (dmq_stage_id)id));
-        state = dmq_folder_look(f, s->name, key);
-        if (state == DMQ_STAGE_DONE) {
-            dmq_log_detail("%s: done before", s->name);
-            continue;
-        }
-        if (state == DMQ_STAGE_OTHER && !f->overwrite) {
-            st = refuse_other(f, s, text);
-            goto done;
-        }
-        if (o->dry_run) {
-            dmq_log_info("%s: would make %s/%s", s->name, f->path, s->file);
-            continue;
-        }
-        if (state == DMQ_STAGE_OTHER)
-            DMQ_TRY(dmq_folder_forget(f, s->name, s->file));
-        DMQ_TRY(make(e, f, s, key, text, o));
-        if (o->n_shards > 0 && dmq_folder_look(f, s->name, key) != DMQ_STAGE_DONE)
-            break;
-    }
+    DMQ_TRY(look(&p, e, f, o->only));
+    for (int id = 0; id < DMQ_RUN_STAGES; id++)
+        if (needed(id, o->only))
+            DMQ_TRY(run_stage(&p, id, e, f, o));
 done:
-    dmq_free(text);
+    for (int id = 0; id < DMQ_RUN_STAGES; id++)
+        dmq_free(p.text[id]);
     return st;
 }

@@ -30,6 +30,7 @@ typedef struct dmq_job {
     char *out; /**< path that its file must have when it returns */
     char key[DMQ_HASH_TEXT];
     int shard, n_shards; /**< sampling: only this part; 0: all */
+    int merge;           /**< sampling: join what the shards left, make nothing */
     int incomplete;      /**< set by a stage that did its shard and left the file to be merged */
 } dmq_job;
 
@@ -39,7 +40,9 @@ typedef struct dmq_stage {
     int version;            /**< raised when the same configuration gives other numbers */
     unsigned keys;          /**< DMQ_STAGE_... of the configuration */
     int shared;             /**< does not depend on the method */
-    int input[3], n_inputs; /**< stages whose files it reads */
+    int input[3], n_inputs; /**< stages whose keys are part of its key */
+    unsigned reads;         /**< stages whose files it reads, as bits */
+    dmq_status (*check)(const dmq_experiment *experiment); /**< may be NULL: see dmq_stages_check */
     dmq_status (*run)(dmq_job *job);
 } dmq_stage;
 
@@ -52,14 +55,27 @@ dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experim
 typedef struct dmq_stage_options {
     int only;            /**< a dmq_stage_id: this one and what it needs; -1: all */
     int shard, n_shards; /**< 0: all */
+    int merge;           /**< of shards */
     int dry_run;         /**< say what would be done */
 } dmq_stage_options;
 
-/** Run what is not done yet. */
+/**
+ * What each stage will need (layers that the policy finds, feature network, samples to learn from), looked
+ * at before anything is computed or written.
+ *
+ * @param only  as in dmq_stage_options
+ */
+dmq_status dmq_stages_check(const dmq_experiment *experiment, int only);
+
+/**
+ * Run what is not done yet. EEXIST before the first stage when a result was made with another
+ * configuration; EDATA when a file that a stage reads is not the one that was written.
+ */
 dmq_status dmq_stages_run(const dmq_experiment *experiment, dmq_folder *folder,
                           const dmq_stage_options *options);
 
-/** What evaluation will need, looked at before anything is computed. */
+dmq_status dmq_calibrate_check(const dmq_experiment *experiment);
+dmq_status dmq_quantize_check(const dmq_experiment *experiment);
 dmq_status dmq_evaluate_check(const dmq_experiment *experiment);
 
 dmq_status dmq_stage_calibrate(dmq_job *job);

@@ -16,6 +16,14 @@ static void settings(dmq_calib_config *out, const dmq_config *c)
     out->seed = (uint64_t)dmq_config_int64(c, "seed");
 }
 
+dmq_status dmq_calibrate_check(const dmq_experiment *e)
+{
+    dmq_calib_config config;
+
+    settings(&config, e->config);
+    return dmq_config_place(e->config, dmq_calib_check(&config, e->sampler));
+}
+
 dmq_status dmq_stage_calibrate(dmq_job *job)
 {
     const dmq_experiment *e = job->experiment;
@@ -24,7 +32,6 @@ dmq_status dmq_stage_calibrate(dmq_job *job)
     dmq_calib *calib = NULL;
 
     settings(&config, e->config);
-    DMQ_TRY(dmq_calib_check(&config, e->sampler));
     DMQ_TRY(dmq_calib_run(&calib, e->model, e->sampler, &config, e->lanes));
     memcpy(calib->config_hash, job->key, sizeof calib->config_hash);
     dmq_log_info("calibrate: %d steps x %d samples; weight set %d: %d to learn, %d validation, %d "

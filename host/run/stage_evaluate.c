@@ -102,6 +102,8 @@ static dmq_status open_features(evaluating *v)
     if (!dmq_features_is(v->features)) {
         st =
             dmq_fail(DMQ_EDATA, "%s is no feature network but a %s", path, v->features->arch->kind);
+        (void)dmq_origin_note(st, dmq_config_origin(v->config, "evaluate.features"));
+        st = dmq_fail_note(st, "  hint: dmq train with train.task: features makes one");
         goto done;
     }
     v->width = dmq_features_width(v->features);
@@ -139,20 +141,32 @@ done:
     return st;
 }
 
+static dmq_status open_reference(dmq_dataset **out, const dmq_experiment *e)
+{
+    const int *in = e->model->input.dim; /* (1, H, W, C) */
+    dmq_dataset *set = NULL;
+    dmq_status st = dmq_dataset_open(&set, dmq_config_text(e->config, "evaluate.reference"), 0);
+
+    if (st != DMQ_OK)
+        return dmq_origin_note(st, dmq_config_origin(e->config, "evaluate.reference"));
+    if (set->size != in[1] || set->channels != in[3]) {
+        st = dmq_config_refuse(e->config, "evaluate.reference",
+                               "its images are %d x %d, the model's %d x %d", set->size, set->size,
+                               in[1], in[2]);
+        dmq_dataset_close(set);
+        return st;
+    }
+    *out = set;
+    return DMQ_OK;
+}
+
 static dmq_status reference(evaluating *v, double *mean, double *cov, int n)
 {
-    const char *name = dmq_config_text(v->config, "evaluate.reference");
     dmq_dataset *set = NULL;
     dmq_real *images = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_dataset_open(&set, name, 0));
-    if (set->size != v->fp.one.dim[1] || set->channels != v->fp.one.dim[3]) {
-        st = dmq_config_refuse(v->config, "evaluate.reference",
-                               "its images are %d x %d, the model's %d x %d", set->size, set->size,
-                               v->fp.one.dim[1], v->fp.one.dim[2]);
-        goto done;
-    }
+    DMQ_TRY(open_reference(&set, v->e));
     DMQ_TRY(dmq_alloc((void **)&images, (size_t)n * dmq_shape_count(v->fp.one), sizeof *images));
     DMQ_TRY(dmq_dataset_range(set, images, NULL, DMQ_DATASET_HELD_OUT, n));
     DMQ_TRY(moments_of(v, mean, cov, NULL, images, n));
@@ -302,7 +316,7 @@ static dmq_status block_losses(evaluating *v, dmq_json *q)
     char *path = NULL;
     dmq_json *root = NULL, *blocks;
     double near = 0, last = 0, ess = 0, before = 0, after = 0;
-    int n = 0, weighted = 0;
+    int n = 0, weighted = 0, cosines = 0;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_folder_file(&path, v->job->folder, "blocks.json"));
@@ -319,9 +333,12 @@ static dmq_status block_losses(evaluating *v, dmq_json *q)
             continue;
         near += log(x);
         last += log(y);
-        before += dmq_json_real(dmq_json_get(b, "cosine_before"), 0);
-        after += dmq_json_real(dmq_json_get(b, "cosine_after"), 0);
         n++;
+        if (dmq_json_get(b, "cosine_before")) {
+            before += dmq_json_real(dmq_json_get(b, "cosine_before"), 0);
+            after += dmq_json_real(dmq_json_get(b, "cosine_after"), 0);
+            cosines++;
+        }
         if (dmq_json_get(b, "weights")) {
             ess += dmq_json_real(dmq_json_find(b, "weights.ess"), 0);
             weighted++;
@@ -331,8 +348,11 @@ static dmq_status block_losses(evaluating *v, dmq_json *q)
         goto done;
     DMQ_TRY(put(q, "block_loss_nearest", "geometric-mean/held-out", exp(near / n), n));
     DMQ_TRY(put(q, "block_loss", "geometric-mean/held-out", exp(last / n), n));
-    DMQ_TRY(put(q, "group_cosine_before", "mean-pairwise/validation", before / n, n));
-    DMQ_TRY(put(q, "group_cosine_after", "mean-pairwise/validation", after / n, n));
+    if (cosines) {
+        DMQ_TRY(
+            put(q, "group_cosine_before", "mean-pairwise/validation", before / cosines, cosines));
+        DMQ_TRY(put(q, "group_cosine_after", "mean-pairwise/validation", after / cosines, cosines));
+    }
     if (weighted)
         DMQ_TRY(put(q, "ess", "mean-over-units", ess / weighted, weighted));
 done:
@@ -372,6 +392,7 @@ dmq_status dmq_evaluate_check(const dmq_experiment *e)
     static const char *const later[] = { "fid", "sfid", "precision", "recall" };
     dmq_job none = { 0 };
     evaluating v = { .job = &none, .config = e->config, .e = e };
+    dmq_dataset *set = NULL;
     dmq_status st = DMQ_OK;
 
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
@@ -388,6 +409,7 @@ dmq_status dmq_evaluate_check(const dmq_experiment *e)
             e->config, "evaluate.features",
             "fd and is need a feature network; data:shapes16-features.h5 is one, "
             "and metrics: [paired] needs none");
+    DMQ_TRY(open_reference(&set, e));
     DMQ_TRY(open_features(&v));
     if (v.features->input.dim[1] != e->model->input.dim[1])
         st = dmq_config_refuse(e->config, "evaluate.features",
@@ -395,6 +417,7 @@ dmq_status dmq_evaluate_check(const dmq_experiment *e)
                                v.features->input.dim[1], v.features->input.dim[2],
                                e->model->input.dim[1], e->model->input.dim[2]);
 done:
+    dmq_dataset_close(set);
     dmq_model_destroy(v.features);
     return st;
 }

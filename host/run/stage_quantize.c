@@ -34,20 +34,31 @@ typedef struct quantizing {
 
 /* ------------------------------------------------------------------ what to quantize */
 
-static dmq_status choose(quantizing *z)
+static dmq_status apply_policy(dmq_choice *choice, const dmq_experiment *e)
 {
-    const dmq_config *c = z->config;
+    const dmq_config *c = e->config;
     dmq_policy policy = { .kind = dmq_config_text(c, "quant.policy"),
                           .weight_bits = dmq_config_int(c, "quant.weight.bits"),
                           .act_bits = dmq_config_int(c, "quant.act.bits") };
+    dmq_status st;
+
+    policy.rule = dmq_config_texts(c, "quant.rules", &policy.n_rules);
+    policy.act_channels = dmq_config_enum(c, "quant.act.granularity") == 1;
+    st = dmq_policy_apply(choice, e->model, &policy);
+    if (st != DMQ_OK)
+        st = dmq_origin_note(
+            st, dmq_config_origin(c, policy.n_rules > 0 ? "quant.rules" : "quant.policy"));
+    return st;
+}
+
+static dmq_status choose(quantizing *z)
+{
     dmq_status st = DMQ_OK;
     dmq_choice *choice = NULL;
     dmq_coverage cover;
 
-    policy.rule = dmq_config_texts(c, "quant.rules", &policy.n_rules);
-    policy.act_channels = dmq_config_enum(c, "quant.act.granularity") == 1;
     DMQ_TRY(dmq_alloc((void **)&choice, (size_t)z->e->model->n_layers, sizeof *choice));
-    DMQ_TRY(dmq_policy_apply(choice, z->e->model, &policy));
+    DMQ_TRY(apply_policy(choice, z->e));
     dmq_coverage_of(&cover, z->e->model, choice);
     dmq_log_info("quantize: %d of %d layers by their weight (%.1f %% of the weights), %d by their "
                  "input; %.2f MB instead of %.2f",
@@ -74,22 +85,35 @@ static dmq_status ranges(const quantizing *z)
     return dmq_ranges_run(z->q, z->e->lanes, &config);
 }
 
-static void recon_settings(quantizing *z)
+static void recon_settings(dmq_recon_config *recon, const dmq_config *c)
 {
-    const dmq_config *c = z->config;
     const double *beta = dmq_config_reals(c, "recon.beta", NULL);
 
-    dmq_recon_defaults(&z->recon);
-    z->recon.iters = dmq_config_int(c, "recon.iters");
-    z->recon.batch = dmq_config_int(c, "recon.batch");
-    z->recon.lr = dmq_config_real(c, "recon.lr");
-    z->recon.round_weight = dmq_config_real(c, "recon.round_weight");
-    z->recon.beta_hi = beta[0];
-    z->recon.beta_lo = beta[1];
-    z->recon.warmup = dmq_config_real(c, "recon.warmup");
-    z->recon.seed = (uint64_t)dmq_config_int64(c, "seed");
-    z->recon.checkpoint_every =
-        50; /* looked at; written when a minute has passed, or on a signal */
+    dmq_recon_defaults(recon);
+    recon->iters = dmq_config_int(c, "recon.iters");
+    recon->batch = dmq_config_int(c, "recon.batch");
+    recon->lr = dmq_config_real(c, "recon.lr");
+    recon->round_weight = dmq_config_real(c, "recon.round_weight");
+    recon->beta_hi = beta[0];
+    recon->beta_lo = beta[1];
+    recon->warmup = dmq_config_real(c, "recon.warmup");
+    recon->seed = (uint64_t)dmq_config_int64(c, "seed");
+    recon->checkpoint_every = 50; /* looked at; written when a minute has passed, or on a signal */
+}
+
+dmq_status dmq_quantize_check(const dmq_experiment *e)
+{
+    dmq_recon_config recon;
+    dmq_choice *choice = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&choice, (size_t)e->model->n_layers, sizeof *choice));
+    DMQ_TRY(apply_policy(choice, e));
+    recon_settings(&recon, e->config);
+    DMQ_TRY(dmq_config_place(e->config, dmq_recon_check(&recon)));
+done:
+    dmq_free(choice);
+    return st;
 }
 
 /* ------------------------------------------------------------------ what recon/run.h calls back */
@@ -114,15 +138,13 @@ static dmq_status restore(void *context, dmq_unit_work *w, dmq_unit_progress *pr
         *progress = DMQ_UNIT_FINISHED;
         goto done;
     }
-    DMQ_TRY(dmq_part_load(z->job, w->unit, w->state, w->s, n_s, &there));
+    DMQ_TRY(dmq_part_load(z->job, w->unit, w->state, w->s, n_s, z->log, &there));
     if (!there)
         goto done;
     *progress = DMQ_UNIT_STARTED;
     if (n_s > 0) {
         w->weighted = 1;
         w->tau = dmq_config_real(z->config, "reweight.tau");
-        z->log->weighted = 1; /* the rest of its log went with the stopped process */
-        z->log->weights.ess = dmq_ess(w->s, n_s, w->tau, &z->log->weights.w_max);
     }
 done:
     return st;
@@ -135,8 +157,11 @@ static dmq_status weigh(void *context, dmq_unit_work *w)
     int *held = NULL, n_held;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_reweight_cosines(w->block, c, z->calib, w->state->alpha, &z->log->cosine_before,
-                                 z->log->cosines_before));
+    z->log->groups = dmq_reweight_groups(c, z->calib);
+    z->log->cosines = dmq_calib_list(z->calib, DMQ_VALIDATION, NULL) > 0;
+    if (z->log->cosines)
+        DMQ_TRY(dmq_reweight_cosines(w->block, c, z->calib, w->state->alpha, &z->log->cosine_before,
+                                     z->log->cosines_before));
     if (!weighs(z))
         goto done;
     DMQ_TRY(dmq_alloc((void **)&held, (size_t)z->calib->n, sizeof *held));
@@ -157,7 +182,7 @@ static dmq_status save_part(void *context, const dmq_unit_work *w)
     if (!dmq_stop_requested() && dmq_clock_seconds() < z->next_save)
         return DMQ_OK;
     z->next_save = dmq_clock_seconds() + SAVE_EVERY_SECONDS;
-    return dmq_part_save(z->job, w->unit, w->state, w->s, w->weighted ? w->n_train : 0);
+    return dmq_part_save(z->job, w->unit, w->state, w->s, w->weighted ? w->n_train : 0, z->log);
 }
 
 static dmq_status finished(void *context, const dmq_unit_work *w, const dmq_recon_report *report)
@@ -168,11 +193,11 @@ static dmq_status finished(void *context, const dmq_unit_work *w, const dmq_reco
 
     log->recon = *report;
     if (!w->block->temporal) {
-        log->groups = dmq_config_int(z->config, "reweight.groups");
         if (dmq_calib_list(z->calib, DMQ_HELD_OUT, NULL) > 0)
             DMQ_TRY(dmq_reweight_group_losses(w->block, z->config, z->calib, log->group_loss));
-        DMQ_TRY(dmq_reweight_cosines(w->block, z->config, z->calib, w->state->alpha,
-                                     &log->cosine_after, log->cosines_after));
+        if (log->cosines)
+            DMQ_TRY(dmq_reweight_cosines(w->block, z->config, z->calib, w->state->alpha,
+                                         &log->cosine_after, log->cosines_after));
     }
     if (w->weighted)
         dmq_unit_log_weights(log, z->calib, w->train, w->n_train, w->s, w->tau);
@@ -191,7 +216,7 @@ static dmq_status reconstruct(quantizing *z)
     dmq_recon_run_config run;
     dmq_status st = DMQ_OK;
 
-    recon_settings(z);
+    recon_settings(&z->recon, z->config);
     run = (dmq_recon_run_config){
         .recon = z->recon,
         .temporal_iters = tib < 0    ? 0

@@ -112,44 +112,83 @@ done:
     return st;
 }
 
+/* Whose turn it is: with shards, every n-th piece. */
+static int mine(const dmq_job *job, int i)
+{
+    return !job->merge && (job->n_shards == 0 || i % job->n_shards == job->shard - 1);
+}
+
+static dmq_status run_pieces(const sampling *s, const dmq_hook_source *source)
+{
+    const dmq_experiment *e = s->job->experiment;
+    dmq_sample *sampler = NULL;
+    dmq_status st = DMQ_OK;
+
+    dmq_progress_begin(strcmp(s->what, "fp") == 0 ? "sample-fp" : "sample", s->count, 0, "images");
+    for (int i = 0; i < s->n_pieces; i++) {
+        if (!mine(s->job, i))
+            continue;
+        if (piece_done(s, i)) {
+            dmq_progress_add(piece_count(s, i), "");
+            continue;
+        }
+        if (!sampler)
+            DMQ_TRY(dmq_sample_create(&sampler, e->model, e->sampler, source, e->lanes));
+        DMQ_TRY(run_piece(s, sampler, i));
+    }
+    dmq_progress_end();
+done:
+    dmq_sample_destroy(sampler);
+    return st;
+}
+
+/* Pieces that nobody made; the first of them in *first. */
+static int count_missing(const sampling *s, int *first)
+{
+    int n = 0;
+
+    for (int i = s->n_pieces - 1; i >= 0; i--) {
+        if (piece_done(s, i))
+            continue;
+        *first = i;
+        n++;
+    }
+    return n;
+}
+
 static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *source)
 {
     const dmq_experiment *e = job->experiment;
-    int batch = dmq_config_int(e->config, "sample.batch"), missing = 0;
+    int batch = dmq_config_int(e->config, "sample.batch"), first = 0, missing;
     sampling s = { .job = job,
                    .what = what,
                    .count = dmq_config_int(e->config, "sample.count"),
                    .piece = (batch + DMQ_SAMPLE_GROUP - 1) / DMQ_SAMPLE_GROUP * DMQ_SAMPLE_GROUP,
                    .seed = (uint64_t)dmq_config_int64(e->config, "sample.seed"),
                    .per = dmq_shape_count(e->model->input) };
-    dmq_sample *sampler = NULL;
     dmq_status st = DMQ_OK;
 
     s.n_pieces = (s.count + s.piece - 1) / s.piece;
     DMQ_TRY(dmq_disk_check(job->folder->path, 2 * (uint64_t)s.count * s.per * sizeof(float)));
-    dmq_progress_begin(strcmp(what, "fp") == 0 ? "sample-fp" : "sample", s.count, 0, "images");
-    for (int i = 0; i < s.n_pieces; i++) {
-        if (piece_done(&s, i)) {
-            dmq_progress_add(piece_count(&s, i), "");
-            continue;
-        }
-        if (job->n_shards > 0 && i % job->n_shards != job->shard - 1) {
-            missing++;
-            continue;
-        }
-        if (!sampler)
-            DMQ_TRY(dmq_sample_create(&sampler, e->model, e->sampler, source, e->lanes));
-        DMQ_TRY(run_piece(&s, sampler, i));
+    DMQ_TRY(run_pieces(&s, source));
+    missing = job->n_shards > 0 || job->merge ? count_missing(&s, &first) : 0;
+    if (missing > 0 && job->merge) {
+        st =
+            dmq_fail(DMQ_ENOINPUT, "%s: %d of %d pieces are missing, the first is that of image %d",
+                     job->folder->path, missing, s.n_pieces, first * s.piece);
+        st = dmq_fail_note(st, "  hint: run the shards that are left, with the same sample.batch");
+        goto done;
     }
-    dmq_progress_end();
-    job->incomplete = missing > 0;
-    if (missing)
+    job->incomplete = missing > 0 || !dmq_folder_claim(job->folder);
+    if (missing > 0)
         dmq_log_info("sample: shard %d of %d is done; %d pieces are left to others", job->shard,
                      job->n_shards, missing);
+    else if (job->incomplete)
+        dmq_log_info("sample: all pieces are there, but others work here still: "
+                     "dmq sample --merge joins them");
     else
         DMQ_TRY(join(&s));
 done:
-    dmq_sample_destroy(sampler);
     return st;
 }
 

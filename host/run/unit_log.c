@@ -79,11 +79,13 @@ dmq_status dmq_unit_log_json(dmq_json *out, const dmq_unit_log *log, int without
     DMQ_TRY(recon_json(part, &log->recon, without_times));
     if (k > 0) {
         DMQ_TRY(dmq_json_set_int(out, "groups", log->groups));
+        DMQ_TRY(dmq_json_set_reals(out, "group_loss", log->group_loss, k));
+    }
+    if (k > 0 && log->cosines) {
         DMQ_TRY(dmq_json_set_real(out, "cosine_before", log->cosine_before));
         DMQ_TRY(dmq_json_set_real(out, "cosine_after", log->cosine_after));
         DMQ_TRY(dmq_json_set_reals(out, "cosines_before", log->cosines_before, k * k));
         DMQ_TRY(dmq_json_set_reals(out, "cosines_after", log->cosines_after, k * k));
-        DMQ_TRY(dmq_json_set_reals(out, "group_loss", log->group_loss, k));
     }
     if (log->weighted) {
         DMQ_TRY(dmq_json_set_object(&part, out, "weights"));
@@ -91,4 +93,45 @@ dmq_status dmq_unit_log_json(dmq_json *out, const dmq_unit_log *log, int without
     }
 done:
     return st;
+}
+
+static double number(const dmq_json *json, const char *name)
+{
+    return dmq_json_real(dmq_json_get(json, name), NAN); /* null is what was not finite */
+}
+
+static void read_weights(dmq_unit_log *log, const dmq_json *json)
+{
+    dmq_learn_log *w = &log->weights;
+
+    log->weighted = 1;
+    log->spearman = number(json, "spearman");
+    w->ess = number(json, "ess");
+    w->w_max = number(json, "w_max");
+    w->rho = number(json, "rho");
+    w->cosine_mse_gm = number(json, "cosine_mse_gm");
+    w->lambda = number(json, "lambda");
+    w->eta = number(json, "eta");
+    w->move = number(json, "move");
+    w->loss_mse = number(json, "loss_mse");
+    w->loss_gm = number(json, "loss_gm");
+    w->seconds = number(json, "seconds");
+    w->iterations = (int)dmq_json_int(dmq_json_get(json, "iterations"), 0);
+    w->stopped_by_ess = dmq_json_bool(dmq_json_get(json, "stopped_by_ess"), false);
+}
+
+void dmq_unit_log_read(dmq_unit_log *log, const dmq_json *json)
+{
+    const dmq_json *weights = dmq_json_get(json, "weights");
+    const dmq_json *cosines = dmq_json_get(json, "cosines_before");
+    int64_t k = dmq_json_int(dmq_json_get(json, "groups"), 0);
+
+    log->groups = k > 0 && k <= DMQ_MAX_GROUPS ? (int)k : 0;
+    log->cosines = cosines && dmq_json_count(cosines) == (size_t)(log->groups * log->groups);
+    for (int i = 0; log->cosines && i < log->groups * log->groups; i++)
+        log->cosines_before[i] = dmq_json_real(dmq_json_at(cosines, (size_t)i), NAN);
+    if (log->cosines)
+        log->cosine_before = number(json, "cosine_before");
+    if (weights)
+        read_weights(log, weights);
 }
