@@ -4,12 +4,21 @@
 #include <dnnl.h>
 #include <string.h>
 
+static int has_avx512(void)
+{
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
 dmq_status dmq_cpu_gemm(int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a,
                         int lda, const float *b, int ldb, float beta, float *c, int ldc)
 {
-    dnnl_status_t status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a,
-                                      lda, b, ldb, beta, c, ldc);
+    dnnl_status_t status = dnnl_success;
 
+    if (has_avx512())
+        status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b,
+                            ldb, beta, c, ldc);
+    else
+        dmq_cpu_gemm_plain(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     if (status != dnnl_success)
         return dmq_fail(status == dnnl_out_of_memory ? DMQ_ENOMEM : DMQ_EDEVICE,
                         "matmul: oneDNN status %d for m=%d n=%d k=%d", (int)status, m, n, k);
@@ -19,71 +28,42 @@ dmq_status dmq_cpu_gemm(int trans_a, int trans_b, int m, int n, int k, float alp
 /*
  * A row must come out the same wherever it stands and however many others there are: batches are cut
  * anywhere. oneDNN's AVX-512 product has this property from 16 rows on; with less and a transposed b it
- * goes another way. Its other products compute the rows beyond a multiple of 6 in another way, but 48
- * rows at a time are alike. Missing rows are filled up.
+ * goes another way. Missing rows are filled up.
  */
-enum { ROWS_AVX512 = 16, ROWS_OTHER = 48 };
+enum { LEAST_ROWS = 16 };
 
-static int has_avx512(void)
-{
-    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
-}
-
-/* Rows first .. first + m - 1 of product i, onto c if add. */
-static dmq_status some_rows(const dmq_matmul_args *a, int i, int first, int m, float *c, int add)
-{
-    const float *left = a->a + i * a->stride_a + (a->trans_a ? first : (ptrdiff_t)first * a->lda);
-
-    return dmq_cpu_gemm(a->trans_a, a->trans_b, m, a->n, a->k, a->alpha, left, a->lda,
-                        a->b + i * a->stride_b, a->ldb, add ? 1.0f : 0.0f,
-                        c + (ptrdiff_t)first * a->ldc, a->ldc);
-}
-
-/* The same for rows that are not a trans_a, filled up to at_least. */
-static dmq_status few_rows(dmq_queue *queue, const dmq_matmul_args *a, int i, int first, int m,
-                           size_t at_least, float *c, int add)
+static dmq_status few_rows(dmq_queue *queue, const dmq_matmul_args *a, int i, float *c, int add)
 {
     dmq_status st = DMQ_OK;
-    size_t n = (size_t)a->n, k = (size_t)a->k, rows = (size_t)m;
-    const float *from = a->a + i * a->stride_a + (ptrdiff_t)first * a->lda;
+    size_t n = (size_t)a->n, k = (size_t)a->k, m = (size_t)a->m;
+    const float *from = a->a + i * a->stride_a;
     float *left, *out;
     void *scratch = NULL;
 
-    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, at_least * (n + k) * sizeof(float)));
+    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, LEAST_ROWS * (n + k) * sizeof(float)));
     left = scratch;
-    out = left + at_least * k;
-    c += (ptrdiff_t)first * a->ldc;
-    for (size_t r = 0; r < rows; r++) {
+    out = left + LEAST_ROWS * k;
+    for (size_t r = 0; r < m; r++) {
         memcpy(left + r * k, from + (ptrdiff_t)r * a->lda, k * sizeof *left);
         memcpy(out + r * n, c + (ptrdiff_t)r * a->ldc, n * sizeof *out);
     }
-    memset(left + rows * k, 0, (at_least - rows) * k * sizeof *left);
-    memset(out + rows * n, 0, (at_least - rows) * n * sizeof *out);
-    DMQ_TRY(dmq_cpu_gemm(0, a->trans_b, (int)at_least, a->n, a->k, a->alpha, left, a->k,
+    memset(left + m * k, 0, (LEAST_ROWS - m) * k * sizeof *left);
+    memset(out + m * n, 0, (LEAST_ROWS - m) * n * sizeof *out);
+    DMQ_TRY(dmq_cpu_gemm(0, a->trans_b, LEAST_ROWS, a->n, a->k, a->alpha, left, a->k,
                          a->b + i * a->stride_b, a->ldb, add ? 1.0f : 0.0f, out, a->n));
-    for (size_t r = 0; r < rows; r++)
+    for (size_t r = 0; r < m; r++)
         memcpy(c + (ptrdiff_t)r * a->ldc, out + r * n, n * sizeof *out);
 done:
     return st;
 }
 
+/* Product i of the batch, before bias: onto c if add. */
 static dmq_status product(dmq_queue *queue, const dmq_matmul_args *a, int i, float *c, int add)
 {
-    dmq_status st = DMQ_OK;
-    int whole = has_avx512();
-
-    if (a->trans_a || (whole && a->m >= ROWS_AVX512))
-        return some_rows(a, i, 0, a->m, c, add);
-    if (whole)
-        return few_rows(queue, a, i, 0, a->m, ROWS_AVX512, c, add);
-    for (int first = 0; first < a->m; first += ROWS_OTHER) {
-        if (a->m - first >= ROWS_OTHER)
-            DMQ_TRY(some_rows(a, i, first, ROWS_OTHER, c, add));
-        else
-            DMQ_TRY(few_rows(queue, a, i, first, a->m - first, ROWS_OTHER, c, add));
-    }
-done:
-    return st;
+    if (!a->trans_a && a->m < LEAST_ROWS && has_avx512())
+        return few_rows(queue, a, i, c, add);
+    return dmq_cpu_gemm(a->trans_a, a->trans_b, a->m, a->n, a->k, a->alpha, a->a + i * a->stride_a,
+                        a->lda, a->b + i * a->stride_b, a->ldb, add ? 1.0f : 0.0f, c, a->ldc);
 }
 
 /* c += bias, or c = bias, in every row: the product is then added. */
