@@ -1,33 +1,25 @@
 #include "backend/cpu_conv2d.h"
 #include "backend/cpu.h"
-
-/* 3x3, stride 1, one pixel of padding all around, whole blocks of channels. */
-static int winograd_fits(const dmq_conv2d_args *a)
-{
-    return a->r == 3 && a->s == 3 && a->stride == 1 && a->pad_top == 1 && a->pad_left == 1 &&
-           a->ho == a->h && a->wo == a->wd && a->c % 16 == 0 && a->k % 16 == 0;
-}
+#include "backend/cpu_winograd.h"
 
 /*
- * The fastest by measurement on one thread (bench_conv2d; AVX-512), whether the machine has it or not.
+ * The fastest by measurement on one thread (bench_conv2d; AVX-512).
  *
  * y and dx: the number of images has no say, since it must not change a bit. Our columns where the
- * result has few channels and direct code leaves most of a register empty. Winograd from maps of 8x8
- * on: on 4x4, making and reading 36 weights of every 9 costs more than they save.
+ * result has few channels and direct code leaves most of a register empty. Winograd from maps of 4x4
+ * on; on those of less than a tile the products are mostly of zeros.
  */
 static dmq_conv_algorithm preferred_map(const dmq_conv2d_args *a, int in, int out)
 {
-    int tiles = (a->ho + 3) / 4 * ((a->wo + 3) / 4);
-
     if (out < 16 && in >= 16)
         return DMQ_CONV_IM2COL;
-    if (winograd_fits(a) && tiles >= 4)
+    if (dmq_cpu_winograd_fits(a) && a->ho >= 4 && a->wo >= 4)
         return DMQ_CONV_WINOGRAD;
     return DMQ_CONV_DIRECT;
 }
 
 /*
- * dw, a sum over the images: Winograd from 16 tiles of 4x4 on; our columns, whose product writes dw as
+ * dw, a sum over the images: Winograd from 8 tiles of 4x4 on; our columns, whose product writes dw as
  * it lies, where there are few pixels for each weight, and for strides with many channels.
  */
 static dmq_conv_algorithm preferred_weights(const dmq_conv2d_args *a)
@@ -36,7 +28,7 @@ static dmq_conv_algorithm preferred_weights(const dmq_conv2d_args *a)
 
     if (a->k < 16 && a->c >= 16)
         return DMQ_CONV_IM2COL;
-    if (winograd_fits(a) && tiles * a->n >= 16)
+    if (dmq_cpu_winograd_fits(a) && tiles * a->n >= 8)
         return DMQ_CONV_WINOGRAD;
     if (a->n * a->ho * a->wo < 256 || (a->stride > 1 && a->c * a->k >= 64 * 64))
         return DMQ_CONV_IM2COL;
@@ -56,13 +48,8 @@ dmq_status dmq_cpu_conv_choose(dmq_conv_algorithm *out, dmq_conv_pass pass,
     dmq_status st = DMQ_OK;
 
     *out = preferred(pass, a);
-    if (*out == DMQ_CONV_WINOGRAD) {
-        st = dmq_cpu_conv_dnnl(NULL, pass, *out, a, NULL);
-        if (st == DMQ_ENOTSUP)
-            *out = DMQ_CONV_DIRECT;
-    }
     if (*out == DMQ_CONV_DIRECT) {
-        st = dmq_cpu_conv_dnnl(NULL, pass, *out, a, NULL);
+        st = dmq_cpu_conv_dnnl(NULL, pass, a, NULL);
         if (st == DMQ_ENOTSUP)
             *out = DMQ_CONV_IM2COL;
     }
@@ -88,12 +75,16 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
 
     if (algorithm == DMQ_CONV_AUTO)
         DMQ_TRY(dmq_cpu_conv_choose(&algorithm, pass, a));
-    if (algorithm == DMQ_CONV_WINOGRAD && !winograd_fits(a))
-        st = dmq_fail(DMQ_ENOTSUP, "conv2d: Winograd is for 3x3, stride 1, padding 1, 16 channels");
-    else if (algorithm == DMQ_CONV_IM2COL)
+    if (algorithm == DMQ_CONV_IM2COL)
         st = im2col(queue, pass, a);
+    else if (algorithm == DMQ_CONV_DIRECT)
+        st = dmq_cpu_conv_dnnl(queue, pass, a, NULL);
+    else if (dmq_cpu_winograd_fits(a))
+        st = dmq_cpu_winograd(queue, pass, a);
     else
-        st = dmq_cpu_conv_dnnl(queue, pass, algorithm, a, NULL);
+        st = dmq_fail(DMQ_ENOTSUP,
+                      "conv2d: Winograd is for 3x3, stride 1, padding 1, multiples of 16 "
+                      "channels, AVX2 or AVX-512");
 done:
     dmq_cpu_threads_restore(threads);
     if (st == DMQ_OK && pass == DMQ_CONV_BACKWARD_WEIGHTS && a->dbias)
@@ -114,10 +105,12 @@ dmq_status dmq_cpu_conv_name(const char **out, dmq_conv_pass pass, dmq_conv_algo
     *out = "im2col";
     if (algorithm == DMQ_CONV_AUTO)
         DMQ_TRY(dmq_cpu_conv_choose(&algorithm, pass, a));
-    if (algorithm == DMQ_CONV_WINOGRAD && !winograd_fits(a))
+    if (algorithm == DMQ_CONV_DIRECT)
+        st = dmq_cpu_conv_dnnl(NULL, pass, a, out);
+    else if (algorithm == DMQ_CONV_WINOGRAD && !dmq_cpu_winograd_fits(a))
         st = DMQ_ENOTSUP;
-    else if (algorithm != DMQ_CONV_IM2COL)
-        st = dmq_cpu_conv_dnnl(NULL, pass, algorithm, a, out);
+    else if (algorithm == DMQ_CONV_WINOGRAD)
+        *out = dmq_cpu_winograd_name();
 done:
     dmq_cpu_threads_restore(threads);
     return st;

@@ -2,7 +2,7 @@
  * Convolution on the CPU: three ways to compute one, and the rule that chooses.
  *
  *   direct     oneDNN on NHWC as it lies (brgconv, jit)
- *   winograd   oneDNN's F(4x4, 3x3) on 16-channel blocks, with the two reorders included
+ *   winograd   our F(4x4, 3x3) on NHWC as it lies (cpu_winograd.h)
  *   im2col     our own columns and a matrix product, for what the other two have no code for
  *
  * The rule looks at the shape and the instruction set, never at a clock: two runs choose alike, and
@@ -43,15 +43,15 @@ dmq_status dmq_cpu_conv_name(const char **out, dmq_conv_pass pass, dmq_conv_algo
                              const dmq_conv2d_args *a);
 
 /**
- * cpu_conv2d_dnnl.c: direct or Winograd, y, dx and dw only. Its plans (a primitive and what surrounds
+ * cpu_conv2d_dnnl.c: direct, y, dx and dw only. Its plans (a primitive and what surrounds
  * it) are made at their first use, and shared by all queues.
  *
  * @param queue  NULL: make the plan only
  * @param name   oneDNN's name of what runs; optional
  * @return       ENOTSUP when there is only a slow reference for the shape, or nothing
  */
-dmq_status dmq_cpu_conv_dnnl(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algorithm algorithm,
-                             const dmq_conv2d_args *a, const char **name);
+dmq_status dmq_cpu_conv_dnnl(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a,
+                             const char **name);
 
 /** For the queue: a oneDNN stream, and with the first one the engine; with the last, all plans go. */
 dmq_status dmq_cpu_conv_open(void **stream);

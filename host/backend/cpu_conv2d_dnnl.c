@@ -11,7 +11,7 @@
 enum { BUCKETS = 64 };
 
 typedef struct plan_key {
-    int pass, algorithm;
+    int pass;
     int n, h, wd, c, k, r, s, stride, pad_top, pad_left, ho, wo;
     int bias, add;
 } plan_key;
@@ -27,8 +27,7 @@ typedef struct plan {
         out;                   /* as the primitive wants them; in, out: x, y or their gradients */
     dnnl_memory_desc_t w_ours; /* KRSC */
     dnnl_memory_desc_t conv_pad, reorder_pad;
-    size_t in_bytes, w_bytes, out_bytes, pad_bytes; /* of scratch; 0: used where it lies */
-    dmq_winograd_layout layout;                     /* of w, Winograd forward */
+    size_t in_bytes, w_bytes, pad_bytes; /* of scratch; 0: used where it lies */
 } plan;
 
 static struct {
@@ -113,13 +112,12 @@ void dmq_cpu_conv_close(void *stream)
 
 /* ------------------------------------------------------------------ plans */
 
-static plan_key key_of(dmq_conv_pass pass, dmq_conv_algorithm algorithm, const dmq_conv2d_args *a)
+static plan_key key_of(dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
     plan_key k;
 
     memset(&k, 0, sizeof k);
     k.pass = (int)pass;
-    k.algorithm = (int)algorithm;
     k.n = a->n;
     k.h = a->h;
     k.wd = a->wd;
@@ -133,8 +131,7 @@ static plan_key key_of(dmq_conv_pass pass, dmq_conv_algorithm algorithm, const d
     k.ho = a->ho;
     k.wo = a->wo;
     k.bias = pass == DMQ_CONV_FORWARD && a->bias;
-    /* Winograd's y and dx are added where they are brought back to NHWC */
-    k.add = a->add && (algorithm == DMQ_CONV_DIRECT || pass == DMQ_CONV_BACKWARD_WEIGHTS);
+    k.add = a->add;
     return k;
 }
 
@@ -158,23 +155,21 @@ static dmq_status describe(dnnl_primitive_desc_t *out, plan *p, dnnl_primitive_a
     dnnl_dims_t stride = { k->stride, k->stride }, before = { k->pad_top, k->pad_left };
     dnnl_dims_t after = { (k->ho - 1) * k->stride - k->pad_top + k->r - k->h,
                           (k->wo - 1) * k->stride - k->pad_left + k->s - k->wd };
-    int wino = k->algorithm == DMQ_CONV_WINOGRAD;
-    dnnl_format_tag_t tag = wino ? dnnl_nChw16c : dnnl_nhwc;
-    dnnl_alg_kind_t kind = wino ? dnnl_convolution_winograd : dnnl_convolution_direct;
+    dnnl_alg_kind_t kind = dnnl_convolution_direct;
     dnnl_memory_desc_t in_md, w_md, bias_md, out_md;
     dnnl_convolution_desc_t desc;
     dnnl_status_t status;
 
     *out = NULL;
-    DNNL_TRY(dnnl_memory_desc_init_by_tag(&in_md, 4, in, dnnl_f32, tag));
-    DNNL_TRY(dnnl_memory_desc_init_by_tag(&out_md, 4, y, dnnl_f32, tag));
+    DNNL_TRY(dnnl_memory_desc_init_by_tag(&in_md, 4, in, dnnl_f32, dnnl_nhwc));
+    DNNL_TRY(dnnl_memory_desc_init_by_tag(&out_md, 4, y, dnnl_f32, dnnl_nhwc));
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&w_md, 4, w, dnnl_f32, dnnl_format_tag_any));
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&bias_md, 1, bias, dnnl_f32, dnnl_x));
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&p->w_ours, 4, w, dnnl_f32, dnnl_ohwi));
     if (k->pass == DMQ_CONV_FORWARD)
-        DNNL_TRY(dnnl_convolution_forward_desc_init(
-            &desc, wino ? dnnl_forward_inference : dnnl_forward_training, kind, &in_md, &w_md,
-            k->bias ? &bias_md : NULL, &out_md, stride, before, after));
+        DNNL_TRY(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, kind, &in_md,
+                                                    &w_md, k->bias ? &bias_md : NULL, &out_md,
+                                                    stride, before, after));
     else if (k->pass == DMQ_CONV_BACKWARD_DATA)
         DNNL_TRY(dnnl_convolution_backward_data_desc_init(&desc, kind, &in_md, &w_md, &out_md,
                                                           stride, before, after));
@@ -220,23 +215,6 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Whether the transformed weights lie as we make them; a wino_desc has no such meaning otherwise. */
-static int winograd_layout(plan *p)
-{
-    const dnnl_wino_desc_t *w = &p->w.format_desc.wino_desc;
-
-    if (p->w.format_kind != dnnl_format_kind_wino || w->wino_format != dnnl_wino_wei_OBaaIBOIio ||
-        w->r != 3 || w->alpha != 6 || w->ic_block != DMQ_BLOCK || w->oc_block != DMQ_BLOCK ||
-        w->adj_scale != 1.0f)
-        return 0;
-    p->layout.k = p->key.k;
-    p->layout.c = p->key.c;
-    p->layout.big_k = w->oc2_block;
-    p->layout.big_c = w->ic2_block;
-    p->w_bytes = dnnl_memory_desc_get_size(&p->w);
-    return 1;
-}
-
 /* What the primitive wants, where it is not what the caller has. */
 static dmq_status plan_layout(plan *p, const_dnnl_primitive_desc_t pd)
 {
@@ -252,11 +230,8 @@ static dmq_status plan_layout(plan *p, const_dnnl_primitive_desc_t pd)
     if (p->key.bias)
         p->bias = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 1);
     p->conv_pad = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    if (p->key.algorithm == DMQ_CONV_WINOGRAD || (pass == DMQ_CONV_BACKWARD_DATA && p->key.add)) {
+    if (pass == DMQ_CONV_BACKWARD_DATA && p->key.add) /* it knows no sum there: we add */
         p->in_bytes = dnnl_memory_desc_get_size(&p->in);
-    }
-    if (p->key.algorithm == DMQ_CONV_WINOGRAD)
-        p->out_bytes = dnnl_memory_desc_get_size(&p->out);
     return DMQ_OK;
 }
 
@@ -288,12 +263,7 @@ static dmq_status plan_build(plan *p)
     if (strstr(name, "ref"))
         goto done;
     DMQ_TRY(plan_layout(p, pd));
-    if (p->key.algorithm == DMQ_CONV_WINOGRAD && p->key.pass == DMQ_CONV_FORWARD) {
-        if (!winograd_layout(p))
-            goto done;
-    } else {
-        DMQ_TRY(describe_reorder(p, plain));
-    }
+    DMQ_TRY(describe_reorder(p, plain));
     DNNL_TRY(dnnl_primitive_create(&p->conv, pd));
     p->pad_bytes =
         larger(dnnl_memory_desc_get_size(&p->conv_pad), dnnl_memory_desc_get_size(&p->reorder_pad));
@@ -379,10 +349,9 @@ done:
     return st;
 }
 
-/* Where the arrays of one call lie: at the caller's, or in scratch. */
+/* Where the arrays of one call lie that are not the caller's: in scratch. */
 typedef struct places {
-    const float *in, *w, *out;
-    float *in_block, *w_block, *out_block;
+    float *in, *w;
     char *pad;
 } places;
 
@@ -394,46 +363,13 @@ static size_t round_up(size_t bytes)
 static dmq_status place(places *at, const plan *p, dmq_queue *queue)
 {
     dmq_status st = DMQ_OK;
-    size_t in = round_up(p->in_bytes), w = round_up(p->w_bytes), out = round_up(p->out_bytes);
+    size_t in = round_up(p->in_bytes), w = round_up(p->w_bytes);
     void *scratch = NULL;
 
-    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, in + w + out + p->pad_bytes + 64));
-    at->in_block = scratch;
-    at->w_block = (float *)((char *)scratch + in);
-    at->out_block = (float *)((char *)scratch + in + w);
-    at->pad = (char *)scratch + in + w + out;
-done:
-    return st;
-}
-
-/* What the passes read before the primitive runs. */
-static dmq_status bring(const plan *p, dmq_queue *queue, const dmq_conv2d_args *a, places *at)
-{
-    dmq_status st = DMQ_OK;
-    int pass = p->key.pass;
-
-    if (pass != DMQ_CONV_BACKWARD_WEIGHTS && p->w_bytes)
-        DMQ_TRY(reorder(p, queue, a->w, at->w_block, at->pad));
-    if (pass != DMQ_CONV_BACKWARD_DATA && p->in_bytes)
-        dmq_cpu_to_blocks(at->in_block, a->x, a->n, (size_t)a->h * (size_t)a->wd, a->c);
-    if (pass != DMQ_CONV_FORWARD && p->out_bytes)
-        dmq_cpu_to_blocks(at->out_block, a->dy, a->n, (size_t)a->ho * (size_t)a->wo, a->k);
-done:
-    return st;
-}
-
-/* What they wrote, to where it belongs. */
-static dmq_status put(const plan *p, dmq_queue *queue, const dmq_conv2d_args *a, const places *at)
-{
-    dmq_status st = DMQ_OK;
-    size_t hw = (size_t)a->h * (size_t)a->wd;
-
-    if (p->key.pass == DMQ_CONV_BACKWARD_WEIGHTS && p->w_bytes)
-        DMQ_TRY(reorder(p, queue, at->w_block, a->dw, at->pad));
-    if (p->key.pass != DMQ_CONV_BACKWARD_DATA || !p->in_bytes)
-        goto done;
-    for (size_t i = 0; i < (size_t)a->n * hw * (size_t)a->c; i++)
-        a->dx[i] += at->in_block[i];
+    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, in + w + p->pad_bytes + 64));
+    at->in = scratch;
+    at->w = (float *)((char *)scratch + in);
+    at->pad = (char *)scratch + in + w;
 done:
     return st;
 }
@@ -443,71 +379,29 @@ static dmq_status execute(const plan *p, dmq_queue *queue, const dmq_conv2d_args
     static const int in_id[] = { DNNL_ARG_SRC, DNNL_ARG_DIFF_SRC, DNNL_ARG_SRC };
     static const int w_id[] = { DNNL_ARG_WEIGHTS, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_WEIGHTS };
     static const int out_id[] = { DNNL_ARG_DST, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_DST };
-    int pass = p->key.pass;
+    int pass = p->key.pass, weights = pass == DMQ_CONV_BACKWARD_WEIGHTS;
+    size_t count = (size_t)a->n * (size_t)a->h * (size_t)a->wd * (size_t)a->c;
     const float *in = pass == DMQ_CONV_BACKWARD_DATA ? a->dx : a->x;
-    const float *w = pass == DMQ_CONV_BACKWARD_WEIGHTS ? a->dw : a->w;
-    const float *out = pass == DMQ_CONV_FORWARD ? a->y : a->dy;
+    const float *w = weights ? a->dw : a->w, *out = pass == DMQ_CONV_FORWARD ? a->y : a->dy;
     dmq_status st = DMQ_OK;
     arg_list list = { .count = 0 };
     places at;
 
     DMQ_TRY(place(&at, p, queue));
-    DMQ_TRY(bring(p, queue, a, &at));
-    DMQ_TRY(bind(&list, in_id[pass], &p->in, p->in_bytes ? at.in_block : in));
-    DMQ_TRY(bind(&list, w_id[pass], &p->w, p->w_bytes ? at.w_block : w));
-    DMQ_TRY(bind(&list, out_id[pass], &p->out, p->out_bytes ? at.out_block : out));
+    if (!weights && p->w_bytes)
+        DMQ_TRY(reorder(p, queue, a->w, at.w, at.pad));
+    DMQ_TRY(bind(&list, in_id[pass], &p->in, p->in_bytes ? at.in : in));
+    DMQ_TRY(bind(&list, w_id[pass], &p->w, p->w_bytes ? at.w : w));
+    DMQ_TRY(bind(&list, out_id[pass], &p->out, out));
     if (p->key.bias)
         DMQ_TRY(bind(&list, DNNL_ARG_BIAS, &p->bias, a->bias));
     DMQ_TRY(bind(&list, DNNL_ARG_SCRATCHPAD, &p->conv_pad, at.pad));
     DNNL_TRY(dnnl_primitive_execute(p->conv, dmq_cpu_stream(queue), list.count, list.arg));
-    DMQ_TRY(put(p, queue, a, &at));
+    if (weights && p->w_bytes)
+        DMQ_TRY(reorder(p, queue, at.w, a->dw, at.pad));
+    for (size_t i = 0; i < count && p->in_bytes; i++)
+        a->dx[i] += at.in[i];
 done:
-    unbind(&list);
-    return st;
-}
-
-/*
- * Winograd adds up channels in an order that depends on the number of images, so it is always run on
- * as many, at the end with empty ones: an image's result does not depend on its batch. Two are enough
- * unless the weights exceed the second-level cache and each group fetches them from beyond.
- */
-static int group_size(const dmq_conv2d_args *a)
-{
-    return a->c * a->k > 128 * 128 ? 4 : 2;
-}
-
-/* The forward pass of a few images at a time, or the gradient of x as the forward pass that it equals. */
-static dmq_status execute_groups(const plan *p, dmq_queue *queue, const dmq_conv2d_args *a,
-                                 int turned)
-{
-    dmq_status st = DMQ_OK;
-    size_t hw = (size_t)a->h * (size_t)a->wd;
-    size_t in = hw * (size_t)a->c, out = hw * (size_t)a->k;
-    int group = p->key.n;
-    dmq_prepared *kept = dmq_cpu_prepared_get(&p->layout, a->w, turned);
-    arg_list list = { .count = 0 };
-    places at;
-
-    DMQ_TRY(place(&at, p, queue));
-    if (!kept)
-        dmq_cpu_winograd_weights(at.w_block, &p->layout, a->w, turned);
-    DMQ_TRY(bind(&list, DNNL_ARG_SRC, &p->in, at.in_block));
-    DMQ_TRY(
-        bind(&list, DNNL_ARG_WEIGHTS, &p->w, kept ? dmq_cpu_prepared_weights(kept) : at.w_block));
-    DMQ_TRY(bind(&list, DNNL_ARG_DST, &p->out, at.out_block));
-    if (p->key.bias)
-        DMQ_TRY(bind(&list, DNNL_ARG_BIAS, &p->bias, a->bias));
-    DMQ_TRY(bind(&list, DNNL_ARG_SCRATCHPAD, &p->conv_pad, at.pad));
-    for (int n = 0; n < a->n; n += group) {
-        int count = a->n - n < group ? a->n - n : group;
-
-        dmq_cpu_to_blocks(at.in_block, a->x + (size_t)n * in, count, hw, a->c);
-        memset(at.in_block + (size_t)count * in, 0, (size_t)(group - count) * in * sizeof(float));
-        DNNL_TRY(dnnl_primitive_execute(p->conv, dmq_cpu_stream(queue), list.count, list.arg));
-        dmq_cpu_from_blocks(a->y + (size_t)n * out, at.out_block, count, hw, a->k, a->add);
-    }
-done:
-    dmq_cpu_prepared_put(kept);
     unbind(&list);
     return st;
 }
@@ -521,33 +415,20 @@ static dmq_status unsupported(const plan *p, dmq_conv_pass pass, const dmq_conv2
         pass_names[pass], a->n, a->c, a->h, a->wd, a->k, a->c, a->r, a->s, a->stride, p->name);
 }
 
-dmq_status dmq_cpu_conv_dnnl(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algorithm algorithm,
-                             const dmq_conv2d_args *a, const char **name)
+dmq_status dmq_cpu_conv_dnnl(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a,
+                             const char **name)
 {
     dmq_status st = DMQ_OK;
-    int groups = algorithm == DMQ_CONV_WINOGRAD && pass != DMQ_CONV_BACKWARD_WEIGHTS;
-    int turned = groups && pass == DMQ_CONV_BACKWARD_DATA;
-    dmq_conv2d_args view = *a;
+    plan_key key = key_of(pass, a);
     const plan *p = NULL;
-    plan_key key;
 
-    if (turned) {
-        view.x = a->dy;
-        view.y = a->dx;
-        view.c = a->k;
-        view.k = a->c;
-        view.bias = NULL;
-    }
-    key = key_of(groups ? DMQ_CONV_FORWARD : pass, algorithm, &view);
-    if (groups)
-        key.n = group_size(&view);
     DMQ_TRY(plan_get(&p, &key));
     if (name)
         *name = p->name;
     if (!p->usable)
         return unsupported(p, pass, a);
     if (queue)
-        st = groups ? execute_groups(p, queue, &view, turned) : execute(p, queue, a);
+        st = execute(p, queue, a);
 done:
     return st;
 }

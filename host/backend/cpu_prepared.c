@@ -11,8 +11,7 @@ enum { OLD = 10000, BUCKETS = 256 };
 
 struct dmq_prepared {
     const float *w; /* where the weights were seen; only compared */
-    dmq_winograd_layout layout;
-    int turned;
+    int k, c, turned;
     int users;   /* who reads u or copy, or fills them */
     int filling; /* 1: not to be read; by its one user */
     unsigned long last;
@@ -28,9 +27,15 @@ static struct {
     unsigned long calls;
 } all = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static size_t count_of(const dmq_winograd_layout *layout)
+/* What is asked for. */
+typedef struct wish {
+    const float *w;
+    int k, c, turned;
+} wish;
+
+static size_t count_of(const wish *q)
 {
-    return (size_t)layout->k * (size_t)layout->c;
+    return (size_t)q->k * (size_t)q->c;
 }
 
 static dmq_prepared **bucket_of(const float *w)
@@ -67,9 +72,9 @@ static void drop_old(void)
 }
 
 /* A new entry, or NULL. With the lock held. */
-static dmq_prepared *entry_create(const dmq_winograd_layout *layout, const float *w, int turned)
+static dmq_prepared *entry_create(const wish *q)
 {
-    size_t count = count_of(layout), bytes = count * (9 + 36) * sizeof(float);
+    size_t count = count_of(q), bytes = count * (9 + 36) * sizeof(float);
     dmq_prepared *e = NULL;
 
     if (all.bytes + bytes > DMQ_PREPARED_BYTES)
@@ -82,37 +87,36 @@ static dmq_prepared *entry_create(const dmq_winograd_layout *layout, const float
         entry_free(e);
         return NULL;
     }
-    e->w = w;
-    e->layout = *layout;
-    e->turned = turned;
+    e->w = q->w;
+    e->k = q->k;
+    e->c = q->c;
+    e->turned = q->turned;
     e->bytes = bytes;
-    e->next = *bucket_of(w);
-    *bucket_of(w) = e;
+    e->next = *bucket_of(q->w);
+    *bucket_of(q->w) = e;
     all.bytes += bytes;
     return e;
 }
 
-static dmq_prepared *find(const dmq_winograd_layout *layout, const float *w, int turned)
+static dmq_prepared *find(const wish *q)
 {
-    for (dmq_prepared *e = *bucket_of(w); e; e = e->next)
-        if (e->w == w && e->turned == turned && e->layout.k == layout->k &&
-            e->layout.c == layout->c && e->layout.big_k == layout->big_k &&
-            e->layout.big_c == layout->big_c)
+    for (dmq_prepared *e = *bucket_of(q->w); e; e = e->next)
+        if (e->w == q->w && e->turned == q->turned && e->k == q->k && e->c == q->c)
             return e;
     return NULL;
 }
 
 /* One user more, if the entry can be read or filled; *fill: it is empty and the caller fills it. */
-static dmq_prepared *take(const dmq_winograd_layout *layout, const float *w, int turned, int *fill)
+static dmq_prepared *take(const wish *q, int *fill)
 {
     dmq_prepared *e;
 
     pthread_mutex_lock(&all.lock);
     all.calls++;
-    e = find(layout, w, turned);
+    e = find(q);
     *fill = !e;
     if (!e)
-        e = entry_create(layout, w, turned);
+        e = entry_create(q);
     else if (e->filling)
         e = NULL;
     if (e) {
@@ -139,11 +143,12 @@ static int take_over(dmq_prepared *e)
     return alone;
 }
 
-dmq_prepared *dmq_cpu_prepared_get(const dmq_winograd_layout *layout, const float *w, int turned)
+dmq_prepared *dmq_cpu_prepared_get(int k, int c, const float *w, int turned)
 {
-    size_t bytes = count_of(layout) * 9 * sizeof(float);
+    wish q = { w, k, c, turned };
+    size_t bytes = count_of(&q) * 9 * sizeof(float);
     int fill;
-    dmq_prepared *e = take(layout, w, turned, &fill);
+    dmq_prepared *e = take(&q, &fill);
 
     if (!e)
         return NULL;
@@ -154,7 +159,7 @@ dmq_prepared *dmq_cpu_prepared_get(const dmq_winograd_layout *layout, const floa
             return NULL;
     }
     memcpy(e->copy, w, bytes);
-    dmq_cpu_winograd_weights(e->u, layout, w, turned);
+    dmq_cpu_winograd_weights(e->u, k, c, w, turned);
     pthread_mutex_lock(&all.lock);
     e->filling = 0;
     pthread_mutex_unlock(&all.lock);

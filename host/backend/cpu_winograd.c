@@ -1,143 +1,109 @@
 #include "backend/cpu_winograd.h"
-#include "backend/cpu_math.h"
 
-#include <string.h>
+#include "backend/cpu.h"
+#include "backend/cpu_winograd_code.h"
 
-enum { B = DMQ_BLOCK, TAPS = 9, POINTS = 6 };
+#include <assert.h>
 
-/* 16 numbers as one: the compiler splits it into what registers there are. */
-typedef float lanes __attribute__((vector_size(B * sizeof(float))));
+/* Bytes of a run of tiles at the points: three quarters of a second-level cache. */
+#define RUN_BYTES (768 * 1024)
 
-/* A row of G at a point p is (1, p, p^2) / prod (p - others); at infinity (0, 0, 1). */
-#define P1 0.625
-#define P2 1.5
-#define N0 (P1 * P1 * P2 * P2)
-#define N1 (2 * P1 * P1 * (P1 * P1 - P2 * P2))
-#define N2 (2 * P2 * P2 * (P2 * P2 - P1 * P1))
+/* And tiles at least: weights at the points are read anew for every run. */
+enum { RUN_LEAST = 32 };
 
-/* out = G (g0, g1, g2)^T for 16 output channels at once */
-DMQ_INLINE void expand(lanes out[POINTS], const lanes *g0, const lanes *g1, const lanes *g2)
+static const dmq_winograd_code *chosen; /* by a test */
+
+void dmq_cpu_winograd_use(const dmq_winograd_code *code)
 {
-    lanes even1 = *g0 * (float)(1 / N1) + *g2 * (float)(P1 * P1 / N1);
-    lanes even2 = *g0 * (float)(1 / N2) + *g2 * (float)(P2 * P2 / N2);
-    lanes odd1 = *g1 * (float)(P1 / N1), odd2 = *g1 * (float)(P2 / N2);
-
-    out[0] = *g0 * (float)(1 / N0);
-    out[1] = even1 + odd1;
-    out[2] = even1 - odd1;
-    out[3] = even2 + odd2;
-    out[4] = even2 - odd2;
-    out[5] = *g2;
+    chosen = code;
 }
 
-/* Taps of 16 x 16 channels as (tap, c, k). */
-DMQ_INLINE void gather(lanes taps[TAPS][B], const dmq_winograd_layout *layout, const float *w,
-                       int k, int c, int turned)
+static const dmq_winograd_code *code(void)
 {
-    size_t width = (size_t)(turned ? layout->k : layout->c);
+    if (chosen)
+        return chosen;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return &dmq_winograd_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &dmq_winograd_avx2;
+#endif
+    return NULL;
+}
 
-    for (int t = 0; t < TAPS; t++) {
-        if (turned) {
-            const float *from = w + ((size_t)c * TAPS + (size_t)(TAPS - 1 - t)) * width + k;
+int dmq_cpu_winograd_fits(const dmq_conv2d_args *a)
+{
+    return a->r == 3 && a->s == 3 && a->stride == 1 && a->pad_top == 1 && a->pad_left == 1 &&
+           a->ho == a->h && a->wo == a->wd && a->c % 16 == 0 && a->k % 16 == 0 && code();
+}
 
-            for (int i = 0; i < B; i++)
-                memcpy(&taps[t][i], from + (size_t)i * TAPS * width, sizeof(lanes));
-        } else {
-            const float *from = w + ((size_t)k * TAPS + (size_t)t) * width + c;
+const char *dmq_cpu_winograd_name(void)
+{
+    return code() ? code()->name : "none";
+}
 
-            for (int o = 0; o < B; o++)
-                for (int i = 0; i < B; i++)
-                    taps[t][i][o] = from[(size_t)o * TAPS * width + (size_t)i];
-        }
+void dmq_cpu_winograd_weights(float *u, int k, int c, const float *w, int turned)
+{
+    code()->weights(u, k, c, w, turned);
+}
+
+static int run_of(const dmq_winograd_job *j)
+{
+    int run = RUN_BYTES / (DMQ_POINTS * (int)sizeof(float) * (j->c + j->k)) / DMQ_ROWS * DMQ_ROWS;
+    int all = (j->tiles + DMQ_ROWS - 1) / DMQ_ROWS * DMQ_ROWS;
+
+    run = run < RUN_LEAST ? RUN_LEAST : run;
+    return run < all ? run : all;
+}
+
+static dmq_winograd_job job_of(dmq_conv_pass pass, const dmq_conv2d_args *a)
+{
+    int data = pass == DMQ_CONV_BACKWARD_DATA;
+    dmq_winograd_job j = { .in = data ? a->dy : a->x,
+                           .dy = a->dy,
+                           .bias = pass == DMQ_CONV_FORWARD ? a->bias : NULL,
+                           .out = data ? a->dx : a->y,
+                           .dw = a->dw,
+                           .h = a->h,
+                           .w = a->wd,
+                           .c = data ? a->k : a->c,
+                           .k = data ? a->c : a->k,
+                           .add = a->add,
+                           .across = (a->wd + DMQ_TILE - 1) / DMQ_TILE,
+                           .down = (a->h + DMQ_TILE - 1) / DMQ_TILE };
+
+    j.tiles = a->n * j.across * j.down;
+    j.run = run_of(&j);
+    j.plane_v = (size_t)j.run * (size_t)j.c + DMQ_LINE;
+    j.plane_m = (size_t)j.run * (size_t)j.k + DMQ_LINE;
+    return j;
+}
+
+dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a)
+{
+    dmq_status st = DMQ_OK;
+    dmq_winograd_job j = job_of(pass, a);
+    size_t weights = DMQ_POINTS * (size_t)j.c * (size_t)j.k;
+    size_t run = DMQ_POINTS * (j.plane_v + j.plane_m);
+    int turned = pass == DMQ_CONV_BACKWARD_DATA;
+    dmq_prepared *kept = NULL;
+    void *scratch = NULL;
+
+    assert(dmq_cpu_winograd_fits(a));
+    DMQ_TRY(dmq_cpu_scratch(&scratch, queue, (weights + run) * sizeof(float)));
+    j.u = scratch;
+    j.v = j.u + weights;
+    j.m = j.v + DMQ_POINTS * j.plane_v;
+    if (pass == DMQ_CONV_BACKWARD_WEIGHTS) {
+        code()->correlate(&j);
+        goto done;
     }
-}
-
-/* U = G g G^T: first over the rows of taps, then over their columns. */
-DMQ_INLINE void transform(lanes out[POINTS * POINTS][B], lanes taps[TAPS][B])
-{
-    for (int i = 0; i < B; i++) {
-        lanes rows[3][POINTS], point[POINTS];
-
-        for (int s = 0; s < 3; s++)
-            expand(rows[s], &taps[s][i], &taps[3 + s][i], &taps[6 + s][i]);
-        for (int a = 0; a < POINTS; a++) {
-            expand(point, &rows[0][a], &rows[1][a], &rows[2][a]);
-            for (int b = 0; b < POINTS; b++)
-                out[a * POINTS + b][i] = point[b];
-        }
-    }
-}
-
-DMQ_CLONES
-static void weights_block(lanes u[POINTS * POINTS][B], const dmq_winograd_layout *layout,
-                          const float *w, int k, int c, int turned)
-{
-    lanes taps[TAPS][B];
-
-    if (turned)
-        gather(taps, layout, w, k, c, 1);
-    else
-        gather(taps, layout, w, k, c, 0);
-    transform(u, taps);
-}
-
-void dmq_cpu_winograd_weights(float *out, const dmq_winograd_layout *layout, const float *w,
-                              int turned)
-{
-    int blocks_k = layout->k / B, blocks_c = layout->c / B;
-    size_t plane = (size_t)blocks_c * (size_t)layout->big_k * B * B;
-    lanes u[POINTS * POINTS]
-           [B]; /* whole planes at a time to memory: 36 streams would evict each other */
-
-    for (int k = 0; k < blocks_k; k++)
-        for (int c = 0; c < blocks_c; c++) {
-            int far_k = k / layout->big_k, near_k = k % layout->big_k;
-            int far_c = c / layout->big_c, near_c = c % layout->big_c;
-            size_t at =
-                (((size_t)far_c * (size_t)layout->big_k + (size_t)near_k) * (size_t)layout->big_c +
-                 (size_t)near_c) *
-                B * B;
-
-            weights_block(u, layout, w, k * B, c * B, turned);
-            at += (size_t)far_k * POINTS * POINTS * plane;
-            for (int p = 0; p < POINTS * POINTS; p++, at += plane)
-                memcpy(out + at, u[p], sizeof u[p]);
-        }
-}
-
-void dmq_cpu_to_blocks(float *dst, const float *src, int n, size_t hw, int c)
-{
-    size_t width = (size_t)c, blocks = width / B;
-
-    for (size_t i = 0; i < (size_t)n; i++)
-        for (size_t b = 0; b < blocks; b++) {
-            const float *from = src + i * hw * width + b * B;
-            float *to = dst + (i * blocks + b) * hw * B;
-
-            for (size_t p = 0; p < hw; p++)
-                memcpy(to + p * B, from + p * width, B * sizeof *to);
-        }
-}
-
-DMQ_CLONES
-static void from_block(float *to, const float *from, size_t hw, size_t width, int add)
-{
-    for (size_t p = 0; p < hw; p++, to += width, from += B) {
-        if (!add) {
-            memcpy(to, from, B * sizeof *to);
-            continue;
-        }
-        for (size_t l = 0; l < B; l++)
-            to[l] += from[l];
-    }
-}
-
-void dmq_cpu_from_blocks(float *dst, const float *src, int n, size_t hw, int c, int add)
-{
-    size_t width = (size_t)c, blocks = width / B;
-
-    for (size_t i = 0; i < (size_t)n; i++)
-        for (size_t b = 0; b < blocks; b++)
-            from_block(dst + i * hw * width + b * B, src + (i * blocks + b) * hw * B, hw, width,
-                       add);
+    kept = dmq_cpu_prepared_get(j.k, j.c, a->w, turned);
+    if (!kept)
+        dmq_cpu_winograd_weights(j.u, j.k, j.c, a->w, turned);
+    j.weights = kept ? dmq_cpu_prepared_weights(kept) : j.u;
+    code()->convolve(&j);
+done:
+    dmq_cpu_prepared_put(kept);
+    return st;
 }

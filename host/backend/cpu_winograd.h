@@ -1,32 +1,41 @@
 /**
- * What surrounds oneDNN's Winograd convolution F(4x4, 3x3): its 16-channel blocks, and its weights.
+ * Winograd's convolution F(4x4, 3x3): 3x3, stride 1, one pixel of zeros all around, whole blocks of 16
+ * channels, NHWC and KRSC as they lie. 36 products instead of 144 for every 4x4 pixels and pair of channels.
  *
- * The primitive takes weights that are already transformed, U = G g G^T for each pair of channels, at
- * the points 0, +-5/8, +-3/2 and infinity. They are made here, once a call, from KRSC as it lies, also
- * turned around for the gradient of x, which is the same convolution with channels exchanged and taps
- * in the reverse order. oneDNN's own reorder to this format takes 40 times as long, and the form that
- * transforms inside of the primitive does so anew for every group of images.
+ *   forward   y  = A^T [ (G w G^T) . (B^T x B) ] A          by tiles of 4x4 results, 6x6 inputs
+ *   data      dx = the same of dy, with channels exchanged and taps in the reverse order
+ *   weights   dw = G^T [ sum over tiles of (A dy A^T) . (B^T x B) ] G
+ *
+ * at the points 0, +-5/8, +-3/2 and infinity (errors of about 1e-6 of the result). A run of tiles is
+ * transformed, multiplied (36 small matrix products) and transformed back while it is in the second-level
+ * cache. A number of y or dx is one chain of fused multiply-adds for each point, over the channels in
+ * ascending order: an image's result does not depend on its batch. dw is summed over the tiles in ascending
+ * order. AVX-512, or AVX2 with FMA.
+ *
+ * @see  Lavin and Gray, arXiv:1509.09308; the points: Barabasz et al., arXiv:1803.10986
  */
 #ifndef DMQ_BACKEND_CPU_WINOGRAD_H
 #define DMQ_BACKEND_CPU_WINOGRAD_H
 
-#include <stddef.h>
+#include "backend/cpu_conv2d.h"
 
-enum { DMQ_BLOCK = 16 };
+/** 1 when the shape is one of those, and the machine has the instructions. */
+int dmq_cpu_winograd_fits(const dmq_conv2d_args *a);
 
-/** Transformed weights lie as (k/16/big_k, 6, 6, c/16/big_c, big_k, big_c, 16 c, 16 k). */
-typedef struct dmq_winograd_layout {
-    int k, c;         /**< channels out and in of the convolution that is run */
-    int big_k, big_c; /**< blocks of 16 that lie together */
-} dmq_winograd_layout;
+/** "winograd:avx512", "winograd:avx2"; "none". */
+const char *dmq_cpu_winograd_name(void);
+
+/** y, dx or dw of a shape that fits; bias and add as in kernels/conv2d.h, dbias is not made here. */
+dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a);
 
 /**
- * @param out     36 k c numbers
+ * Weights at the points, G w G^T: 36 k c numbers, in the order that the products read them.
+ *
+ * @param k, c    channels out and in of the convolution that is run
  * @param w       (k, 3, 3, c); turned: (c, 3, 3, k), the weights whose gradient of x is taken
  * @param turned  1: exchange channels and reverse the taps
  */
-void dmq_cpu_winograd_weights(float *out, const dmq_winograd_layout *layout, const float *w,
-                              int turned);
+void dmq_cpu_winograd_weights(float *u, int k, int c, const float *w, int turned);
 
 /**
  * Transformed weights kept from call to call, for all queues: while weights stay the same (sampling, the
@@ -39,7 +48,7 @@ void dmq_cpu_winograd_weights(float *out, const dmq_winograd_layout *layout, con
  */
 typedef struct dmq_prepared dmq_prepared;
 
-dmq_prepared *dmq_cpu_prepared_get(const dmq_winograd_layout *layout, const float *w, int turned);
+dmq_prepared *dmq_cpu_prepared_get(int k, int c, const float *w, int turned);
 const float *dmq_cpu_prepared_weights(const dmq_prepared *prepared);
 void dmq_cpu_prepared_put(dmq_prepared *prepared); /**< takes NULL */
 
@@ -47,9 +56,5 @@ void dmq_cpu_prepared_put(dmq_prepared *prepared); /**< takes NULL */
 void dmq_cpu_prepared_clear(void);
 
 #define DMQ_PREPARED_BYTES ((size_t)1 << 30)
-
-/** (n, hw, c) -> (n, c/16, hw, 16) and back; c a multiple of 16. */
-void dmq_cpu_to_blocks(float *dst, const float *src, int n, size_t hw, int c);
-void dmq_cpu_from_blocks(float *dst, const float *src, int n, size_t hw, int c, int add);
 
 #endif

@@ -4,6 +4,7 @@
  * without allocations once every shape has been seen.
  */
 #include "backend/cpu_conv2d.h"
+#include "backend/cpu_winograd_code.h"
 #include "backend/lanes.h"
 #include "base/memory.h"
 
@@ -174,6 +175,32 @@ static void test_against_ref(void **state)
             for (int add = 0; add < 2; add++)
                 check_against_ref(queue, shapes[i], 3, add, p);
     dmq_backend_cpu()->queue_destroy(queue);
+}
+
+static void check_batch(dmq_queue *queue, const int *shape, int n, int p, int g);
+
+/* The code of the narrower registers, which this machine would not choose. */
+static void test_avx2(void **state)
+{
+    dmq_queue *queue = NULL;
+
+    (void)state;
+#if defined(__x86_64__)
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        skip();
+    dmq_cpu_winograd_use(&dmq_winograd_avx2);
+#else
+    skip();
+#endif
+    assert_int_equal(dmq_backend_cpu()->queue_create(&queue, 0), DMQ_OK);
+    for (int i = 0; i < SHAPES; i++)
+        for (int p = 0; p < 3; p++) {
+            check_against_ref(queue, shapes[i], 3, p == 1, p);
+            if (p < 2)
+                check_batch(queue, shapes[i], 3, p, DMQ_CONV_WINOGRAD);
+        }
+    dmq_backend_cpu()->queue_destroy(queue);
+    dmq_cpu_winograd_use(NULL);
 }
 
 static void test_no_bias(void **state)
@@ -427,10 +454,15 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_ref),      cmocka_unit_test(test_no_bias),
-        cmocka_unit_test(test_place_in_batch),   cmocka_unit_test(test_size_of_batch),
-        cmocka_unit_test(test_number_of_lanes),  cmocka_unit_test(test_no_allocation),
-        cmocka_unit_test(test_changing_weights), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_against_ref),
+        cmocka_unit_test(test_no_bias),
+        cmocka_unit_test(test_place_in_batch),
+        cmocka_unit_test(test_size_of_batch),
+        cmocka_unit_test(test_number_of_lanes),
+        cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_changing_weights),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_avx2),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,29 @@
+/* Winograd's convolution in registers of 8 numbers. */
+#include "backend/cpu_winograd_code.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#pragma GCC target("avx2,fma")
+
+enum { WIDTH = 8, BLOCK = 4 };
+typedef float vec __attribute__((vector_size(WIDTH * sizeof(float))));
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* a b + c, rounded once */
+INLINE vec madd(vec a, vec b, vec c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+INLINE vec all(float x)
+{
+    return _mm256_set1_ps(x);
+}
+
+#define CODE dmq_winograd_avx2
+#define NAME "winograd:avx2"
+#include "backend/cpu_winograd_body.h"
+#endif

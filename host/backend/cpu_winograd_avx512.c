@@ -1,0 +1,29 @@
+/* Winograd's convolution in registers of 16 numbers. */
+#include "backend/cpu_winograd_code.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#pragma GCC target("avx512f")
+
+enum { WIDTH = 16, BLOCK = 8 };
+typedef float vec __attribute__((vector_size(WIDTH * sizeof(float))));
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* a b + c, rounded once */
+INLINE vec madd(vec a, vec b, vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+INLINE vec all(float x)
+{
+    return _mm512_set1_ps(x);
+}
+
+#define CODE dmq_winograd_avx512
+#define NAME "winograd:avx512"
+#include "backend/cpu_winograd_body.h"
+#endif
