@@ -45,7 +45,7 @@ static const dmq_config_key keys[] = {
   .help = "architecture" },
 { "model.checkpoint", PATH, "",
   .help = "weights: .h5 of dmq, .safetensors; \"data:NAME\" is in the data folder",
-  .hint = "dmq import makes an .h5 of other formats" },
+  .hint = "dmq train makes one; the cards in experiments/cards name those that ship" },
 { "model.sha256", TEXT, "",
   .help = "what the checkpoint must hash to; empty: not checked" },
 { "model.ch", INT, "128", 1, 4096, .stages = TRAIN | RUNS,

@@ -9,7 +9,8 @@
 
 /**
  * Let TERM, INT and USR2 set the flag and do nothing else. A second INT ends the program at once, for
- * the person at the keyboard. PIPE is ignored, so that a closed pipe is a failed write with a message.
+ * the person at the keyboard. PIPE and XFSZ are ignored, so that a closed pipe and a
+ * file beyond a limit are failed writes with a message.
  */
 void dmq_signal_install(void);
 

@@ -16,18 +16,26 @@ dmq_status dmq_fail(dmq_status code, const char *format, ...)
     return code;
 }
 
+/* Where a new line goes: a place stands before the first hint, all else at the end. */
+static size_t place_of(const char *line)
+{
+    const char *hint = strncmp(line, "  at ", 5) == 0 ? strstr(message, "\n  hint: ") : NULL;
+
+    return hint ? (size_t)(hint - message) : strlen(message);
+}
+
 dmq_status dmq_fail_note(dmq_status code, const char *format, ...)
 {
-    size_t n = strlen(message);
+    char line[sizeof message], rest[sizeof message];
+    size_t n;
     va_list args;
 
-    if (n + 2 >= sizeof message)
-        return code;
-    if (n > 0)
-        message[n++] = '\n';
     va_start(args, format);
-    (void)vsnprintf(message + n, sizeof message - n, format, args);
+    (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    n = place_of(line);
+    (void)snprintf(rest, sizeof rest, "%s", message + n);
+    (void)snprintf(message + n, sizeof message - n, "%s%s%s", message[0] ? "\n" : "", line, rest);
     return code;
 }
 

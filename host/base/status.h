@@ -34,7 +34,10 @@ typedef enum dmq_status {
 dmq_status dmq_fail(dmq_status code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/** Append one line to the message of this thread's failure; returns code unchanged. */
+/**
+ * Append one line to the message of this thread's failure; returns code unchanged. A line that begins with
+ * "  at " goes before the hints.
+ */
 dmq_status dmq_fail_note(dmq_status code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -147,7 +147,7 @@ static void wrong_values_name_rule_place_and_way_out(void **state)
                                 "  at --set quant.act.bits=4.5\n"
                                 "  hint: for no activation quantization write \"act: off\"" },
         { "quant.act.init=mes", "quant.act.init = mes: must be one of mse, max, ema_minmax\n"
-                                "  hint: did you mean \"mse\"?\n  at --set quant.act.init=mes" },
+                                "  at --set quant.act.init=mes\n  hint: did you mean \"mse\"?" },
         { "recon.lr=0", "recon.lr = 0: must be above 0, at most 10\n  at --set recon.lr=0" },
         { "recon.lr=0x1", "recon.lr = 0x1: must be a number, above 0, at most 10\n"
                           "  at --set recon.lr=0x1" },
@@ -165,7 +165,7 @@ static void wrong_values_name_rule_place_and_way_out(void **state)
           "draw.seed = 99999999999999999999: must be a whole number, 0..9.2e+18\n"
           "  at --set draw.seed=99999999999999999999" },
         { "draw.metrics=fdd", "draw.metrics: item 1 = fdd: must be one of fd, is\n"
-                              "  hint: did you mean \"fd\"?\n  at --set draw.metrics=fdd" },
+                              "  at --set draw.metrics=fdd\n  hint: did you mean \"fd\"?" },
         { "recon=3", "recon: is a group of keys, a value cannot be given to it\n"
                      "  at --set recon=3\n"
                      "  hint: \"dmq config schema\" lists the keys of recon" },
