@@ -1,12 +1,16 @@
 #include "cli/options.h"
 
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <argp.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MAX_THREADS 1024
 
 enum {
     KEY_SET = 256,
@@ -91,14 +95,13 @@ static int understands(const dmq_verb *verb, const char *name)
     return 0;
 }
 
-static dmq_status whole_number(int *out, const char *option, const char *text, int min)
+static dmq_status whole_number(int *out, const char *option, const char *text, int max)
 {
     char *end = NULL;
     long value = strtol(text, &end, 10);
 
-    if (end == text || *end != '\0' || value < min || value > 1000000000)
-        return dmq_fail(DMQ_EUSAGE, "--%s %s: must be a whole number of at least %d", option, text,
-                        min);
+    if (end == text || *end != '\0' || value < 0 || value > max)
+        return dmq_fail(DMQ_EUSAGE, "--%s %s: must be a whole number, 0..%d", option, text, max);
     *out = (int)value;
     return DMQ_OK;
 }
@@ -166,15 +169,17 @@ static dmq_status take_value(dmq_options *o, int key, const char *text)
     case KEY_SHARD:
         return shard(o, text);
     case KEY_TASK:
-        return whole_number(&o->task, "task", text, 0);
+        return whole_number(&o->task, "task", text, INT_MAX);
     case KEY_THREADS:
-        return whole_number(&o->threads, "threads", text, 0);
+        return whole_number(&o->threads, "threads", text, MAX_THREADS);
     case KEY_FORMAT:
         o->format = text;
         return one_of("format", text, "md|csv|json", NULL);
     case KEY_DEVICE:
         o->device = text;
-        break;
+        return strncmp(text, "cuda:", 5) == 0
+                   ? DMQ_OK
+                   : one_of("device", text, "auto|cpu|ref|check|cuda", NULL);
     case KEY_PROGRESS:
         o->progress = text;
         return one_of("progress", text, "auto|bar|plain|json|none", NULL);
@@ -265,6 +270,78 @@ static void help(const dmq_verb *verb)
         "I/O,\n75 stopped in order (run again), 78 configuration.\n");
 }
 
+/* The option of the table that "--word" or "--word=..." is, or is the only one to begin so. */
+static const struct argp_option *option_of(const char *word, int *ambiguous)
+{
+    const struct argp_option *found = NULL;
+    size_t n = strcspn(word, "=");
+
+    *ambiguous = 0;
+    for (const struct argp_option *o = table; o->name; o++) {
+        if (strncmp(o->name, word, n) != 0)
+            continue;
+        if (o->name[n] == '\0')
+            return o;
+        *ambiguous = found != NULL;
+        found = o;
+    }
+    return *ambiguous ? NULL : found;
+}
+
+static const struct argp_option *short_option_of(char letter)
+{
+    for (const struct argp_option *o = table; o->name; o++)
+        if (o->key == letter)
+            return o;
+    return NULL;
+}
+
+static dmq_status refuse_word(const dmq_verb *verb, const char *word, int ambiguous)
+{
+    const char *names[64];
+    int n = 0, nearest = -1;
+
+    for (const struct argp_option *o = table; o->name && n < 64; o++)
+        if (understands(verb, o->name))
+            names[n++] = o->name;
+    if (strncmp(word, "--", 2) == 0)
+        nearest = dmq_text_nearest(word + 2, names, n);
+    (void)dmq_fail(DMQ_EUSAGE, "dmq %s: %s: %s", verb->name, word,
+                   ambiguous ? "several options begin so" : "there is no such option");
+    if (nearest >= 0)
+        return dmq_fail_note(DMQ_EUSAGE, "  hint: did you mean \"--%s\"?", names[nearest]);
+    return dmq_fail_note(DMQ_EUSAGE, "  hint: dmq %s --help lists the options", verb->name);
+}
+
+/* argp says no more than that something was wrong: find what. */
+static dmq_status find_mistake(const dmq_verb *verb, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const struct argp_option *o;
+        const char *word = argv[i];
+        int ambiguous = 0, takes_next;
+
+        if (strcmp(word, "--") == 0)
+            break;
+        if (word[0] != '-' || word[1] == '\0')
+            continue;
+        o = word[1] == '-' ? option_of(word + 2, &ambiguous) : short_option_of(word[1]);
+        if (!o)
+            return refuse_word(verb, word, ambiguous);
+        takes_next = o->arg && (word[1] == '-' ? !strchr(word, '=') : word[2] == '\0');
+        if (takes_next && ++i == argc)
+            return dmq_fail(DMQ_EUSAGE, "dmq %s: %s needs %s\n  hint: dmq %s --help", verb->name,
+                            word, o->arg, verb->name);
+        if (!o->arg && strchr(word, '='))
+            return dmq_fail(DMQ_EUSAGE,
+                            "dmq %s: %s: this option takes no value\n  hint: dmq %s "
+                            "--help",
+                            verb->name, word, verb->name);
+    }
+    return dmq_fail(DMQ_EUSAGE, "dmq %s: the command line cannot be read\n  hint: dmq %s --help",
+                    verb->name, verb->name);
+}
+
 dmq_status dmq_options_parse(dmq_options *o, const dmq_verb *verb, int argc, char **argv, int *done)
 {
     const struct argp argp = { table, take, NULL, NULL, NULL, NULL, NULL };
@@ -287,15 +364,7 @@ dmq_status dmq_options_parse(dmq_options *o, const dmq_verb *verb, int argc, cha
                        ARGP_NO_EXIT | ARGP_NO_HELP | ARGP_IN_ORDER | ARGP_NO_ERRS, NULL, &p);
     if (p.status != DMQ_OK)
         return p.status;
-    if (error != 0) {
-        (void)dmq_fail(DMQ_EUSAGE, "dmq %s: the command line cannot be read", verb->name);
-        for (int i = 1; i < argc; i++)
-            if (argv[i][0] == '-')
-                (void)dmq_fail_note(DMQ_EUSAGE, "  at %s%s%s", argv[i], i + 1 < argc ? " " : "",
-                                    i + 1 < argc ? argv[i + 1] : "");
-        return dmq_fail_note(DMQ_EUSAGE, "  hint: dmq %s --help lists the options", verb->name);
-    }
-    return DMQ_OK;
+    return error == 0 ? DMQ_OK : find_mistake(verb, argc, argv);
 }
 
 void dmq_options_release(dmq_options *o)
