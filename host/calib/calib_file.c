@@ -6,6 +6,7 @@
 #include "model/fingerprint.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -162,6 +163,17 @@ done:
     return st;
 }
 
+static dmq_status check_finite(const float *x, size_t n, const char *path, int step)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return dmq_fail(DMQ_EDATA,
+                            "%s: x of step %d holds a number that is NaN or infinite\n"
+                            "  hint: make or copy the file again",
+                            path, step);
+    return DMQ_OK;
+}
+
 dmq_status dmq_calib_load(dmq_calib **out, const char *path)
 {
     dmq_h5 *f = NULL;
@@ -188,6 +200,7 @@ dmq_status dmq_calib_load(dmq_calib **out, const char *path)
         DMQ_TRY(dmq_h5_read_rows(rows, f, "x", k, 1, DMQ_H5_F32, 5,
                                  (const int64_t[]){ c->n_steps, c->per_step, c->image.dim[3],
                                                     c->image.dim[1], c->image.dim[2] }));
+        DMQ_TRY(check_finite(rows, (size_t)c->per_step * dmq_shape_count(c->image), path, k));
         from_file(c->x + (size_t)k * (size_t)c->per_step * dmq_shape_count(c->image), rows,
                   (size_t)c->per_step, c->image);
     }

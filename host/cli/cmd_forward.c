@@ -9,6 +9,7 @@
 #include "io/h5.h"
 #include "io/npz.h"
 
+#include <limits.h>
 #include <string.h>
 
 typedef struct batch {
@@ -32,9 +33,12 @@ static dmq_status check_sizes(batch *b, const dmq_model *model, const char *path
     if (rank != 4 || dims[1] != in[3] || dims[2] != in[1] || dims[3] != in[2])
         return dmq_fail(DMQ_ESHAPE, "%s: x must be (N, %d, %d, %d) for this network", path, in[3],
                         in[1], in[2]);
+    if (dims[0] < 1 || dims[0] > INT_MAX)
+        return dmq_fail(DMQ_ESHAPE, "%s: x holds %lld samples: must be at least 1", path,
+                        (long long)dims[0]);
     if (n_t != dims[0])
-        return dmq_fail(DMQ_ESHAPE, "%s: x holds %lld samples, t %lld", path, (long long)dims[0],
-                        (long long)n_t);
+        return dmq_fail(DMQ_ESHAPE, "%s: x holds %lld samples, t %lld: must be one t for each x",
+                        path, (long long)dims[0], (long long)n_t);
     memcpy(b->dims, dims, sizeof b->dims);
     return DMQ_OK;
 }
@@ -111,6 +115,15 @@ done:
     return st;
 }
 
+static dmq_status check_times(const batch *b, const char *path, int steps)
+{
+    for (int64_t i = 0; i < b->dims[0]; i++)
+        if (!(b->t[i] >= 0) || !(b->t[i] <= (dmq_real)(steps - 1)))
+            return dmq_fail(DMQ_EDATA, "%s: t of sample %lld is %g: must be 0..%d", path,
+                            (long long)i, (double)b->t[i], steps - 1);
+    return DMQ_OK;
+}
+
 static dmq_status write(const batch *b, const dmq_experiment *e, const char *path)
 {
     dmq_h5 *file = NULL;
@@ -136,15 +149,21 @@ dmq_status dmq_cmd_forward(const dmq_options *o)
     dmq_status st = DMQ_OK;
 
     if (!o->input || !o->out)
-        return dmq_fail(DMQ_EUSAGE, "dmq forward needs --input FILE (x and t) and -o FILE.h5");
+        return dmq_fail(DMQ_EUSAGE, "dmq forward needs --input FILE (x and t) and -o FILE.h5\n"
+                                    "  hint: dmq forward --help");
     if (dmq_file_exists(o->out) && !o->overwrite)
         return dmq_fail(DMQ_EEXIST, "%s is there already\n  hint: --overwrite replaces it", o->out);
     DMQ_TRY(dmq_setup_config(&config, o));
     DMQ_TRY(dmq_experiment_open(&e, config, o->device, o->threads));
-    if (dmq_path_has_suffix(o->input, ".npz"))
-        DMQ_TRY(read_npz(&b, e->model, o->input));
-    else
-        DMQ_TRY(read_h5(&b, e->model, o->input));
+    st = dmq_path_has_suffix(o->input, ".npz") ? read_npz(&b, e->model, o->input)
+                                               : read_h5(&b, e->model, o->input);
+    if (st != DMQ_OK) {
+        (void)dmq_fail_note(
+            st, "  hint: --input is an .h5 or .npz file with x (N, %d, %d, %d) and t (N)",
+            e->model->input.dim[3], e->model->input.dim[1], e->model->input.dim[2]);
+        goto done;
+    }
+    DMQ_TRY(check_times(&b, o->input, e->schedule->T));
     args = (dmq_forward_args){ .x = b.x, .t = b.t, .out = b.eps, .n = (int)b.dims[0] };
     DMQ_TRY(dmq_forward_run(e->model, NULL, e->lanes, &args));
     DMQ_TRY(write(&b, e, o->out));

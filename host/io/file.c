@@ -43,7 +43,7 @@ dmq_status dmq_file_failed(const char *path, bool writing, int error)
     }
     if (error == EFBIG)
         return dmq_fail(
-            DMQ_EIO, "%s: the file would be larger than this system allows (see ulimit -f)", path);
+            DMQ_EIO, "%s: the file would be larger than this system allows\n  hint: see ulimit -f", path);
     return dmq_fail(DMQ_EIO, "%s: cannot be %s (%s)", path, writing ? "written" : "read",
                     strerror(error));
 }

@@ -82,8 +82,9 @@ static dmq_status refuse_foreign(const char *path)
     n = fread(start, 1, sizeof start, f);
     (void)fclose(f);
     if (n < sizeof start || memcmp(start, signature, sizeof start) != 0)
-        return dmq_fail(DMQ_EDATA, "%s: %s, an HDF5 file was expected", path,
-                        n == 0 ? "is empty" : "does not begin as an HDF5 file");
+        return dmq_fail(DMQ_EDATA,
+                        "%s: %s, an HDF5 file was expected\n  hint: make or copy the file again",
+                        path, n == 0 ? "is empty" : "does not begin as an HDF5 file");
     return DMQ_OK;
 }
 
@@ -99,17 +100,29 @@ static hid_t file_access(void)
     return access;
 }
 
-static hid_t create_file(const char *path, hid_t access)
+static hid_t file_creation(void)
 {
     hid_t create = H5Pcreate(H5P_FILE_CREATE);
-    hid_t id;
 
     (void)H5Pset_link_creation_order(create, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     (void)H5Pset_attr_creation_order(create, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     (void)H5Pset_obj_track_times(create, 0);
-    id = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+    return create;
+}
+
+/* The reason of a failure is asked for first: every call of HDF5 forgets it. */
+static dmq_status open_id(dmq_h5 *file)
+{
+    hid_t access = file_access(), create = file_creation();
+    dmq_status st = DMQ_OK;
+
+    file->id = file->temp ? H5Fcreate(file->temp, H5F_ACC_TRUNC, create, access)
+                          : H5Fopen(file->path, H5F_ACC_RDONLY, access);
+    if (file->id < 0)
+        st = dmq_h5_failed(file, NULL);
     (void)H5Pclose(create);
-    return id;
+    (void)H5Pclose(access);
+    return st;
 }
 
 /* IEEE binary16: HDF5 1.10 has no name for it. */
@@ -127,7 +140,6 @@ dmq_status dmq_h5_open(dmq_h5 **out, const char *path, dmq_h5_mode mode)
 {
     dmq_status st = DMQ_OK;
     dmq_h5 *file = NULL;
-    hid_t access;
 
     *out = NULL;
     DMQ_TRY(dmq_alloc((void **)&file, 1, sizeof *file));
@@ -140,13 +152,8 @@ dmq_status dmq_h5_open(dmq_h5 **out, const char *path, dmq_h5_mode mode)
         DMQ_TRY(dmq_file_size(&file->size_bytes, path));
     }
     dmq_h5_lock();
-    access = file_access();
     file->half = make_half();
-    file->id = mode == DMQ_H5_WRITE ? create_file(file->temp, access)
-                                    : H5Fopen(path, H5F_ACC_RDONLY, access);
-    (void)H5Pclose(access);
-    if (file->id < 0)
-        st = dmq_h5_failed(file, NULL);
+    st = open_id(file);
     dmq_h5_unlock();
     if (st == DMQ_OK) {
         *out = file;
@@ -220,17 +227,22 @@ dmq_status dmq_h5_format_check(dmq_h5 *file, const char *format, int version)
     int64_t v = 0;
 
     if (!dmq_h5_attr_has(file, "", "format"))
-        return dmq_fail(DMQ_EDATA, "%s: does not say its format, a %s file was expected",
+        return dmq_fail(DMQ_EDATA,
+                        "%s: does not say its format, a %s file was expected\n"
+                        "  hint: it is damaged, or another tool made it; dmq inspect tells more",
                         file->path, format);
     DMQ_TRY(dmq_h5_attr_text(&found, file, "", "format"));
     if (strcmp(found, format) != 0) {
         st = dmq_fail(DMQ_EDATA, "%s: is a %s file, a %s file was expected", file->path, found,
                       format);
+        st = dmq_fail_note(st, "  hint: dmq inspect tells what is in a file");
         goto done;
     }
     DMQ_TRY(dmq_h5_attr_i64(&v, file, "", "format_version"));
     if (v > version)
-        st = dmq_fail(DMQ_EDATA, "%s: is %s version %lld, this dmq reads up to version %d",
+        st = dmq_fail(DMQ_EDATA,
+                      "%s: is %s version %lld, this dmq reads up to version %d\n"
+                      "  hint: read it with the dmq that made it, or a later one",
                       file->path, format, (long long)v, version);
 done:
     dmq_free(found);

@@ -39,7 +39,8 @@ static dmq_status next_event(reader *r, yaml_event_t *event)
     problem = r->parser.problem ? r->parser.problem : "it cannot be read";
     if (r->parser.error == YAML_MEMORY_ERROR)
         return dmq_fail(DMQ_ENOMEM, "%s: no memory left to read it", r->yaml->path);
-    return refuse_at(r, r->parser.problem_mark, problem);
+    (void)refuse_at(r, r->parser.problem_mark, problem);
+    return dmq_fail_note(DMQ_EINVAL, "  hint: the file is not valid YAML there");
 }
 
 static const char *refusal_of(const yaml_event_t *event)
@@ -90,7 +91,8 @@ static dmq_status add_entry(dmq_yaml_entry **out, reader *r, const char *key, ya
             dmq_text_add(&what, "%s: is given twice, first in line %d", key,
                          yaml->entry[i].key_line);
             DMQ_TRY(dmq_text_take(&text, &what));
-            st = refuse_at(r, key_mark, text);
+            (void)refuse_at(r, key_mark, text);
+            st = dmq_fail_note(DMQ_EINVAL, "  hint: keep one of the two");
             dmq_free(text);
             goto done;
         }
@@ -330,12 +332,14 @@ static dmq_status load_base(dmq_config *config, const dmq_yaml *yaml, const dmq_
     for (const chain *l = link; l; l = l->above)
         if (strcmp(l->absolute, absolute) == 0 || link->depth >= EXTENDS_LIMIT) {
             (void)dmq_fail(DMQ_EINVAL, "extends: %s leads back to itself", name);
-            st = dmq_origin_note(DMQ_EINVAL, &origin);
+            (void)dmq_origin_note(DMQ_EINVAL, &origin);
+            st = dmq_fail_note(DMQ_EINVAL, "  hint: take one of the files out of the circle");
             goto done;
         }
     if (!dmq_file_exists(path)) {
         (void)dmq_fail(DMQ_ENOINPUT, "extends: %s: no such file", path);
-        st = dmq_origin_note(DMQ_ENOINPUT, &origin);
+        (void)dmq_origin_note(DMQ_ENOINPUT, &origin);
+        st = dmq_fail_note(DMQ_ENOINPUT, "  hint: names are relative to the file that extends");
         goto done;
     }
     DMQ_TRY(load(config, path, link));
