@@ -99,9 +99,12 @@ dmq_status dmq_cmd_inspect(const dmq_options *o)
     const char *path = o->n_arg == 1 ? o->arg[0] : NULL;
 
     if (!path)
-        return dmq_fail(DMQ_EUSAGE, "dmq inspect: which file?");
+        return dmq_fail(DMQ_EUSAGE, "dmq inspect: which file? It takes one\n"
+                                    "  hint: dmq inspect runs/NAME/quant.h5");
     if (!dmq_file_exists(path))
-        return dmq_fail(DMQ_ENOINPUT, "there is no file %s", path);
+        return dmq_fail(DMQ_ENOINPUT, "there is no file %s\n  hint: %s", path,
+                        dmq_folder_exists(path) ? "dmq status tells about a run folder"
+                                                : "data:NAME is known in configurations only");
     if (dmq_path_has_suffix(path, ".h5") || dmq_path_has_suffix(path, ".hdf5"))
         return inspect_h5(path);
     if (dmq_path_has_suffix(path, ".json"))

@@ -53,7 +53,9 @@ static dmq_status each_run(const char *folder, each_run_fn *fn, void *context)
     }
     dir = opendir(folder);
     if (!dir)
-        return dmq_fail(DMQ_ENOINPUT, "there is no folder %s", folder);
+        return dmq_fail(DMQ_ENOINPUT,
+                        "there is no folder %s\n  hint: name a run folder, or the one above",
+                        folder);
     while ((entry = readdir(dir))) {
         if (entry->d_name[0] == '.')
             continue;
@@ -69,7 +71,10 @@ static dmq_status each_run(const char *folder, each_run_fn *fn, void *context)
         DMQ_TRY(fn(path, manifest, context));
     }
     if (n == 0)
-        st = dmq_fail(DMQ_ENOINPUT, "%s holds no run (no run.json in it or one below)", folder);
+        st = dmq_fail(DMQ_ENOINPUT,
+                      "%s holds no run (no run.json in it or one below)\n"
+                      "  hint: dmq run -o %s makes one",
+                      folder, folder);
 done:
     if (dir)
         (void)closedir(dir);
@@ -115,12 +120,14 @@ dmq_status dmq_cmd_verify(const dmq_options *o)
     int bad = 0;
 
     if (o->n_arg == 0)
-        return dmq_fail(DMQ_EUSAGE, "dmq verify: of which folder?");
+        return dmq_fail(DMQ_EUSAGE, "dmq verify: of which folder?\n  hint: dmq verify runs/NAME");
     for (int i = 0; i < o->n_arg; i++)
         DMQ_TRY(each_run(o->arg[i], verify_run, &bad));
     if (bad)
-        st = dmq_fail(DMQ_EDATA, "verify: %d file%s not what the manifest says", bad,
-                      bad == 1 ? " is" : "s are");
+        st = dmq_fail(DMQ_EDATA,
+                      "verify: %d file%s not what the manifest says\n"
+                      "  hint: remove what differs and dmq run makes it again",
+                      bad, bad == 1 ? " is" : "s are");
 done:
     return st;
 }
@@ -154,7 +161,7 @@ dmq_status dmq_cmd_status(const dmq_options *o)
     dmq_status st = DMQ_OK;
 
     if (o->n_arg == 0)
-        return dmq_fail(DMQ_EUSAGE, "dmq status: of which folder?");
+        return dmq_fail(DMQ_EUSAGE, "dmq status: of which folder?\n  hint: dmq status runs/NAME");
     for (int i = 0; i < o->n_arg; i++)
         DMQ_TRY(each_run(o->arg[i], status_run, NULL));
 done:

@@ -14,8 +14,12 @@ dmq_status dmq_setup_config(dmq_config **out, const dmq_options *o)
     dmq_config *c = NULL;
 
     DMQ_TRY(dmq_schema_config(&c));
-    for (int i = 0; i < o->n_config; i++)
-        DMQ_TRY(dmq_yaml_load(c, o->config[i]));
+    for (int i = 0; i < o->n_config; i++) {
+        st = dmq_yaml_load(c, o->config[i]);
+        if (st == DMQ_ENOINPUT && !strstr(dmq_message(), "hint: "))
+            (void)dmq_fail_note(st, "  hint: dmq config list tells what ships in experiments/");
+        DMQ_TRY(st);
+    }
     for (int i = 0; i < o->n_set; i++)
         DMQ_TRY(dmq_config_set_flag(c, o->set[i]));
     if (o->checkpoint) {

@@ -237,10 +237,13 @@ dmq_status dmq_policy_apply(dmq_choice *out, const dmq_model *model, const dmq_p
     for (int i = 0; i < model->n_layers; i++)
         some += out[i].weight_bits > 0 || out[i].act_bits > 0;
     if (some == 0) {
-        st = dmq_fail(DMQ_EINVAL,
-                      "policy \"%s\" with W%dA%d and %d rules quantizes none of the %d layers",
-                      policy->kind, policy->weight_bits ? policy->weight_bits : 32,
-                      policy->act_bits ? policy->act_bits : 32, policy->n_rules, model->n_layers);
+        st =
+            dmq_fail(DMQ_EINVAL,
+                     "policy \"%s\" with W%dA%d and %d rules quantizes none of the %d layers\n"
+                     "  hint: quant.policy: tfmq or all quantizes most of them; the last rule that "
+                     "matches wins",
+                     policy->kind, policy->weight_bits ? policy->weight_bits : 32,
+                     policy->act_bits ? policy->act_bits : 32, policy->n_rules, model->n_layers);
     }
 done:
     return st;
