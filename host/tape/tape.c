@@ -219,6 +219,40 @@ done:
     return st == DMQ_OK ? &cell->var : dmq_tape_refuse(tape, st);
 }
 
+/* Whether a parameter, or an input that wants a gradient, reaches v. */
+static int is_learned(const dmq_var *v)
+{
+    if (!v->maker)
+        return v->is_param || v->wants_grad;
+    for (int i = 0; i < v->maker->n_in; i++) {
+        if (v->maker->in[i] && is_learned(v->maker->in[i]))
+            return 1;
+    }
+    return 0;
+}
+
+dmq_var *dmq_tape_split_sum(dmq_tape *tape, dmq_var *sum, dmq_var **rest)
+{
+    const dmq_node *node = sum ? sum->maker : NULL;
+    int learned[2];
+
+    assert(!tape->planned);
+    *rest = NULL;
+    if (!node || node->op != &dmq_op_binary || node->attr.binary.kind != DMQ_ADD ||
+        sum->is_output || !dmq_shape_equal(node->in[0]->shape, node->in[1]->shape) ||
+        node != tape->node[tape->n_nodes - 1] || sum->id != tape->n_cells - 1) {
+        return sum;
+    }
+    for (int i = 0; i < 2; i++)
+        learned[i] = is_learned(node->in[i]);
+    if (learned[0] == learned[1])
+        return sum;
+    tape->n_nodes--;
+    tape->n_cells--;
+    *rest = node->in[learned[0]];
+    return node->in[!learned[0]];
+}
+
 size_t dmq_tape_bytes(const dmq_tape *tape)
 {
     return tape->slab_count * sizeof(dmq_real);

@@ -100,6 +100,14 @@ dmq_var *dmq_tape_constant(dmq_tape *tape, const char *name, dmq_shape shape,
 /** A vector of whole numbers, in the tape's memory, zeroed. Valid at once. */
 dmq_index *dmq_tape_index(dmq_tape *tape, const char *name, int count);
 
+/**
+ * Take back a sum of two equal shapes that was recorded last, if just one of the two depends on a
+ * parameter: returns that one, and the other in *rest. Else returns the sum, *rest NULL.
+ *
+ * For losses: |a + b - y| = |b - (y - a)|, and with a frozen the sum need not be made in every pass.
+ */
+dmq_var *dmq_tape_split_sum(dmq_tape *tape, dmq_var *sum, dmq_var **rest);
+
 /** Keep the value of a result after a pass; its grad can be seeded. Before dmq_tape_plan. */
 void dmq_tape_output(dmq_tape *tape, dmq_var *result);
 
