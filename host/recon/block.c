@@ -82,12 +82,16 @@ static dmq_status make_tape(const dmq_block *b, dmq_block_tape *t, unsigned pass
         dmq_var *f = b->temporal ? t->u.embs[value] : t->u.out, *loss;
         dmq_shape s = model->value[value].shape;
 
+        if (!b->temporal)
+            f = dmq_tape_split_sum(t->u.tape, f, &t->rest);
         s.dim[0] = batch;
         t->target[k] = dmq_tape_input(t->u.tape, "target", s);
         loss = dmq_record_loss(t->u.tape, f, t->target[k], 2);
         t->loss = k == 0 ? loss : dmq_record_binary(t->u.tape, DMQ_ADD, t->loss, loss);
     }
     dmq_tape_output(t->u.tape, t->loss);
+    if (t->rest && t->rest->maker) /* it must outlive the frozen part, and no live node reads it */
+        dmq_tape_output(t->u.tape, t->rest);
     DMQ_TRY(dmq_tape_plan(t->u.tape));
     if (passes & DMQ_TAPE_JVP)
         dmq_tape_bind(t->u.tape, NULL, in->w_tan);
@@ -185,6 +189,8 @@ static dmq_status place_sources(dmq_block *b)
             DMQ_TRY(dmq_cache_embedding(b->cache, DMQ_PATH_FP, in->target_value[n_targets++],
                                         &s->rows));
             s->rows.by_slot = 0; /* samples are slots here */
+        } else if (s->leaf == 3 && in->tape[DMQ_BLOCK_TRAIN][0].rest) {
+            s->whole = dmq_cache_target(b->cache);
         } else if (s->leaf == 3) {
             s->rows = dmq_cache_target(b->cache);
         } else if (s->leaf == 2) {
@@ -194,6 +200,7 @@ static dmq_status place_sources(dmq_block *b)
             s->rows = dmq_cache_resident(b->cache, s->leaf);
         }
         assert(!s->rows.data || s->rows.per == per);
+        assert(!s->whole.data || s->whole.per == per);
         s->rows.per = per;
         if (!s->rows.data) {
             DMQ_TRY(dmq_alloc((void **)&s->owned, (size_t)b->problem.n_samples,
@@ -205,6 +212,17 @@ done:
     return st;
 }
 
+/* y - rest for a shard. */
+static void keep_target(const dmq_block_source *s, const dmq_real *rest, int first, int count)
+{
+    size_t per = s->rows.per, n = (size_t)count * per;
+    const dmq_real *y = s->whole.data + (size_t)(first - s->whole.first) * per;
+    dmq_real *to = s->owned + (size_t)first * per;
+
+    for (size_t i = 0; i < n; i++)
+        to[i] = y[i] - rest[i];
+}
+
 /* Copy what a shard of a frozen pass left into the sources that the block owns. */
 static void keep_shard(const dmq_block *b, const dmq_block_tape *t, int first, int count)
 {
@@ -212,7 +230,9 @@ static void keep_shard(const dmq_block *b, const dmq_block_tape *t, int first, i
         const dmq_block_source *s = &b->inner->source[k];
         size_t per = s->rows.per;
 
-        if (s->owned) {
+        if (s->whole.data) {
+            keep_target(s, t->rest->value, first, count);
+        } else if (s->owned) {
             memcpy(s->owned + (size_t)first * per, t->to[k]->value,
                    (size_t)count * per * sizeof *s->owned);
         }

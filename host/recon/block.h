@@ -9,7 +9,8 @@
  *
  * Prefix caching: what does not depend on theta (norm, SiLU and quantizer in front of the first
  * convolution, a full-precision shortcut) is computed once a sample and kept; a pass gathers rows of it
- * and replays the live part of the tape. Passes run over shards of DMQ_SHARD samples on lanes; their
+ * and replays the live part of the tape. A frozen side of the sum at the end (the input, or its shortcut)
+ * is taken from the target instead: |a + b - y| = |b - (y - a)|. Passes run over shards of DMQ_SHARD samples on lanes; their
  * weight gradients are joined in the order of the shards, DMQ_WAVE shards at a time, so neither the
  * number of lanes nor who ran what changes a bit.
  *

@@ -17,6 +17,7 @@ typedef enum dmq_block_pass {
 typedef struct dmq_block_tape {
     dmq_unit_tape u;
     dmq_var *loss;    /**< (batch) */
+    dmq_var *rest;    /**< frozen part of a sum that the target is taken less; NULL: none */
     dmq_var **target; /**< (n_targets) */
     dmq_var **to;     /**< (n_sources) where the rows of each source go */
 } dmq_block_tape;
@@ -25,6 +26,7 @@ typedef struct dmq_block_tape {
 typedef struct dmq_block_source {
     dmq_rows rows;
     dmq_real *owned; /**< NULL: rows belong to the cache */
+    dmq_rows whole;  /**< of a target from which the rest is taken: the target as it is */
     int leaf;        /**< -1: of the cut; 0..2: in0, in1, emb; 3: a target */
 } dmq_block_source;
 

@@ -356,6 +356,47 @@ static void hard_rounding_is_what_the_model_then_holds(void **state)
     tear_down(&s);
 }
 
+/* The loss without any of the block's shortcuts: results of the whole unit out of the caches. */
+static void losses_are_those_of_the_unit_as_a_whole(void **state)
+{
+    static const char *const unit[] = { "down.0.block.0", "up.0.block.0", "mid.attn_1" };
+    static const char *const next[] = { "down.0.downsample.conv", "up.0.block.1", "mid.block_2" };
+
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        setting s;
+        int sample[45];
+        dmq_real loss[45], *kept;
+        dmq_rows f, y;
+        dmq_shape shape;
+
+        set_up(&s, BACKEND, 2, "tfmq", 0, unit[k]);
+        shape = s.m->value[s.m->unit[s.b->unit].out].shape;
+        for (int i = 0; i < 45; i++)
+            sample[i] = i;
+        OK(dmq_block_harden(s.b, s.theta));
+        OK(dmq_block_losses(s.b, sample, 45, loss));
+        y = dmq_cache_target(s.cache);
+        kept = reals(45 * y.per); /* opening the next unit lets go of it */
+        memcpy(kept, y.data, 45 * y.per * sizeof *kept);
+        dmq_cache_close(s.cache);
+        OK(dmq_cache_open(s.cache, fixture_unit(s.m, next[k]))); /* pushes the hardened unit */
+        f = dmq_cache_resident(s.cache, 0);
+        for (int i = 0; i < 45; i++) {
+            double sum = 0;
+
+            for (size_t e = 0; e < y.per; e++) {
+                sum +=
+                    pow((double)(f.data[(size_t)i * f.per + e] - kept[(size_t)i * y.per + e]), 2);
+            }
+            sum /= (double)shape.dim[1] * shape.dim[2];
+            assert_true(fabs(sum - (double)loss[i]) < TIGHT * sum);
+        }
+        free(kept);
+        tear_down(&s);
+    }
+}
+
 static void a_unit_without_quantized_layers_is_refused(void **state)
 {
     setting s;
@@ -407,6 +448,7 @@ int main(void)
         cmocka_unit_test(lanes_do_not_change_a_bit),
         cmocka_unit_test(an_iteration_is_the_composition),
         cmocka_unit_test(hard_rounding_is_what_the_model_then_holds),
+        cmocka_unit_test(losses_are_those_of_the_unit_as_a_whole),
         cmocka_unit_test(a_unit_without_quantized_layers_is_refused),
         cmocka_unit_test(running_out_of_memory_is_clean),
     };
