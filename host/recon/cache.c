@@ -77,7 +77,7 @@ static dmq_status choose_mode(dmq_cache *c)
     run = (c->config.budget_bytes - block * n) / pass / DMQ_SHARD;
     if (run < 1) {
         return dmq_fail(DMQ_EINVAL,
-                        "recon.cache_budget = %.0f MiB: %d samples need at least %.0f MiB\n"
+                        "recon.cache_budget = %.1f MiB: %d samples need at least %.1f MiB\n"
                         "  hint: raise it, or take fewer calibration samples",
                         c->config.budget_bytes / MIB, c->calib->n,
                         (block * n + pass * DMQ_SHARD) / MIB + 1);

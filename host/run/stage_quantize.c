@@ -227,7 +227,7 @@ static dmq_status reconstruct(quantizing *z)
     };
     DMQ_TRY(dmq_recon_check(&z->recon));
     DMQ_TRY(dmq_alloc((void **)&z->log, 1, sizeof *z->log));
-    DMQ_TRY(dmq_recon_run(z->q, z->calib, z->e->lanes, &run, &hooks));
+    DMQ_TRY(dmq_config_place(z->config, dmq_recon_run(z->q, z->calib, z->e->lanes, &run, &hooks)));
 done:
     dmq_free(z->log);
     z->log = NULL;
