@@ -1,6 +1,7 @@
 #include "bilevel/hypergradient.h"
 
 #include "base/memory.h"
+#include "bilevel/jacobian.h"
 #include "bilevel/vec.h"
 #include "kernels/noise.h"
 
@@ -12,11 +13,12 @@ struct dmq_hyper {
     dmq_hyper_config config;
     int n_max, k_max;
     dmq_real *jacobian;   /* (n, P), explicit only */
+    double *sums;         /* of products with it */
     dmq_real *scale;      /* (n): c_i */
-    dmq_real *signed_w;   /* (n): weights of a weighted backward pass */
+    dmq_real *signed_w;   /* (K, n): weights of weighted backward passes */
     dmq_real *theta_star; /* (P) */
-    dmq_real *g;          /* (K, P) */
-    dmq_real *compare;    /* (K, n): G_t */
+    dmq_real *g;          /* (K, P): g_t; of the surrogate form later J phi_t */
+    dmq_real *compare;    /* (K, n): J^T g_t, then G_t */
     dmq_real *phi;        /* (K, n) or (K, P): phi_t of the form */
     dmq_real *q;          /* (P) */
     dmq_real *sum;        /* (P) */
@@ -39,10 +41,12 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
     h->config = *config;
     h->n_max = n;
     h->k_max = k;
-    if (!config->matrix_free)
+    if (!config->matrix_free) {
         DMQ_TRY(dmq_alloc((void **)&h->jacobian, rows * p, sizeof(dmq_real)));
+        DMQ_TRY(dmq_alloc((void **)&h->sums, dmq_jacobian_sums(problem, n, k), sizeof(double)));
+    }
     DMQ_TRY(dmq_alloc((void **)&h->scale, rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->signed_w, rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->signed_w, groups * rows, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->w_tilde, rows, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->theta_star, p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->g, groups * p, sizeof(dmq_real)));
@@ -66,6 +70,7 @@ void dmq_hyper_destroy(dmq_hyper *h)
     if (!h)
         return;
     dmq_free(h->jacobian);
+    dmq_free(h->sums);
     dmq_free(h->scale);
     dmq_free(h->signed_w);
     dmq_free(h->w_tilde);
@@ -121,37 +126,39 @@ done:
     return st;
 }
 
-/* out = J v */
+/* out[l] = J v[l]: v (m, n), out (m, P) */
 static dmq_status times(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                        const dmq_real *v, dmq_real *out)
+                        const dmq_real *v, int m, dmq_real *out)
 {
     const dmq_problem *p = h->problem;
+    dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < n; i++)
-        h->signed_w[i] = v[i] * h->scale[i];
-    if (!h->jacobian)
-        return p->grad(p->context, theta, train, h->signed_w, n, out, NULL);
-    memset(out, 0, p->n_theta * sizeof *out);
-    for (int i = 0; i < n; i++)
-        dmq_vec_axpby(out, 1, h->jacobian + (size_t)i * p->n_theta, (double)h->signed_w[i],
-                      p->n_theta);
-    return DMQ_OK;
+    for (int l = 0; l < m; l++)
+        for (int i = 0; i < n; i++)
+            h->signed_w[l * n + i] = v[l * n + i] * h->scale[i];
+    if (h->jacobian)
+        return dmq_jacobian_times(out, p, h->jacobian, n, h->signed_w, m);
+    for (int l = 0; l < m; l++)
+        DMQ_TRY(p->grad(p->context, theta, train, h->signed_w + l * n, n,
+                        out + (size_t)l * p->n_theta, NULL));
+done:
+    return st;
 }
 
-/* out = J^T v */
+/* out[l] = J^T x[l]: x (m, P), out (m, n) */
 static dmq_status times_transposed(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                                   const dmq_real *v, dmq_real *out)
+                                   const dmq_real *x, int m, dmq_real *out)
 {
     const dmq_problem *p = h->problem;
     dmq_status st = DMQ_OK;
 
     if (h->jacobian)
+        DMQ_TRY(dmq_jacobian_dots(out, p, h->jacobian, n, x, m, h->sums));
+    for (int l = 0; l < m && !h->jacobian; l++)
+        DMQ_TRY(p->jvp(p->context, theta, train, n, x + (size_t)l * p->n_theta, out + l * n));
+    for (int l = 0; l < m; l++)
         for (int i = 0; i < n; i++)
-            out[i] = (dmq_real)dmq_vec_dot(h->jacobian + (size_t)i * p->n_theta, v, p->n_theta);
-    else
-        DMQ_TRY(p->jvp(p->context, theta, train, n, v, out));
-    for (int i = 0; i < n; i++)
-        out[i] *= h->scale[i];
+            out[l * n + i] *= h->scale[i];
 done:
     return st;
 }
@@ -190,8 +197,7 @@ dmq_status dmq_hvp(const dmq_problem *problem, const dmq_real *theta, const int 
     for (int side = 1; side >= -1; side -= 2) {
         dmq_real *point = work, *g = work + n;
 
-        for (size_t i = 0; i < n; i++)
-            point[i] = theta[i] + (dmq_real)(side * e) * v[i];
+        dmq_vec_move(point, theta, side * e, v, n);
         DMQ_TRY(problem->grad(problem->context, point, sample, NULL, count, g, NULL));
         dmq_vec_axpby(out, 1, g, side / (2 * e * count), n);
     }
@@ -228,17 +234,18 @@ static double alignment(dmq_real *phi, const dmq_real *a, int k, size_t m, int c
 
 static double mean_cosine(const dmq_real *g, int k, size_t p)
 {
-    double sum = 0;
+    double sum = 0, norm[DMQ_MAX_GROUPS];
     int pairs = 0;
 
-    for (int t = 0; t < k; t++)
+    for (int t = 0; t < k; t++) {
+        norm[t] = dmq_vec_norm(g + (size_t)t * p, p);
         for (int j = 0; j < t; j++) {
-            const dmq_real *x = g + (size_t)t * p, *y = g + (size_t)j * p;
-            double norms = dmq_vec_norm(x, p) * dmq_vec_norm(y, p);
+            double norms = norm[t] * norm[j];
 
-            sum += norms > 0 ? dmq_vec_dot(x, y, p) / norms : 0;
+            sum += norms > 0 ? dmq_vec_dot(g + (size_t)t * p, g + (size_t)j * p, p) / norms : 0;
             pairs++;
         }
+    }
     return pairs ? sum / pairs : 1;
 }
 
@@ -248,9 +255,8 @@ static dmq_status move_theta(dmq_hyper *h, const dmq_real *theta, const int *tra
     size_t p = h->problem->n_theta;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(times(h, theta, train, n, w, h->direction));
-    for (size_t i = 0; i < p; i++)
-        h->theta_star[i] = theta[i] - (dmq_real)h->config.eta * h->direction[i];
+    DMQ_TRY(times(h, theta, train, n, w, 1, h->direction));
+    dmq_vec_move(h->theta_star, theta, -h->config.eta, h->direction, p);
 done:
     return st;
 }
@@ -261,18 +267,17 @@ static dmq_status curvature(dmq_hyper *h, const dmq_real *theta, const int *trai
 {
     size_t p = h->problem->n_theta;
     int surrogate = h->config.form == DMQ_GM_SURROGATE;
+    const dmq_real *v = h->phi;
     dmq_status st = DMQ_OK;
 
+    if (surrogate) { /* J is at theta, H_t at theta*: the two points are not to be mixed */
+        DMQ_TRY(times(h, theta, train, n, h->phi, groups->k, h->g));
+        v = h->g;
+    }
     memset(h->sum, 0, p * sizeof *h->sum);
     for (int t = 0; t < groups->k; t++) {
-        const dmq_real *v = h->phi + (size_t)t * (surrogate ? (size_t)n : p);
-
-        if (surrogate) { /* J is at theta, H_t at theta*: the two points are not to be mixed */
-            DMQ_TRY(times(h, theta, train, n, v, h->direction));
-            v = h->direction;
-        }
-        DMQ_TRY(dmq_hvp(h->problem, h->theta_star, groups->sample[t], groups->count[t], v,
-                        h->config.hvp_move, h->work, h->q));
+        DMQ_TRY(dmq_hvp(h->problem, h->theta_star, groups->sample[t], groups->count[t],
+                        v + (size_t)t * p, h->config.hvp_move, h->work, h->q));
         dmq_vec_axpby(h->sum, 1, h->q, 1, p);
     }
 done:
@@ -288,12 +293,9 @@ static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta, const 
     double factor;
 
     if (c->form == DMQ_GM_SURROGATE) {
-        for (int t = 0; t < groups->k; t++) {
-            dmq_real *row = h->compare + (size_t)t * (size_t)n;
+        size_t count = (size_t)groups->k * (size_t)n;
 
-            DMQ_TRY(times_transposed(h, theta, train, n, h->g + (size_t)t * p, row));
-            dmq_vec_axpby(row, 0, row, -c->eta, (size_t)n);
-        }
+        dmq_vec_axpby(h->compare, 0, h->compare, -c->eta, count);
         *value = alignment(h->phi, h->compare, groups->k, (size_t)n, c->cosine);
         factor = c->eta * c->eta;
     } else {
@@ -301,7 +303,7 @@ static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta, const 
         factor = -c->eta;
     }
     DMQ_TRY(curvature(h, theta, train, n, groups));
-    DMQ_TRY(times_transposed(h, theta, train, n, h->sum, d_gm));
+    DMQ_TRY(times_transposed(h, theta, train, n, h->sum, 1, d_gm));
     dmq_vec_axpby(d_gm, 0, d_gm, factor, (size_t)n);
 done:
     return st;
@@ -324,12 +326,37 @@ static dmq_status sequential_gradient(dmq_hyper *h, const dmq_real *theta, const
 
         DMQ_TRY(move_theta(h, theta, train, n, h->w_tilde));
         DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[t], groups->count[t], h->q, NULL));
-        DMQ_TRY(times_transposed(h, theta, train, n, h->q, h->compare));
+        DMQ_TRY(times_transposed(h, theta, train, n, h->q, 1, h->compare));
         for (int j = 0; j < n; j++) /* G_t = -eta J^T g_t */
             h->w_tilde[j] += (dmq_real)(c->rate * c->eta) * h->compare[j];
     }
     for (int j = 0; j < n; j++)
         d_gm[j] = (w[j] - h->w_tilde[j]) / (dmq_real)(c->rate * groups->k) - d_mse[j];
+done:
+    return st;
+}
+
+/* d_mse = -eta J^T gbar; of the surrogate form as the mean of J^T g_t, which stay in compare. */
+static dmq_status mse_gradient(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
+                               const dmq_groups *groups, dmq_real *d_mse)
+{
+    size_t p = h->problem->n_theta, count = (size_t)n;
+    int each = h->config.with_gm && h->config.form == DMQ_GM_SURROGATE;
+    double mean = 1.0 / groups->k;
+    dmq_status st = DMQ_OK;
+
+    if (each) {
+        DMQ_TRY(times_transposed(h, theta, train, n, h->g, groups->k, h->compare));
+        memset(d_mse, 0, count * sizeof *d_mse);
+        for (int t = 0; t < groups->k; t++)
+            dmq_vec_axpby(d_mse, 1, h->compare + (size_t)t * count, mean, count);
+    } else {
+        memset(h->q, 0, p * sizeof *h->q);
+        for (int t = 0; t < groups->k; t++)
+            dmq_vec_axpby(h->q, 1, h->g + (size_t)t * p, mean, p);
+        DMQ_TRY(times_transposed(h, theta, train, n, h->q, 1, d_mse));
+    }
+    dmq_vec_axpby(d_mse, 0, d_mse, -h->config.eta, count);
 done:
     return st;
 }
@@ -355,12 +382,7 @@ dmq_status dmq_hyper_eval(dmq_hyper *h, const dmq_real *theta, const int *train,
     }
     r.cosine = mean_cosine(h->g, groups->k, p);
 
-    memset(h->q, 0, p * sizeof *h->q); /* gbar */
-    for (int t = 0; t < groups->k; t++)
-        dmq_vec_axpby(h->q, 1, h->g + (size_t)t * p, 1.0 / groups->k, p);
-    DMQ_TRY(times_transposed(h, theta, train, n, h->q, d_mse));
-    dmq_vec_axpby(d_mse, 0, d_mse, -h->config.eta, (size_t)n);
-
+    DMQ_TRY(mse_gradient(h, theta, train, n, groups, d_mse));
     memset(d_gm, 0, (size_t)n * sizeof *d_gm);
     if (h->config.with_gm && h->config.form == DMQ_GM_SEQUENTIAL)
         DMQ_TRY(sequential_gradient(h, theta, train, n, w, groups, d_mse, d_gm));
@@ -384,7 +406,7 @@ dmq_status dmq_hyper_eta_for_move(dmq_hyper *h, const dmq_real *theta, const int
     double norm;
 
     DMQ_TRY(prepare(h, theta, train, n));
-    DMQ_TRY(times(h, theta, train, n, w, h->direction));
+    DMQ_TRY(times(h, theta, train, n, w, 1, h->direction));
     norm = dmq_vec_norm(h->direction, p);
     *eta = norm > 0 ? move * sqrt((double)p) / norm : 0;
 done:
@@ -400,7 +422,7 @@ dmq_status dmq_hyper_rate_for_share(dmq_hyper *h, const dmq_real *theta, const i
     DMQ_TRY(prepare(h, theta, train, n));
     DMQ_TRY(move_theta(h, theta, train, n, w));
     DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[0], groups->count[0], h->q, NULL));
-    DMQ_TRY(times_transposed(h, theta, train, n, h->q, h->compare));
+    DMQ_TRY(times_transposed(h, theta, train, n, h->q, 1, h->compare));
     norm = h->config.eta * dmq_vec_norm(h->compare, (size_t)n);
     h->config.rate = norm > 0 ? share / n * sqrt((double)n) / norm : 1;
 done:

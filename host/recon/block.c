@@ -124,7 +124,9 @@ static dmq_status bind_sources(const dmq_block *b, dmq_block_tape *t)
 
 dmq_status dmq_block_tapes(dmq_block *b, dmq_block_pass pass)
 {
-    static const unsigned passes[] = { DMQ_TAPE_BACKWARD, DMQ_TAPE_BACKWARD, DMQ_TAPE_JVP };
+    static const unsigned passes[] = { DMQ_TAPE_BACKWARD, DMQ_TAPE_BACKWARD, DMQ_TAPE_BACKWARD,
+                                       DMQ_TAPE_JVP };
+    static const int batch[] = { DMQ_SHARD, DMQ_SHARD / 2, 1, DMQ_SHARD };
     dmq_block_tape *t;
     dmq_status st = DMQ_OK;
 
@@ -135,7 +137,7 @@ dmq_status dmq_block_tapes(dmq_block *b, dmq_block_pass pass)
     DMQ_TRY(dmq_alloc((void **)&t, (size_t)dmq_lanes_count(b->lanes), sizeof *t));
     b->inner->tape[pass] = t;
     for (int i = 0; i < dmq_lanes_count(b->lanes); i++) {
-        DMQ_TRY(make_tape(b, &t[i], passes[pass], pass == DMQ_BLOCK_EACH ? 1 : DMQ_SHARD));
+        DMQ_TRY(make_tape(b, &t[i], passes[pass], batch[pass]));
         if (b->inner->source)
             DMQ_TRY(bind_sources(b, &t[i]));
     }
@@ -319,7 +321,8 @@ dmq_status dmq_block_create(dmq_block **out, dmq_qmodel *q, const dmq_calib *cal
                                 .grad = dmq_block_grad,
                                 .grad_each = dmq_block_grad_each,
                                 .jvp = dmq_block_jvp,
-                                .loss = dmq_block_loss };
+                                .loss = dmq_block_loss,
+                                .each = dmq_block_each };
     DMQ_TRY(dmq_alloc((void **)&b->inner, 1, sizeof *b->inner));
     DMQ_TRY(list_layers(b));
     DMQ_TRY(list_targets(b));

@@ -6,9 +6,10 @@
 
 #include "recon/block.h"
 
-/** Tapes of a lane: shards for gradients and losses, single samples, shards for tangents. */
+/** Tapes of a lane: shards for gradients and losses, half shards, single samples, shards for tangents. */
 typedef enum dmq_block_pass {
     DMQ_BLOCK_TRAIN,
+    DMQ_BLOCK_FEW, /**< gradients of at most a shard: in halves, so that two lanes have work */
     DMQ_BLOCK_EACH,
     DMQ_BLOCK_JVP,
     DMQ_BLOCK_PASSES
@@ -77,5 +78,7 @@ dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample
                          const dmq_real *direction, dmq_real *dot);
 dmq_status dmq_block_loss(void *context, const dmq_real *theta, const int *sample, int n,
                           dmq_real *loss);
+dmq_status dmq_block_each(void *context, int n_pieces, dmq_problem_piece *piece,
+                          void *piece_context);
 
 #endif

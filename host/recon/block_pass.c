@@ -15,20 +15,26 @@ typedef struct pass {
     dmq_real *rows;         /* each: (n, P) */
     const dmq_real *d;      /* each: D */
     int n, first_shard, backward;
+    int few; /* 1: in half shards */
 } pass;
 
-static int shards(int n)
+static int shard_size(int few)
 {
-    return (n + DMQ_SHARD - 1) / DMQ_SHARD;
+    return few ? DMQ_SHARD / 2 : DMQ_SHARD;
+}
+
+static int shards(int n, int few)
+{
+    return (n + shard_size(few) - 1) / shard_size(few);
 }
 
 static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const pass *p = context;
     dmq_block_inner *in = p->b->inner;
-    const dmq_block_tape *t = &in->tape[DMQ_BLOCK_TRAIN][lane];
-    int from = (p->first_shard + piece) * DMQ_SHARD;
-    int n = p->n - from < DMQ_SHARD ? p->n - from : DMQ_SHARD;
+    const dmq_block_tape *t = &in->tape[p->few ? DMQ_BLOCK_FEW : DMQ_BLOCK_TRAIN][lane];
+    int size = shard_size(p->few), from = (p->first_shard + piece) * size;
+    int n = p->n - from < size ? p->n - from : size;
     dmq_status st = DMQ_OK;
 
     dmq_block_fill(p->b, t, p->sample + from, n);
@@ -38,7 +44,7 @@ static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *que
     if (!p->backward)
         return DMQ_OK;
     dmq_tape_bind(t->u.tape, in->dw_shard + (size_t)piece * p->b->problem.n_theta, NULL);
-    for (int i = 0; i < DMQ_SHARD; i++)
+    for (int i = 0; i < size; i++)
         t->loss->grad[i] = i >= n ? 0 : p->weight ? p->weight[from + i] : 1;
     DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
 done:
@@ -49,7 +55,7 @@ dmq_status dmq_block_losses(dmq_block *b, const int *sample, int n, dmq_real *lo
 {
     pass p = { .b = b, .sample = sample, .out = loss, .n = n };
 
-    return dmq_lanes_run(b->lanes, shards(n), shard_piece, &p);
+    return dmq_lanes_run(b->lanes, shards(n, 0), shard_piece, &p);
 }
 
 /* dw (+)= sum over the shards of a wave, in their order, a run of numbers a piece. */
@@ -104,7 +110,7 @@ dmq_status dmq_block_iterate(dmq_block *b, const int *sample, const dmq_real *we
                              const dmq_block_step *step, dmq_real *loss)
 {
     pass p = { .b = b, .sample = sample, .weight = weight, .out = loss, .n = n, .backward = 1 };
-    join j = { .b = b, .n_shards = shards(n), .step = step };
+    join j = { .b = b, .n_shards = shards(n, 0), .step = step };
     dmq_status st = DMQ_OK;
 
     assert(n >= 1 && n <= DMQ_SHARD * DMQ_WAVE);
@@ -123,12 +129,20 @@ dmq_status dmq_block_grad(void *context, const dmq_real *theta, const int *sampl
                           const dmq_real *weight, int n, dmq_real *grad, dmq_real *loss)
 {
     dmq_block *b = context;
-    pass p = { .b = b, .sample = sample, .weight = weight, .out = loss, .n = n, .backward = 1 };
+    pass p = { .b = b,
+               .sample = sample,
+               .weight = weight,
+               .out = loss,
+               .n = n,
+               .backward = 1,
+               .few = n <= DMQ_SHARD };
+    int n_shards = shards(n, p.few);
     dmq_status st = DMQ_OK;
 
+    DMQ_TRY(dmq_block_tapes(b, p.few ? DMQ_BLOCK_FEW : DMQ_BLOCK_TRAIN));
     DMQ_TRY(dmq_block_soften(b, theta));
-    for (; p.first_shard < shards(n); p.first_shard += DMQ_WAVE) {
-        int left = shards(n) - p.first_shard;
+    for (; p.first_shard < n_shards; p.first_shard += DMQ_WAVE) {
+        int left = n_shards - p.first_shard;
         join j = { .b = b,
                    .n_shards = left < DMQ_WAVE ? left : DMQ_WAVE,
                    .add = p.first_shard > 0 };
@@ -218,7 +232,7 @@ dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample
                                               .slot = dmq_lanes_backend(b->lanes)->adaround_jvp,
                                               .alpha = theta,
                                               .alpha_tan = direction }));
-    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n), jvp_piece, &p));
+    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n, 0), jvp_piece, &p));
 done:
     return st;
 }
@@ -233,4 +247,28 @@ dmq_status dmq_block_loss(void *context, const dmq_real *theta, const int *sampl
     DMQ_TRY(dmq_block_losses(b, sample, n, loss));
 done:
     return st;
+}
+
+/* A piece of somebody else's work, who knows no lanes. */
+typedef struct errand {
+    dmq_problem_piece *piece;
+    void *context;
+} errand;
+
+static dmq_status errand_piece(void *context, int piece, int lane, dmq_queue *queue)
+{
+    const errand *e = context;
+
+    (void)lane;
+    (void)queue;
+    return e->piece(e->context, piece);
+}
+
+dmq_status dmq_block_each(void *context, int n_pieces, dmq_problem_piece *piece,
+                          void *piece_context)
+{
+    dmq_block *b = context;
+    errand e = { piece, piece_context };
+
+    return dmq_lanes_run(b->lanes, n_pieces, errand_piece, &e);
 }

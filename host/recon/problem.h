@@ -15,6 +15,9 @@
 
 #include "kernels/kernel.h"
 
+/** A piece of the optimizer's own work. */
+typedef dmq_status dmq_problem_piece(void *piece_context, int piece);
+
 typedef struct dmq_problem {
     void *context;
     size_t n_theta;
@@ -38,6 +41,9 @@ typedef struct dmq_problem {
     /** loss[i] = ell_{sample[i]}(theta). */
     dmq_status (*loss)(void *context, const dmq_real *theta, const int *sample, int n,
                        dmq_real *loss);
+
+    /** Run pieces 0..n_pieces-1, at once on several threads if it can. NULL: the caller runs them in turn. */
+    dmq_status (*each)(void *context, int n_pieces, dmq_problem_piece *piece, void *piece_context);
 } dmq_problem;
 
 #endif
