@@ -6,6 +6,7 @@
 #include "io/file.h"
 #include "model/ddpm_unet.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *c)
@@ -44,20 +45,72 @@ dmq_status dmq_model_from_config(dmq_model **out, const dmq_config *c)
     return dmq_ddpm_unet_create(out, &u);
 }
 
-/* Settings that the user wrote must be those of the checkpoint; those that nobody wrote are its own. */
+/* ------------------------------------------------------------------ what the checkpoint knows */
+
+static dmq_status adopt(dmq_config *c, const char *key, const char *text)
+{
+    static const dmq_origin origin = { .kind = DMQ_ORIGIN_FLAG, .place = "the checkpoint" };
+
+    return dmq_config_is_set(c, key) ? DMQ_OK : dmq_config_set(c, key, text, &origin);
+}
+
+static dmq_status adopt_int(dmq_config *c, const char *key, int value)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof text, "%d", value);
+    return adopt(c, key, text);
+}
+
+static dmq_status adopt_real(dmq_config *c, const char *key, double value)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof text, "%.17g", value);
+    return adopt(c, key, text);
+}
+
+static dmq_status adopt_list(dmq_config *c, const char *key, const int *value, int n)
+{
+    char text[16 * DMQ_UNET_LEVELS + 8] = "[";
+    size_t used = 1;
+
+    for (int i = 0; i < n; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%d", i ? ", " : "", value[i]);
+    (void)snprintf(text + used, sizeof text - used, "]");
+    return adopt(c, key, text);
+}
+
+static dmq_status adopt_settings(dmq_config *c, const dmq_experiment *e)
+{
+    const dmq_ddpm_unet_config *u = dmq_ddpm_unet_config_of(e->model);
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(adopt_int(c, "model.in_channels", u->in_channels));
+    DMQ_TRY(adopt_int(c, "model.out_ch", u->out_channels));
+    DMQ_TRY(adopt_int(c, "model.resolution", u->resolution));
+    DMQ_TRY(adopt_int(c, "model.ch", u->ch));
+    DMQ_TRY(adopt_int(c, "model.num_res_blocks", u->num_res_blocks));
+    DMQ_TRY(adopt_int(c, "model.norm_groups", u->norm_groups));
+    DMQ_TRY(adopt_list(c, "model.ch_mult", u->ch_mult, u->n_levels));
+    DMQ_TRY(adopt_list(c, "model.attn_resolutions", u->attention, u->n_attention));
+    if (e->info.T > 0) {
+        DMQ_TRY(adopt_int(c, "schedule.T", e->info.T));
+        DMQ_TRY(adopt_real(c, "schedule.beta_start", e->info.beta_start));
+        DMQ_TRY(adopt_real(c, "schedule.beta_end", e->info.beta_end));
+    }
+    if (dmq_config_enum(c, "sampler.kind") == DMQ_DDPM)
+        DMQ_TRY(adopt(c, "sampler.eta", "1")); /* what dmq_sampler_settings takes it for */
+done:
+    return st;
+}
+
+/* Settings that the user wrote must be those of the checkpoint. */
 static dmq_status check_settings(const dmq_experiment *e)
 {
-    static const char *const keys[] = { "model.ch",          "model.ch_mult",
-                                        "model.resolution",  "model.num_res_blocks",
-                                        "model.norm_groups", "model.attn_resolutions" };
     dmq_status st = DMQ_OK;
     dmq_model *told = NULL;
-    int written = 0;
 
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        written += dmq_config_is_set(e->config, keys[i]);
-    if (written == 0)
-        return st;
     DMQ_TRY(dmq_model_from_config(&told, e->config));
     if (strcmp(told->config_text, e->model->config_text) != 0)
         st = dmq_fail(
@@ -70,7 +123,7 @@ done:
     return st;
 }
 
-static dmq_status open_model(dmq_experiment *e)
+static dmq_status open_model(dmq_experiment *e, dmq_config *config)
 {
     const char *path = dmq_config_text(e->config, "model.checkpoint");
     const char *hash = dmq_config_text(e->config, "model.sha256");
@@ -105,37 +158,48 @@ static dmq_status open_model(dmq_experiment *e)
         st = dmq_fail_note(st, "  hint: evaluate.features is the place of feature networks");
         goto done;
     }
+    DMQ_TRY(adopt_settings(config, e));
     DMQ_TRY(check_settings(e));
 done:
     return st;
 }
 
+/* The schedule that the model was trained with, where the file knows it. */
+static dmq_status check_schedule(const dmq_experiment *e)
+{
+    const dmq_config *c = e->config;
+    const dmq_model_info *i = &e->info;
+
+    if (i->T == 0)
+        return DMQ_OK;
+    if (dmq_config_int(c, "schedule.T") != i->T)
+        return dmq_config_refuse(c, "schedule.T", "%s was trained with %d", e->model_path, i->T);
+    if (dmq_config_real(c, "schedule.beta_start") != i->beta_start)
+        return dmq_config_refuse(c, "schedule.beta_start", "%s was trained with %.9g",
+                                 e->model_path, i->beta_start);
+    if (dmq_config_real(c, "schedule.beta_end") != i->beta_end)
+        return dmq_config_refuse(c, "schedule.beta_end", "%s was trained with %.9g", e->model_path,
+                                 i->beta_end);
+    return DMQ_OK;
+}
+
 static dmq_status open_sampler(dmq_experiment *e)
 {
     const dmq_config *c = e->config;
-    int T = dmq_config_int(c, "schedule.T");
-    double start = dmq_config_real(c, "schedule.beta_start");
-    double end = dmq_config_real(c, "schedule.beta_end");
     dmq_sampler_config settings;
     dmq_status st = DMQ_OK;
 
-    if (e->info.T >
-        0) { /* the model's own schedule, unless the user insists on another: then refuse */
-        if (dmq_config_is_set(c, "schedule.T") && T != e->info.T)
-            return dmq_config_refuse(c, "schedule.T", "%s was trained with %d", e->model_path,
-                                     e->info.T);
-        T = e->info.T;
-        start = e->info.beta_start;
-        end = e->info.beta_end;
-    }
-    DMQ_TRY(dmq_schedule_create(&e->schedule, T, start, end));
+    DMQ_TRY(check_schedule(e));
+    DMQ_TRY(dmq_schedule_create(&e->schedule, dmq_config_int(c, "schedule.T"),
+                                dmq_config_real(c, "schedule.beta_start"),
+                                dmq_config_real(c, "schedule.beta_end")));
     dmq_sampler_settings(&settings, c);
     DMQ_TRY(dmq_sampler_create(&e->sampler, e->schedule, &settings));
 done:
     return st;
 }
 
-dmq_status dmq_experiment_open(dmq_experiment **out, const dmq_config *config, const char *device,
+dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const char *device,
                                int threads)
 {
     dmq_status st = DMQ_OK;
@@ -145,7 +209,7 @@ dmq_status dmq_experiment_open(dmq_experiment **out, const dmq_config *config, c
     DMQ_TRY(dmq_alloc((void **)&e, 1, sizeof *e));
     e->config = config;
     DMQ_TRY(dmq_backend_open(&e->backend, device));
-    DMQ_TRY(open_model(e));
+    DMQ_TRY(open_model(e, config));
     DMQ_TRY(open_sampler(e));
     DMQ_TRY(dmq_lanes_create(&e->lanes, e->backend, threads));
     *out = e;

@@ -26,12 +26,14 @@ typedef struct dmq_experiment {
 } dmq_experiment;
 
 /**
+ * @param config   settings that only the checkpoint knows (model.*, schedule.*) are filled in where nobody
+ *                 wrote them, so that the configuration that is kept stands alone
  * @param device   "auto", "cpu", ...
  * @param threads  0: as many as there are cores
  * @return         EINVAL naming the key and its place; ENOINPUT with the way to get the checkpoint;
  *                 EDATA when the checkpoint is another than model.sha256 says or does not fit model.*
  */
-dmq_status dmq_experiment_open(dmq_experiment **out, const dmq_config *config, const char *device,
+dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const char *device,
                                int threads);
 
 /** Takes NULL. */

@@ -174,6 +174,21 @@ done:
     return st;
 }
 
+static dmq_status tell_done(const dmq_folder *f, const dmq_stage *s, double seconds)
+{
+    dmq_status st = DMQ_OK;
+    dmq_json *event = NULL;
+
+    DMQ_TRY(dmq_json_object(&event));
+    DMQ_TRY(dmq_json_set_text(event, "stage", s->name));
+    DMQ_TRY(dmq_json_set_text(event, "file", s->file));
+    DMQ_TRY(dmq_json_set_real(event, "seconds", seconds));
+    DMQ_TRY(dmq_folder_event(f, event));
+done:
+    dmq_json_destroy(event);
+    return st;
+}
+
 static dmq_status make(const dmq_experiment *e, dmq_folder *f, const dmq_stage *s, const char *key,
                        const char *text, const dmq_stage_options *o)
 {
@@ -182,7 +197,7 @@ static dmq_status make(const dmq_experiment *e, dmq_folder *f, const dmq_stage *
     };
     int stored = s->shared && f->store, usable = 0;
     char *file = NULL;
-    double start = dmq_clock_seconds();
+    double start = dmq_clock_seconds(), seconds;
     dmq_status st = DMQ_OK;
 
     if (f->alone)
@@ -207,7 +222,9 @@ static dmq_status make(const dmq_experiment *e, dmq_folder *f, const dmq_stage *
     DMQ_TRY(dmq_folder_begin(f, e));
     if (stored)
         DMQ_TRY(link_or_copy(job.out, file));
-    DMQ_TRY(dmq_folder_done(f, s->name, key, text, s->file, dmq_clock_seconds() - start));
+    seconds = dmq_clock_seconds() - start;
+    DMQ_TRY(dmq_folder_done(f, s->name, key, text, s->file, seconds));
+    DMQ_TRY(tell_done(f, s, seconds));
 done:
     dmq_free(job.out);
     dmq_free(file);
