@@ -7,9 +7,9 @@
  *   op backend shape dtype reps median_us min_us GB/s GFLOP/s share_of_roof worst_error
  *
  * GB/s, GFLOP/s and the share are those of the best repeat: others share the machine. With --clock cpu
- * the time in which the system ran others does not count. The roof is the
- * larger of flop over the measured FMA peak and bytes over the measured bandwidth; a share above 1 is
- * possible where an algorithm needs fewer operations than the definition (Winograd).
+ * the time in which the system ran others does not count. The roof is the larger of flop over the
+ * measured FMA peak and bytes over the measured bandwidth; a share above 1 is possible where an
+ * algorithm needs fewer operations than the definition (Winograd).
  */
 #ifndef DMQ_BENCH_BENCH_H
 #define DMQ_BENCH_BENCH_H
