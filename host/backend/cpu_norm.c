@@ -11,7 +11,7 @@
  * over places and channels: the order depends on the shape alone.
  */
 
-enum { SPAN = 512, TABLES = 12 };
+enum { SPAN = 512, TABLES = 12, SUM_WIDTH = 64 };
 
 typedef struct span {
     size_t len;   /* numbers: whole pixels */
@@ -117,39 +117,42 @@ static quantizer quantizer_of(const dmq_group_norm_args *a, int n)
 
 /* ------------------------------------------------------------------ statistics */
 
-DMQ_CLONES
-static void sum_shifted(const span *s, const float *restrict x)
+/* Sums over the spans of an image, of `width` places, which stay in registers when width is known:
+ * of x + shift, or of the squares of x + shift - mean. */
+DMQ_INLINE void sum_places(const span *s, const float *restrict x, size_t first, size_t width,
+                           int squares)
 {
-    float *restrict sum = s->sum1;
-    const float *restrict shift = s->shift;
+    const float *restrict shift = s->shift + first, *restrict mean = s->mean + first;
     size_t len = s->len;
+    float sum[SUM_WIDTH] = { 0 };
 
-    for (size_t i = 0; i < len; i++)
-        sum[i] = 0;
-    for (size_t t = 0; t < s->times; t++, x += len) {
-#pragma GCC ivdep
-        for (size_t i = 0; i < len; i++)
-            sum[i] += x[i] + shift[i];
-    }
+    x += first;
+    for (size_t t = 0; t < s->times; t++, x += len)
+        for (size_t i = 0; i < width; i++) {
+            float d = x[i] + shift[i];
+
+            if (squares) {
+                d -= mean[i];
+                d *= d;
+            }
+            sum[i] += d;
+        }
+    memcpy(s->sum1 + first, sum, width * sizeof *sum);
 }
 
 DMQ_CLONES
-static void sum_squares(const span *s, const float *restrict x)
+static void sum_image(const span *s, const float *x, int squares)
 {
-    float *restrict sum = s->sum1;
-    const float *restrict shift = s->shift, *restrict mean = s->mean;
-    size_t len = s->len;
+    size_t i = 0;
 
-    for (size_t i = 0; i < len; i++)
-        sum[i] = 0;
-    for (size_t t = 0; t < s->times; t++, x += len) {
-#pragma GCC ivdep
-        for (size_t i = 0; i < len; i++) {
-            float d = x[i] + shift[i] - mean[i];
-
-            sum[i] += d * d;
-        }
+    for (; i + SUM_WIDTH <= s->len; i += SUM_WIDTH) {
+        if (squares)
+            sum_places(s, x, i, SUM_WIDTH, 1);
+        else
+            sum_places(s, x, i, SUM_WIDTH, 0);
     }
+    if (i < s->len)
+        sum_places(s, x, i, s->len - i, squares);
 }
 
 static void measure(const span *s, const dmq_group_norm_args *a, int n, const float *x)
@@ -158,11 +161,11 @@ static void measure(const span *s, const dmq_group_norm_args *a, int n, const fl
     double count = (double)a->hw * (a->c / a->groups);
     float *mean = a->mean + (size_t)n * groups, *rstd = a->rstd + (size_t)n * groups;
 
-    sum_shifted(s, x);
+    sum_image(s, x, 0);
     for (size_t g = 0; g < groups; g++)
         mean[g] = (float)(group_sum(s, s->sum1, NULL, g, a) / count);
     spread_groups(s, s->mean, mean, a);
-    sum_squares(s, x);
+    sum_image(s, x, 1);
     for (size_t g = 0; g < groups; g++)
         rstd[g] = (float)(1.0 / sqrt(group_sum(s, s->sum1, NULL, g, a) / count + (double)a->eps));
     spread_groups(s, s->rstd, rstd, a);
