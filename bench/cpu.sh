@@ -26,7 +26,7 @@ python=${PYTHON:-/usr/bin/python3}
 export OMP_NUM_THREADS=$threads
 raw=$(mktemp -d)
 trap 'rm -rf "$raw"' EXIT
-warmup=$((reps / 4 + 1))
+few=$((reps / 4 > 3 ? reps / 4 : 3)) # of what takes PyTorch seconds
 
 for program in roof iteration meta forward conv2d; do
     [ -x "$build/bench/bench_$program" ] || { echo "cpu.sh: $build/bench/bench_$program is missing: build first" >&2; exit 2; }
@@ -43,9 +43,10 @@ ours() { # program, file, options
     "$build/bench/bench_$program" --threads "$threads" --reps "$reps" "$@" >>"$raw/ours.$file" || exit 2
 }
 torch() { # script, layout, file, options
-    local script=$1 layout=$2 file=$3
+    local script=$1 layout=$2 file=$3 n=$reps
     shift 3
-    (cd "$here/reference" && "$python" "$script.py" --threads "$threads" --repeats "$reps" --warmup "$warmup" \
+    [ "$script" != meta ] || n=$few
+    (cd "$here/reference" && "$python" "$script.py" --threads "$threads" --repeats "$n" --warmup "$((n / 4 + 1))" \
         $([ "$layout" = nhwc ] && echo --channels-last) "$@") >>"$raw/torch-$layout.$file" || exit 2
 }
 # A case: name; then the options of our program and of the script, as words.
@@ -91,7 +92,7 @@ times >"$raw/times" # not in a pipe: that would be another shell's
     echo "cores $(nproc)"
     echo "system $(uname -sr)"
     echo "commit $(git -C "$here" rev-parse HEAD 2>/dev/null || echo unknown)$(git -C "$here" diff --quiet HEAD 2>/dev/null || echo ' and changes')"
-    echo "compiler $(sed -n 's/^CMAKE_C_COMPILER:[^=]*=//p' "$build/CMakeCache.txt" | xargs -I{} {} --version | head -1)"
+    echo "compiler $("$(sed -n 's/^CMAKE_C_COMPILER:[^=]*=//p' "$build/CMakeCache.txt")" --version | head -1)"
     echo "build $(sed -n 's/^CMAKE_BUILD_TYPE:[^=]*=//p' "$build/CMakeCache.txt")"
     echo "omp_wait_policy ${OMP_WAIT_POLICY:-default}"
     [ ! -x "$build/dmq" ] || "$build/dmq" doctor 2>/dev/null | sed 's/^/doctor /' || true
