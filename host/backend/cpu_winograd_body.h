@@ -142,151 +142,187 @@ INLINE int span_next(span *s, int tiles, int channels)
     return s->tile < tiles;
 }
 
-/* First half of B^T x B, one tile. y, x: its first input, outside of the map for whole = 0. */
-INLINE void input_tile(span *s, int i, const float *map, const job *j, int y, int x, int whole)
+/* What lies around a map. */
+static const float zeros[SPAN];
+
+/* B^T d of six inputs, or A d of four gradients. */
+INLINE void expand(vec o[P], const vec *d, int count)
 {
-    for (int q = 0; q < P; q++)
-        for (int c = 0; c < s->channels; c += WIDTH) {
+    if (count == P)
+        to_points(o, d);
+    else
+        tile_to_points(o, d);
+}
+
+/* First half, one column of a tile: `count` pixels at from[], to column 0 of mid. */
+INLINE void expand_column(float *mid, const float *const *from, int count, size_t channels)
+{
+    for (size_t c = 0; c < channels; c += WIDTH) {
+        vec d[P], o[P];
+
+        for (int r = 0; r < count; r++)
+            d[r] = load(from[r] + c);
+        expand(o, d, count);
+        for (int r = 0; r < P; r++)
+            store(mid + r * P * SPAN + c, o[r]);
+    }
+}
+
+/* Second half: along the rows of mid, to the planes. */
+INLINE void expand_rows(float *to, size_t plane, const float *mid, int count, size_t length)
+{
+    for (int r = 0; r < P; r++, mid += P * SPAN, to += P * plane)
+        for (size_t l = 0; l < length; l += WIDTH) {
             vec d[P], o[P];
 
-            for (int r = 0; r < P; r++) {
-                int inside = whole || (y + r >= 0 && y + r < j->h && x + q >= 0 && x + q < j->w);
-
-                d[r] = inside ? load(map + ((ptrdiff_t)(y + r) * j->w + x + q) * j->c + c) : all(0);
-            }
-            to_points(o, d);
-            for (int r = 0; r < P; r++)
-                store(&s->mid[r * P + q][i * s->channels + c], o[r]);
+            for (int q = 0; q < count; q++)
+                d[q] = load(mid + q * SPAN + l);
+            expand(o, d, count);
+            for (int q = 0; q < P; q++)
+                store(to + (size_t)q * plane + l, o[q]);
         }
+}
+
+/* First half of B^T x B, one tile. y, x: its first input, outside of the map for whole = 0. */
+INLINE void input_tile(float *mid, size_t channels, const float *map, const job *j, int y, int x,
+                       int whole)
+{
+    const ptrdiff_t pixel = j->c, line = (ptrdiff_t)j->w * pixel;
+    const int h = j->h, w = j->w;
+
+    for (int q = 0; q < P; q++) {
+        const float *from[P];
+
+        for (int r = 0; r < P; r++) {
+            int inside = whole || (y + r >= 0 && y + r < h && x + q >= 0 && x + q < w);
+
+            from[r] = inside ? map + (y + r) * line + (x + q) * pixel : zeros;
+        }
+        expand_column(mid + q * SPAN, from, P, channels);
+    }
+}
+
+/* First half of A dy A^T, one tile: zeros where it reaches over the edge. */
+INLINE void gradient_tile(float *mid, size_t channels, const float *map, const job *j, int y, int x)
+{
+    const ptrdiff_t pixel = j->k, line = (ptrdiff_t)j->w * pixel;
+    const int h = j->h, w = j->w;
+
+    for (int q = 0; q < TILE; q++) {
+        const float *from[TILE];
+
+        for (int r = 0; r < TILE; r++)
+            from[r] = y + r < h && x + q < w ? map + (y + r) * line + (x + q) * pixel : zeros;
+        expand_column(mid + q * SPAN, from, TILE, channels);
+    }
 }
 
 /* v = B^T x B of tiles first.. */
 static void inputs(const job *j, int first, int tiles)
 {
+    const size_t plane = j->plane_v, image = (size_t)(j->h * j->w) * (size_t)j->c;
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->c)) {
         float *v = j->v + (size_t)s.tile * (size_t)j->c + s.at;
+        size_t channels = (size_t)s.channels, length = (size_t)s.tiles * channels;
 
         for (int i = 0; i < s.tiles; i++) {
             place at = place_of(j, first + s.tile + i);
-            const float *map = j->in + (size_t)at.image * (size_t)(j->h * j->w) * (size_t)j->c;
+            const float *map = j->in + (size_t)at.image * image + s.at;
+            float *mid = s.mid[0] + (size_t)i * channels;
             int y = at.y - 1, x = at.x - 1;
 
             if (y >= 0 && x >= 0 && y + P <= j->h && x + P <= j->w)
-                input_tile(&s, i, map + s.at, j, y, x, 1);
+                input_tile(mid, channels, map, j, y, x, 1);
             else
-                input_tile(&s, i, map + s.at, j, y, x, 0);
+                input_tile(mid, channels, map, j, y, x, 0);
         }
-        for (int r = 0; r < P; r++)
-            for (int l = 0; l < s.tiles * s.channels; l += WIDTH) {
-                vec d[P], o[P];
-
-                for (int q = 0; q < P; q++)
-                    d[q] = load(&s.mid[r * P + q][l]);
-                to_points(o, d);
-                for (int q = 0; q < P; q++)
-                    store(v + (size_t)(r * P + q) * j->plane_v + l, o[q]);
-            }
+        expand_rows(v, plane, s.mid[0], P, length);
     }
-}
-
-/* First half of A dy A^T, one tile: zeros where it reaches over the edge. */
-INLINE void gradient_tile(span *s, int i, const float *map, const job *j, int y, int x)
-{
-    for (int q = 0; q < TILE; q++)
-        for (int k = 0; k < s->channels; k += WIDTH) {
-            vec d[TILE], o[P];
-
-            for (int r = 0; r < TILE; r++) {
-                int inside = y + r < j->h && x + q < j->w;
-
-                d[r] = inside ? load(map + ((ptrdiff_t)(y + r) * j->w + x + q) * j->k + k) : all(0);
-            }
-            tile_to_points(o, d);
-            for (int r = 0; r < P; r++)
-                store(&s->mid[r * P + q][i * s->channels + k], o[r]);
-        }
 }
 
 /* m = A dy A^T of tiles first.. */
 static void gradients(const job *j, int first, int tiles)
 {
+    const size_t plane = j->plane_m, image = (size_t)(j->h * j->w) * (size_t)j->k;
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->k)) {
         float *m = j->m + (size_t)s.tile * (size_t)j->k + s.at;
+        size_t channels = (size_t)s.channels, length = (size_t)s.tiles * channels;
 
         for (int i = 0; i < s.tiles; i++) {
             place at = place_of(j, first + s.tile + i);
 
-            gradient_tile(&s, i,
-                          j->dy + (size_t)at.image * (size_t)(j->h * j->w) * (size_t)j->k + s.at, j,
-                          at.y, at.x);
+            gradient_tile(s.mid[0] + (size_t)i * channels, channels,
+                          j->dy + (size_t)at.image * image + s.at, j, at.y, at.x);
         }
-        for (int r = 0; r < P; r++)
-            for (int l = 0; l < s.tiles * s.channels; l += WIDTH) {
-                vec d[TILE], o[P];
-
-                for (int q = 0; q < TILE; q++)
-                    d[q] = load(&s.mid[r * P + q][l]);
-                tile_to_points(o, d);
-                for (int q = 0; q < P; q++)
-                    store(m + (size_t)(r * P + q) * j->plane_m + l, o[q]);
-            }
+        expand_rows(m, plane, s.mid[0], TILE, length);
     }
 }
 
 /* Second half of A^T m A of one tile, bias, and to where it belongs. */
-INLINE void output_tile(const span *s, int i, float *y, const float *bias, const job *j, int rows,
-                        int cols)
+INLINE void output_tile(const float *mid, size_t channels, float *y, const float *bias,
+                        const job *j, int rows, int cols, int add)
 {
-    for (int r = 0; r < rows; r++)
-        for (int k = 0; k < s->channels; k += WIDTH) {
+    const size_t pixel = (size_t)j->k, line = (size_t)j->w * pixel;
+
+    for (int r = 0; r < rows; r++, mid += P * SPAN, y += line)
+        for (size_t k = 0; k < channels; k += WIDTH) {
             vec d[P], o[TILE], b = bias ? load(bias + k) : all(0);
 
             for (int q = 0; q < P; q++)
-                d[q] = load(&s->mid[r * P + q][i * s->channels + k]);
+                d[q] = load(mid + q * SPAN + k);
             from_points(o, d);
             for (int q = 0; q < TILE; q++) {
-                float *to = y + ((ptrdiff_t)r * j->w + q) * j->k + k;
+                float *to = y + (size_t)q * pixel + k;
 
                 if (q < cols)
-                    store(to, j->add ? load(to) + (o[q] + b) : o[q] + b);
+                    store(to, add ? load(to) + (o[q] + b) : o[q] + b);
             }
+        }
+}
+
+/* First half of A^T m A: down the columns of the points, to mid. */
+INLINE void output_columns(float *mid, const float *m, size_t plane, size_t length)
+{
+    for (int q = 0; q < P; q++, m += plane, mid += SPAN)
+        for (size_t l = 0; l < length; l += WIDTH) {
+            vec d[P], o[TILE];
+
+            for (int r = 0; r < P; r++)
+                d[r] = load(m + (size_t)r * P * plane + l);
+            from_points(o, d);
+            for (int r = 0; r < TILE; r++)
+                store(mid + r * P * SPAN + l, o[r]);
         }
 }
 
 /* Results of tiles first.. from m. */
 static void outputs(const job *j, int first, int tiles)
 {
+    const size_t image = (size_t)(j->h * j->w), pixel = (size_t)j->k;
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->k)) {
-        const float *m = j->m + (size_t)s.tile * (size_t)j->k + s.at;
+        size_t channels = (size_t)s.channels;
 
-        for (int q = 0; q < P; q++)
-            for (int l = 0; l < s.tiles * s.channels; l += WIDTH) {
-                vec d[P], o[TILE];
-
-                for (int r = 0; r < P; r++)
-                    d[r] = load(m + (size_t)(r * P + q) * j->plane_m + l);
-                from_points(o, d);
-                for (int r = 0; r < TILE; r++)
-                    store(&s.mid[r * P + q][l], o[r]);
-            }
+        output_columns(s.mid[0], j->m + (size_t)s.tile * pixel + s.at, j->plane_m,
+                       (size_t)s.tiles * channels);
         for (int i = 0; i < s.tiles; i++) {
             place at = place_of(j, first + s.tile + i);
-            size_t pixel = ((size_t)at.image * (size_t)j->h + (size_t)at.y) * (size_t)j->w;
-            float *y = j->out + (pixel + (size_t)at.x) * (size_t)j->k + s.at;
+            size_t first_pixel = (size_t)at.image * image + (size_t)(at.y * j->w + at.x);
+            float *y = j->out + first_pixel * pixel + s.at;
+            const float *mid = s.mid[0] + (size_t)i * channels;
             const float *bias = j->bias ? j->bias + s.at : NULL;
-            int rows = j->h - at.y, cols = j->w - at.x;
+            int rows = j->h - at.y < TILE ? j->h - at.y : TILE;
+            int cols = j->w - at.x < TILE ? j->w - at.x : TILE;
 
-            if (rows >= TILE && cols >= TILE)
-                output_tile(&s, i, y, bias, j, TILE, TILE);
+            if (cols == TILE && !j->add)
+                output_tile(mid, channels, y, bias, j, rows, TILE, 0);
             else
-                output_tile(&s, i, y, bias, j, rows < TILE ? rows : TILE,
-                            cols < TILE ? cols : TILE);
+                output_tile(mid, channels, y, bias, j, rows, cols, j->add);
         }
     }
 }
