@@ -130,7 +130,7 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
         if (k < last)
             DMQ_TRY(move(c, w, queue, sample, k));
     }
-    dmq_progress_add(SHARD, NULL);
+    dmq_progress_add(calib->per_step - from < SHARD ? calib->per_step - from : SHARD, NULL);
 done:
     return st;
 }

@@ -244,15 +244,19 @@ static dmq_status stop(run *r)
 
 static dmq_status loop(run *r)
 {
-    char note[48];
+    const char *name = r->block->q->model->unit[r->block->unit].name;
+    char note[DMQ_NAME_MAX + 32];
     dmq_status st = DMQ_OK;
+
+    if (r->state->iteration > 0)
+        dmq_progress_add(r->state->iteration, NULL);
 
     for (int c = r->state->iteration + 1; c <= r->config->iters; c++) {
         if (dmq_stop_requested())
             return stop(r);
         DMQ_TRY(iterate(r, c));
         if (c % TELL_EVERY == 0 || c == r->config->iters) {
-            (void)snprintf(note, sizeof note, "loss %.3g", r->report->last_loss);
+            (void)snprintf(note, sizeof note, "%s loss %.3g", name, r->report->last_loss);
             dmq_progress_add(c % TELL_EVERY ? c % TELL_EVERY : TELL_EVERY, note);
         }
         if (r->config->checkpoint_every > 0 && c % r->config->checkpoint_every == 0 &&

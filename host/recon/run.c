@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/progress.h"
 
 #include <string.h>
 
@@ -164,8 +165,10 @@ static dmq_status run_unit(job *j, dmq_unit_work *w)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(begin(j, w, temporal, &progress));
-    if (progress == DMQ_UNIT_FINISHED)
+    if (progress == DMQ_UNIT_FINISHED) {
+        dmq_progress_add(iters_of(j->q, j->config, w->unit), NULL);
         goto done;
+    }
     if (!temporal)
         DMQ_TRY(dmq_cache_open(j->cache, w->unit));
     DMQ_TRY(

@@ -1,5 +1,6 @@
 /* calibrate: trajectories of the full-precision model -> calib.h5 */
 #include "base/log.h"
+#include "base/progress.h"
 #include "calib/calib_file.h"
 #include "run/stage.h"
 
@@ -32,7 +33,12 @@ dmq_status dmq_stage_calibrate(dmq_job *job)
     dmq_calib *calib = NULL;
 
     settings(&config, e->config);
+    dmq_progress_begin("calibrate",
+                       (double)(config.per_timestep + config.held_out) *
+                           (config.fresh ? e->sampler->n_steps : 1),
+                       0, config.fresh ? "samples" : "trajectories");
     DMQ_TRY(dmq_calib_run(&calib, e->model, e->sampler, &config, e->lanes));
+    dmq_progress_end();
     memcpy(calib->config_hash, job->key, sizeof calib->config_hash);
     dmq_log_info("calibrate: %d steps x %d samples; weight set %d: %d to learn, %d validation, %d "
                  "held out",

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "base/signal.h"
 #include "calib/calib_file.h"
 #include "quant/quant_file.h"
@@ -227,7 +228,9 @@ static dmq_status reconstruct(quantizing *z)
     };
     DMQ_TRY(dmq_recon_check(&z->recon));
     DMQ_TRY(dmq_alloc((void **)&z->log, 1, sizeof *z->log));
+    dmq_progress_begin("quantize", fmax(dmq_recon_run_total(z->q, &run), 1), 0, "it");
     DMQ_TRY(dmq_config_place(z->config, dmq_recon_run(z->q, z->calib, z->e->lanes, &run, &hooks)));
+    dmq_progress_end();
 done:
     dmq_free(z->log);
     z->log = NULL;
@@ -241,6 +244,7 @@ static dmq_status tables(quantizing *z)
     const dmq_config *c = z->config;
     dmq_tables_config config;
     int any = 0;
+    dmq_status st = DMQ_OK;
 
     for (int i = 0; i < z->q->model->n_layers; i++)
         any |= z->q->layer[i].act_bits > 0;
@@ -252,7 +256,11 @@ static dmq_status tables(quantizing *z)
     config.batch = dmq_config_int(c, "quant.act.batch");
     config.momentum = dmq_config_real(c, "quant.act.momentum");
     config.seed = (uint64_t)dmq_config_int64(c, "seed");
-    return dmq_tables_run(z->q, z->calib, z->e->lanes, &config);
+    dmq_progress_begin("tables", config.single ? 1 : z->calib->n_steps, 0, "steps");
+    DMQ_TRY(dmq_tables_run(z->q, z->calib, z->e->lanes, &config));
+    dmq_progress_end();
+done:
+    return st;
 }
 
 dmq_status dmq_stage_quantize(dmq_job *job)

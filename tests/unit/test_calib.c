@@ -233,6 +233,36 @@ static void settings_that_cannot_be_are_named(void **state)
     dmq_sampler_destroy(s);
 }
 
+/* The n-th allocation fails, for every n: collecting, saving, loading. */
+static void running_out_of_memory_is_clean(void **state)
+{
+    dmq_model *m = fixture_model();
+    dmq_lanes *lanes = fixture_lanes("cpu", 1);
+    dmq_sampler *s = fixture_sampler(3);
+    dmq_calib_config config = { .per_timestep = 3, .interval = 1, .validation = 0.3 };
+    dmq_status st = DMQ_ENOMEM;
+
+    (void)state;
+    for (long n = 1; st != DMQ_OK; n++) {
+        dmq_calib *c = NULL, *back = NULL;
+
+        dmq_alloc_fail_at(n);
+        st = dmq_calib_run(&c, m, s, &config, lanes);
+        if (st == DMQ_OK)
+            st = dmq_calib_save(c, scratch());
+        if (st == DMQ_OK)
+            st = dmq_calib_load(&back, path);
+        dmq_alloc_fail_at(0);
+        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
+        dmq_calib_destroy(c);
+        dmq_calib_destroy(back);
+    }
+    remove(path);
+    dmq_sampler_destroy(s);
+    dmq_lanes_destroy(lanes);
+    dmq_model_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +272,7 @@ int main(void)
         cmocka_unit_test(batches_hold_no_sample_twice_and_all_are_drawn),
         cmocka_unit_test(files_hold_the_set_and_refuse_others),
         cmocka_unit_test(settings_that_cannot_be_are_named),
+        cmocka_unit_test(running_out_of_memory_is_clean),
     };
     return cmocka_run_group_tests_name("calib", tests, NULL, NULL);
 }

@@ -375,6 +375,32 @@ static void reference_order_takes_the_decoder_backwards(void **state)
     dmq_model_destroy(m);
 }
 
+static void running_out_of_memory_is_clean(void **state)
+{
+    dmq_model *m = fixture_model();
+    dmq_lanes *lanes = fixture_lanes("cpu", 1);
+    dmq_calib *calib = fixture_calib(m, lanes);
+    dmq_recon_run_config config = { .order = DMQ_ORDER_EXECUTION };
+    dmq_status st = DMQ_ENOMEM;
+
+    (void)state;
+    dmq_recon_defaults(&config.recon);
+    config.recon.iters = 1;
+    config.recon.batch = 4;
+    for (long n = 1; st != DMQ_OK; n += 1 + n / 20) {
+        dmq_qmodel *q = fixture_qmodel(m, lanes, "tfmq", 4, 0);
+
+        dmq_alloc_fail_at(n);
+        st = dmq_recon_run(q, calib, lanes, &config, NULL);
+        dmq_alloc_fail_at(0);
+        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
+        dmq_qmodel_destroy(q);
+    }
+    dmq_calib_destroy(calib);
+    dmq_lanes_destroy(lanes);
+    dmq_model_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +413,7 @@ int main(void)
         cmocka_unit_test(what_is_not_better_is_told),
         cmocka_unit_test(whole_runs_are_deterministic_and_resume),
         cmocka_unit_test(reference_order_takes_the_decoder_backwards),
+        cmocka_unit_test(running_out_of_memory_is_clean),
     };
     dmq_log_verbosity_set(DMQ_QUIET);
     return cmocka_run_group_tests_name("reconstruct", tests, NULL, NULL);

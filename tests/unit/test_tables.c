@@ -442,6 +442,45 @@ static void a_file_of_something_else_is_refused(void **state)
     tear_down(&s);
 }
 
+static void running_out_of_memory_is_clean(void **state)
+{
+    setting s;
+    dmq_sampler *sampler = fixture_sampler(10);
+    dmq_tables_config config;
+    dmq_choice *choice;
+    dmq_status st = DMQ_ENOMEM;
+
+    (void)state;
+    dmq_tables_defaults(&config);
+    config.single = 1;
+    config.passes = 1;
+    set_up(&s, "cpu", 1, "qdiffusion", 8);
+    choice = calloc((size_t)s.m->n_layers, sizeof *choice);
+    dmq_qmodel_choice(choice, s.q);
+    for (long n = 1; st != DMQ_OK; n += 1 + n / 40) {
+        dmq_qmodel *q = NULL, *back = NULL;
+
+        dmq_alloc_fail_at(n);
+        st = dmq_qmodel_create(&q, s.m, choice);
+        if (st == DMQ_OK)
+            st = dmq_ranges_run(q, s.lanes, &(dmq_ranges_config){ .init = DMQ_RANGE_MAX });
+        if (st == DMQ_OK)
+            st = dmq_tables_run(q, s.calib, s.lanes, &config);
+        if (st == DMQ_OK)
+            st = dmq_quant_save(q, scratch(), HASH, sampler, "key");
+        if (st == DMQ_OK)
+            st = dmq_quant_load(&back, path, s.m, HASH, sampler);
+        dmq_alloc_fail_at(0);
+        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
+        dmq_qmodel_destroy(q);
+        dmq_qmodel_destroy(back);
+    }
+    remove(path);
+    free(choice);
+    dmq_sampler_destroy(sampler);
+    tear_down(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +493,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_is_named),
         cmocka_unit_test(a_file_gives_the_same_state),
         cmocka_unit_test(a_file_of_something_else_is_refused),
+        cmocka_unit_test(running_out_of_memory_is_clean),
     };
     return cmocka_run_group_tests_name("tables", tests, NULL, NULL);
 }
