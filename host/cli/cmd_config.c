@@ -146,8 +146,14 @@ dmq_status dmq_cmd_config(const dmq_options *o)
         DMQ_TRY(list_folder("methods", "experiments/methods"));
         goto done;
     }
+    if (o->json)
+        return dmq_fail(DMQ_EUSAGE,
+                        "dmq config %s: --json has no effect here\n"
+                        "  hint: it goes with dmq config schema",
+                        what);
     if (strcmp(what, "show") != 0 && strcmp(what, "check") != 0)
-        return dmq_fail(DMQ_EUSAGE, "dmq config: say show, check, schema or list");
+        return dmq_fail(DMQ_EUSAGE, "dmq config: which one? It takes show, check, schema or list\n "
+                                    " hint: dmq config show -c FILE");
     DMQ_TRY(dmq_setup_config(&c, o));
     DMQ_TRY(dmq_schema_check(c));
     if (strcmp(what, "show") == 0)

@@ -11,9 +11,16 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-typedef dmq_status each_run_fn(const char *folder, const dmq_json *manifest, void *context);
+/* What is told of a run; list: as JSON instead. */
+typedef struct telling {
+    dmq_json *list;
+    int bad;
+} telling;
+
+typedef dmq_status each_run_fn(const char *folder, const dmq_json *manifest, telling *to);
 
 static dmq_status load_manifest(dmq_json **out, const char *folder)
 {
@@ -36,56 +43,104 @@ static int holds_run(const char *folder)
     return yes;
 }
 
-/* A run folder, or a folder of run folders. */
-static dmq_status each_run(const char *folder, each_run_fn *fn, void *context)
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+static dmq_status one_run(const char *folder, each_run_fn *fn, telling *to)
 {
     dmq_json *manifest = NULL;
     dmq_status st = DMQ_OK;
-    char *path = NULL;
-    struct dirent *entry;
-    DIR *dir = NULL;
-    int n = 0;
 
-    if (holds_run(folder)) {
-        DMQ_TRY(load_manifest(&manifest, folder));
-        DMQ_TRY(fn(folder, manifest, context));
-        goto done;
-    }
-    dir = opendir(folder);
-    if (!dir)
+    DMQ_TRY(load_manifest(&manifest, folder));
+    DMQ_TRY(fn(folder, manifest, to));
+done:
+    dmq_json_destroy(manifest);
+    return st;
+}
+
+/* A run folder, or a folder of run folders. */
+static dmq_status each_run(const char *folder, each_run_fn *fn, telling *to)
+{
+    dmq_status st = DMQ_OK;
+    struct dirent **entry = NULL;
+    int count, n = 0;
+
+    if (holds_run(folder))
+        return one_run(folder, fn, to);
+    count = scandir(folder, &entry, is_visible, by_name);
+    if (count < 0)
         return dmq_fail(DMQ_ENOINPUT,
                         "there is no folder %s\n  hint: name a run folder, or the one above",
                         folder);
-    while ((entry = readdir(dir))) {
-        if (entry->d_name[0] == '.')
-            continue;
+    for (int i = 0; i < count; i++) {
+        char *path = NULL;
+
+        if (st == DMQ_OK)
+            st = dmq_path_join(&path, folder, entry[i]->d_name);
+        if (st == DMQ_OK && holds_run(path)) {
+            st = one_run(path, fn, to);
+            n++;
+        }
         dmq_free(path);
-        path = NULL;
-        DMQ_TRY(dmq_path_join(&path, folder, entry->d_name));
-        if (!holds_run(path))
-            continue;
-        n++;
-        dmq_json_destroy(manifest);
-        manifest = NULL;
-        DMQ_TRY(load_manifest(&manifest, path));
-        DMQ_TRY(fn(path, manifest, context));
+        free(entry[i]);
     }
-    if (n == 0)
+    free(entry);
+    if (st == DMQ_OK && n == 0)
         st = dmq_fail(DMQ_ENOINPUT,
                       "%s holds no run (no run.json in it or one below)\n"
                       "  hint: dmq run -o %s makes one",
                       folder, folder);
-done:
-    if (dir)
-        (void)closedir(dir);
-    dmq_json_destroy(manifest);
-    dmq_free(path);
     return st;
 }
 
-static dmq_status verify_run(const char *folder, const dmq_json *manifest, void *context)
+/* For each folder of the command line; the list is printed where there is one. */
+static dmq_status tell(const dmq_options *o, each_run_fn *fn, telling *to)
 {
-    int *bad = context;
+    dmq_status st = DMQ_OK;
+    char *text = NULL;
+
+    if (o->json)
+        DMQ_TRY(dmq_json_array(&to->list));
+    for (int i = 0; i < o->n_arg; i++)
+        DMQ_TRY(each_run(o->arg[i], fn, to));
+    if (to->list) {
+        DMQ_TRY(dmq_json_dump(&text, to->list, 2));
+        (void)puts(text);
+    }
+done:
+    dmq_json_destroy(to->list);
+    dmq_free(text);
+    return st;
+}
+
+/* ------------------------------------------------------------------ verify */
+
+static dmq_status tell_verdict(telling *to, const char *path, const char *verdict)
+{
+    dmq_status st = DMQ_OK;
+    dmq_json *entry;
+
+    to->bad += strcmp(verdict, "same") != 0;
+    if (!to->list) {
+        (void)printf("%-8s %s\n", verdict, path);
+        return st;
+    }
+    DMQ_TRY(dmq_json_add_object(&entry, to->list));
+    DMQ_TRY(dmq_json_set_text(entry, "file", path));
+    DMQ_TRY(dmq_json_set_text(entry, "verdict", verdict));
+done:
+    return st;
+}
+
+static dmq_status verify_run(const char *folder, const dmq_json *manifest, telling *to)
+{
     dmq_status st = DMQ_OK;
     char *path = NULL, hash[DMQ_HASH_TEXT];
 
@@ -106,8 +161,7 @@ static dmq_status verify_run(const char *folder, const dmq_json *manifest, void 
             if (strcmp(hash, want) != 0)
                 verdict = "DIFFERS";
         }
-        *bad += strcmp(verdict, "same") != 0;
-        (void)printf("%-8s %s\n", verdict, path);
+        DMQ_TRY(tell_verdict(to, path, verdict));
     }
 done:
     dmq_free(path);
@@ -117,31 +171,65 @@ done:
 dmq_status dmq_cmd_verify(const dmq_options *o)
 {
     dmq_status st = DMQ_OK;
-    int bad = 0;
+    telling to = { 0 };
 
     if (o->n_arg == 0)
         return dmq_fail(DMQ_EUSAGE, "dmq verify: of which folder?\n  hint: dmq verify runs/NAME");
-    for (int i = 0; i < o->n_arg; i++)
-        DMQ_TRY(each_run(o->arg[i], verify_run, &bad));
-    if (bad)
+    DMQ_TRY(tell(o, verify_run, &to));
+    if (to.bad)
         st = dmq_fail(DMQ_EDATA,
                       "verify: %d file%s not what the manifest says\n"
                       "  hint: remove what differs and dmq run makes it again",
-                      bad, bad == 1 ? " is" : "s are");
+                      to.bad, to.bad == 1 ? " is" : "s are");
 done:
     return st;
 }
 
-static dmq_status status_run(const char *folder, const dmq_json *manifest, void *context)
+/* ------------------------------------------------------------------ status */
+
+static dmq_status status_json(telling *to, const char *folder, const dmq_json *manifest, long pid)
+{
+    static const char *const copied[] = { "label", "seed", "starts", "device" };
+    const dmq_json *stages = dmq_json_get(manifest, "stages");
+    dmq_json *entry, *list, *stage;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_json_add_object(&entry, to->list));
+    DMQ_TRY(dmq_json_set_text(entry, "folder", folder));
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
+        if (dmq_json_get(manifest, copied[i]))
+            DMQ_TRY(dmq_json_set_copy(entry, copied[i], dmq_json_get(manifest, copied[i])));
+    if (pid > 0)
+        DMQ_TRY(dmq_json_set_int(entry, "process", pid));
+    DMQ_TRY(dmq_json_set_object(&list, entry, "stages"));
+    for (int i = 0; i < DMQ_RUN_STAGES; i++) {
+        const dmq_json *r = dmq_json_get(stages, dmq_stages[i].name);
+
+        DMQ_TRY(dmq_json_set_object(&stage, list, dmq_stages[i].name));
+        DMQ_TRY(dmq_json_set_bool(stage, "done", r != NULL));
+        if (r)
+            DMQ_TRY(
+                dmq_json_set_real(stage, "seconds", dmq_json_real(dmq_json_get(r, "seconds"), 0)));
+    }
+done:
+    return st;
+}
+
+static dmq_status status_run(const char *folder, const dmq_json *manifest, telling *to)
 {
     const dmq_json *stages = dmq_json_get(manifest, "stages");
+    long pid = dmq_folder_worker(folder);
     int done = 0;
 
-    (void)context;
-    (void)printf("%s: %s, seed %lld, started %lld time(s)\n", folder,
+    if (to->list)
+        return status_json(to, folder, manifest, pid);
+    (void)printf("%s: %s, seed %lld, started %lld time(s)", folder,
                  dmq_json_text(dmq_json_get(manifest, "label"), "?"),
                  (long long)dmq_json_int(dmq_json_get(manifest, "seed"), 0),
                  (long long)dmq_json_int(dmq_json_get(manifest, "starts"), 0));
+    if (pid > 0)
+        (void)printf(", process %ld works on it", pid);
+    (void)printf("\n");
     for (int i = 0; i < DMQ_RUN_STAGES; i++) {
         const dmq_json *r = dmq_json_get(stages, dmq_stages[i].name);
         char took[DMQ_CLOCK_TEXT] = "-";
@@ -158,12 +246,9 @@ static dmq_status status_run(const char *folder, const dmq_json *manifest, void 
 
 dmq_status dmq_cmd_status(const dmq_options *o)
 {
-    dmq_status st = DMQ_OK;
+    telling to = { 0 };
 
     if (o->n_arg == 0)
         return dmq_fail(DMQ_EUSAGE, "dmq status: of which folder?\n  hint: dmq status runs/NAME");
-    for (int i = 0; i < o->n_arg; i++)
-        DMQ_TRY(each_run(o->arg[i], status_run, NULL));
-done:
-    return st;
+    return tell(o, status_run, &to);
 }

@@ -48,8 +48,7 @@ const dmq_verb dmq_verbs[] = {
       "config set seed origin json", dmq_cmd_config },
     { "inspect", "FILE", "what is in any file that dmq knows", "json", dmq_cmd_inspect },
     { "verify", "DIR", "hash the files of a run again and compare", "json quiet", dmq_cmd_verify },
-    { "doctor", "", "build, libraries, devices, and a self-test of each", "json threads",
-      dmq_cmd_doctor },
+    { "doctor", "", "build, libraries, devices, and a self-test of each", "", dmq_cmd_doctor },
     { NULL, NULL, NULL, NULL, NULL }
 };
 
@@ -69,6 +68,17 @@ static dmq_status unknown(const char *name)
     if (nearest)
         return dmq_fail_note(DMQ_EUSAGE, "  hint: did you mean \"dmq %s\"?", nearest);
     return dmq_fail_note(DMQ_EUSAGE, "  hint: dmq --help lists the verbs");
+}
+
+/* Verbs whose usage begins with an option, or is empty, take nothing that stands alone. */
+static dmq_status check_words(const dmq_verb *verb, const dmq_options *o)
+{
+    if (o->n_arg == 0 || (verb->args[0] != '-' && verb->args[0] != '\0'))
+        return DMQ_OK;
+    return dmq_fail(DMQ_EUSAGE, "dmq %s: \"%s\" is not understood here\n  hint: %s", verb->name,
+                    o->arg[0],
+                    verb->args[0] ? "-c FILE reads a configuration, -o DIR names the folder"
+                                  : "it takes no words");
 }
 
 static dmq_status dispatch(int argc, char **argv)
@@ -93,6 +103,8 @@ static dmq_status dispatch(int argc, char **argv)
     if (!verb)
         return unknown(argv[1]);
     st = dmq_options_parse(&options, verb, argc - 1, argv + 1, &finished);
+    if (st == DMQ_OK && !finished)
+        st = check_words(verb, &options);
     if (st == DMQ_OK && !finished) {
         dmq_log_verbosity_set(options.verbosity < 0   ? DMQ_QUIET
                               : options.verbosity > 0 ? DMQ_VERBOSE

@@ -4,8 +4,10 @@
 #include "base/path.h"
 #include "base/progress.h"
 #include "base/schema.h"
+#include "io/file.h"
 #include "io/yaml.h"
 
+#include <stdio.h>
 #include <string.h>
 
 dmq_status dmq_setup_config(dmq_config **out, const dmq_options *o)
@@ -51,6 +53,20 @@ dmq_status dmq_setup_progress(const dmq_options *o)
     return st;
 }
 
+static dmq_status print_metrics(const dmq_folder *folder)
+{
+    dmq_status st = DMQ_OK;
+    char *path = NULL, *text = NULL;
+
+    DMQ_TRY(dmq_folder_file(&path, folder, dmq_stages[DMQ_RUN_EVALUATE].file));
+    DMQ_TRY(dmq_file_read(&text, NULL, path, (size_t)1 << 30));
+    (void)fputs(text, stdout);
+done:
+    dmq_free(path);
+    dmq_free(text);
+    return st;
+}
+
 dmq_status dmq_setup_stages(const dmq_options *o, int only)
 {
     dmq_config *config = NULL;
@@ -83,6 +99,8 @@ dmq_status dmq_setup_stages(const dmq_options *o, int only)
     where.path = path;
     DMQ_TRY(dmq_folder_open(&folder, &where));
     DMQ_TRY(dmq_stages_run(experiment, folder, &what));
+    if (o->json && !o->dry_run)
+        DMQ_TRY(print_metrics(folder));
 done:
     dmq_folder_close(folder);
     dmq_experiment_close(experiment);

@@ -54,6 +54,23 @@ done:
     return st;
 }
 
+long dmq_folder_worker(const char *folder)
+{
+    struct flock held = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    char *path = NULL;
+    long pid = 0;
+    int fd = -1;
+
+    if (dmq_path_join(&path, folder, "LOCK") == DMQ_OK)
+        fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd >= 0 && fcntl(fd, F_GETLK, &held) == 0 && held.l_type != F_UNLCK)
+        pid = (long)held.l_pid;
+    if (fd >= 0)
+        (void)close(fd);
+    dmq_free(path);
+    return pid;
+}
+
 int dmq_folder_claim(dmq_folder *f)
 {
     if (!f->alone && f->lock >= 0)

@@ -37,6 +37,8 @@ refuses 64 '--shard 4/3: must be I/N' 'for example 1/4' -- dmqr sample --shard 4
 refuses 64 '--shard x: must be I/N' -- dmqr sample --shard x
 refuses 64 '--task -1: must be a whole number' -- "$dmq" sweep -c tiny.yaml --task -1
 refuses 64 '--set foo: must be KEY=VALUE' 'hint: for example' -- dmqr run --set foo
+refuses 64 '"tiny.yaml" is not understood here' 'hint: -c FILE' -- "$dmq" run tiny.yaml
+refuses 64 '--json has no effect here' 'hint: ' -- "$dmq" config show --json -c tiny.yaml
 refuses 64 'which file' 'hint: ' -- "$dmq" inspect
 refuses 64 'of which folder' 'hint: ' -- "$dmq" verify
 refuses 64 'needs --input FILE' 'hint: ' -- "$dmq" forward --model data:unet.h5

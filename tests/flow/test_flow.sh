@@ -111,7 +111,17 @@ for file in calib.h5 quant.h5 images-q.h5 metrics.json run.json ckpt/block-004.h
     [ -s out.txt ] || fail "inspect $file says nothing"
 done
 ok "$dmq" inspect data/unet.h5
-grep -q 'conv_in.weight .*\[8,3,3,3\]' out.txt || fail "inspect data/unet.h5: $(grep conv_in out.txt)"
+grep -qE '^conv_in.weight +f32 +\[8,3,3,3\]' out.txt || fail "inspect data/unet.h5: $(grep conv_in out.txt)"
+ok "$dmq" inspect --json data/unet.h5
+cp out.txt shown.json
+ok "$dmq" inspect shown.json
+same shown.json out.txt
+ok "$dmq" status --json s
+[ "$(grep -c '"done": true' out.txt)" -eq $((5 * arms)) ] || fail "status --json: $(cat out.txt)"
+ok "$dmq" verify --json s/tfmq-s5
+[ "$(grep -c '"verdict": "same"' out.txt)" -eq 5 ] || fail "verify --json: $(cat out.txt)"
+ok "$dmq" evaluate --json -c s/tfmq-s5/config.yaml -o s/tfmq-s5 -q
+grep -q '"noise_error": {' out.txt || fail "evaluate --json: $(cat out.txt)"
 ok "$dmq" config show --origin -c sweep.yaml --set recon.lr=0.5
 grep -qE '^recon.lr +0.5 +--set recon.lr=0.5' out.txt || fail "config show: $(grep recon.lr out.txt)"
 grep -qE '^recon.iters +6 +sweep.yaml:5:16' out.txt || fail "config show: $(grep recon.iters out.txt)"
