@@ -35,7 +35,7 @@ const dmq_verb dmq_verbs[] = {
       "verbose",
       dmq_cmd_evaluate },
     { "sweep", "-c FILE [-o DIR] [--task I]", "several arms and seeds of one experiment",
-      "config set seed output model list task device threads resume overwrite dry-run progress "
+      "config set output model list task device threads resume overwrite dry-run progress "
       "quiet "
       "verbose",
       dmq_cmd_sweep },

@@ -37,7 +37,7 @@ enum {
 static const struct argp_option table[] = {
     { "config", 'c', "FILE", 0, "configuration, later files win", 1 },
     { "set", KEY_SET, "KEY=VALUE", 0, "one value, wins over files", 1 },
-    { "seed", KEY_SEED, "N", 0, "the same as --set seed=N", 1 },
+    { "seed", KEY_SEED, "N", 0, "of the run, wins over --set seed=N", 1 },
     { "output", 'o', "PATH", 0, "where results go", 1 },
     { "model", KEY_MODEL, "FILE", 0, "checkpoint, wins over the configuration", 2 },
     { "input", KEY_INPUT, "FILE", 0, "x and t: HDF5, or npz", 2 },
@@ -134,17 +134,6 @@ static dmq_status one_of(const char *option, const char *text, const char *names
     return dmq_fail(DMQ_EUSAGE, "--%s %s: must be one of %s", option, text, names);
 }
 
-static dmq_status take_seed(dmq_options *o, const char *text)
-{
-    char *assignment = NULL;
-    dmq_status st = dmq_alloc((void **)&assignment, strlen(text) + 6, 1);
-
-    if (st != DMQ_OK)
-        return st;
-    (void)sprintf(assignment, "seed=%s", text); /* lives as long as the program */
-    return push(&o->set, &o->n_set, assignment);
-}
-
 static dmq_status take_value(dmq_options *o, int key, const char *text)
 {
     int index = 0;
@@ -156,7 +145,8 @@ static dmq_status take_value(dmq_options *o, int key, const char *text)
     case KEY_SET:
         return push(&o->set, &o->n_set, text);
     case KEY_SEED:
-        return take_seed(o, text);
+        o->seed = text;
+        break;
     case 'o':
         o->out = text;
         break;

@@ -17,7 +17,7 @@ typedef enum dmq_resume { DMQ_RESUME_AUTO, DMQ_RESUME_NEVER, DMQ_RESUME_MUST } d
 typedef struct dmq_options {
     const char **config; /**< -c, in order */
     int n_config;
-    const char **set; /**< --set KEY=VALUE, in order; --seed N is one of them */
+    const char **set; /**< --set KEY=VALUE, in order */
     int n_set;
     const char **arg; /**< what stands without a dash */
     int n_arg;
@@ -26,6 +26,7 @@ typedef struct dmq_options {
     const char *format;     /**< of a table: md, csv, json */
     const char *input;      /**< --input FILE */
     const char *checkpoint; /**< --model FILE */
+    const char *seed;       /**< --seed N */
     const char *progress;   /**< auto, bar, plain, json, none */
     int threads;            /**< 0: as many as there are cores */
     int shard, n_shards;    /**< --shard I/N, 1..N; 0: all */

@@ -10,6 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
+static dmq_status set_named(dmq_config *c, const char *key, const char *text, const char *option)
+{
+    const dmq_origin flag = { .kind = DMQ_ORIGIN_FLAG, .place = option };
+
+    return text ? dmq_config_set(c, key, text, &flag) : DMQ_OK;
+}
+
 dmq_status dmq_setup_config(dmq_config **out, const dmq_options *o)
 {
     dmq_status st = DMQ_OK;
@@ -24,11 +31,8 @@ dmq_status dmq_setup_config(dmq_config **out, const dmq_options *o)
     }
     for (int i = 0; i < o->n_set; i++)
         DMQ_TRY(dmq_config_set_flag(c, o->set[i]));
-    if (o->checkpoint) {
-        const dmq_origin flag = { .kind = DMQ_ORIGIN_FLAG, .place = "--model" };
-
-        DMQ_TRY(dmq_config_set(c, "model.checkpoint", o->checkpoint, &flag));
-    }
+    DMQ_TRY(set_named(c, "model.checkpoint", o->checkpoint, "--model"));
+    DMQ_TRY(set_named(c, "seed", o->seed, "--seed"));
     *out = c;
     c = NULL;
 done:

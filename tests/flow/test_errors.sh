@@ -47,7 +47,7 @@ refuses 64 'dmq sweep needs -c FILE' -- "$dmq" sweep
 # ------------------------------------------------------------------ keys and values: 78
 refuses 78 'recon.itres: there is no such key' 'at --set recon.itres=3' 'did you mean "recon.iters"' \
     -- dmqr run --set recon.itres=3
-refuses 78 'seed = abc: must be a whole number' 'at --set seed=abc' -- dmqr run --seed abc
+refuses 78 'seed = abc: must be a whole number' 'at --seed' -- dmqr run --seed abc
 refuses 78 'quant.act.bits = 9: must be 2..8 or off' 'at --set quant.act.bits=9' 'hint: .*act: off' \
     -- dmqr run --set quant.act.bits=9
 refuses 78 'sampler.kind = dddim: must be one of' 'did you mean "ddim"' -- dmqr run --set sampler.kind=dddim
