@@ -67,6 +67,7 @@ long=("${tiny[@]}" --set quant.policy=rules --set "quant.rules=['mid.block_1.*: 
 ok "${long[@]}" -o long-alone
 for signal in TERM USR2 INT; do
     rm -rf long
+    : >err.txt # what is in it is of the run before until the shell behind & has opened it
     "${long[@]}" -o long 2>err.txt &
     pid=$!
     for _ in $(seq 200); do
