@@ -43,7 +43,8 @@ dmq_status dmq_file_failed(const char *path, bool writing, int error)
     }
     if (error == EFBIG)
         return dmq_fail(
-            DMQ_EIO, "%s: the file would be larger than this system allows\n  hint: see ulimit -f", path);
+            DMQ_EIO, "%s: the file would be larger than this system allows\n  hint: see ulimit -f",
+            path);
     return dmq_fail(DMQ_EIO, "%s: cannot be %s (%s)", path, writing ? "written" : "read",
                     strerror(error));
 }
@@ -280,6 +281,17 @@ static void remove_stale(const char *folder, const char *name)
     }
     if (dir)
         (void)closedir(dir);
+}
+
+dmq_status dmq_file_clean(const char *path)
+{
+    char *folder = NULL;
+    dmq_status st = dmq_path_folder(&folder, path);
+
+    if (st == DMQ_OK)
+        remove_stale(folder, dmq_path_name(path));
+    dmq_free(folder);
+    return st;
 }
 
 dmq_status dmq_file_temp(char **out, const char *path)

@@ -46,6 +46,9 @@ dmq_status dmq_disk_free(uint64_t *out, const char *path);
 /** EIO "disk full" with both figures when less than bytes are free there. */
 dmq_status dmq_disk_check(const char *path, uint64_t bytes);
 
+/** Take away what killed processes of this host left of unfinished writes to path. */
+dmq_status dmq_file_clean(const char *path);
+
 /**
  * A name beside path for writing it, no other process uses it: PATH.<host>-<pid>-<n>.tmp. Takes away what
  * killed processes of this host left for the same path. The caller frees.

@@ -157,6 +157,8 @@ static dmq_status read_manifest(dmq_folder *f, const dmq_folder_options *o)
     char *path = NULL;
 
     DMQ_TRY(dmq_folder_file(&path, f, "run.json"));
+    if (f->lock >= 0) /* a start that finds all done writes nothing, and would leave them */
+        DMQ_TRY(dmq_file_clean(path));
     if (dmq_file_exists(path)) {
         st = dmq_json_load(&f->manifest, path);
         if (st != DMQ_OK) {
