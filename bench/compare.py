@@ -146,6 +146,19 @@ def table(rows, machine, peak):
     return "\n".join(out)
 
 
+def convolutions(raw):
+    """Every layer of the shipped 32x32 network: what ran, GFLOP/s of the definition, share of the FMA peak."""
+    out, head = ["| convolution | images a thread, shape | GFLOP/s | share of the peak |", "|---|---|---|---|"], None
+    for line in lines(os.path.join(raw, "conv2d")):
+        cells = line.split("\t")
+        if cells[0] == "op":
+            head = cells
+            continue
+        row = dict(zip(head, cells))
+        out.append("| %s | %s | %s | %s |" % (row["op"], row["shape"], row["GFLOP/s"], row["share_of_roof"]))
+    return "\n".join(out) if head else ""
+
+
 def main():
     raw, out = sys.argv[1:3]
     machine, versions = read_machine(raw), set()
@@ -156,6 +169,8 @@ def main():
     missed = [row["name"] for row in rows if row.get("met") is False]
     text = table(rows, machine, peak)
     print(text)
+    if os.path.exists(os.path.join(raw, "conv2d")):
+        print("\n" + convolutions(raw))
     for name in missed:
         print("missed: " + name)
     day = machine["date"][:10] or datetime.date.today().isoformat()
