@@ -26,8 +26,8 @@ typedef struct dmq_conv2d_args {
     int k, r, s;          /**< channels out, kernel height, kernel width */
     int stride;           /**< both directions */
     int pad_top, pad_left;
-    int ho, wo;           /**< size of y; bottom and right padding follow from it */
-    int add;              /**< 1: add to y, dx, or dw and dbias */
+    int ho, wo; /**< size of y; bottom and right padding follow from it */
+    int add;    /**< 1: add to y, dx, or dw and dbias */
 } dmq_conv2d_args;
 
 dmq_status dmq_conv2d_forward_ref(dmq_queue *queue, const dmq_conv2d_args *a);

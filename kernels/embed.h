@@ -18,7 +18,7 @@ typedef struct dmq_embed_args {
     const dmq_real *dy;    /**< (n, d); backward */
     dmq_real *dtable;      /**< (rows, d); backward */
     int n, d, rows;
-    int add;               /**< of y, dtable */
+    int add; /**< of y, dtable */
 } dmq_embed_args;
 
 dmq_status dmq_embed_forward_ref(dmq_queue *queue, const dmq_embed_args *a);

@@ -33,16 +33,16 @@ typedef struct dmq_group_norm_args {
     int rows;
     dmq_real lo, hi;
 
-    const dmq_real *dy;           /**< (n, hw, c); backward */
-    dmq_real *dx;                 /**< (n, hw, c), optional */
-    dmq_real *dshift;             /**< (n, c), optional */
-    dmq_real *dgamma, *dbeta;     /**< (c), optional */
-    int add;                      /**< of dx */
-    int add_param;                /**< of dgamma and dbeta */
-    int add_shift;                /**< of dshift */
+    const dmq_real *dy;       /**< (n, hw, c); backward */
+    dmq_real *dx;             /**< (n, hw, c), optional */
+    dmq_real *dshift;         /**< (n, c), optional */
+    dmq_real *dgamma, *dbeta; /**< (c), optional */
+    int add;                  /**< of dx */
+    int add_param;            /**< of dgamma and dbeta */
+    int add_shift;            /**< of dshift */
 
     const dmq_real *x_tan, *shift_tan, *gamma_tan, *beta_tan; /**< jvp; each optional (zero) */
-    dmq_real *y_tan;              /**< (n, hw, c); jvp */
+    dmq_real *y_tan;                                          /**< (n, hw, c); jvp */
 } dmq_group_norm_args;
 
 dmq_status dmq_group_norm_forward_ref(dmq_queue *queue, const dmq_group_norm_args *a);

@@ -14,9 +14,9 @@ typedef struct dmq_layer_norm_args {
     dmq_real *mean, *rstd;        /**< (rows); written by forward, read by the other passes */
     int rows, d;
     dmq_real eps;
-    const dmq_real *dy;           /**< backward */
-    dmq_real *dx;                 /**< optional */
-    dmq_real *dgamma, *dbeta;     /**< optional */
+    const dmq_real *dy;       /**< backward */
+    dmq_real *dx;             /**< optional */
+    dmq_real *dgamma, *dbeta; /**< optional */
     int add, add_param;
     const dmq_real *x_tan, *gamma_tan, *beta_tan; /**< jvp; optional */
     dmq_real *y_tan;

@@ -20,7 +20,7 @@ dmq_status dmq_copy2d_ref(dmq_queue *queue, const dmq_copy2d_args *a);
 typedef struct dmq_permute_args {
     const dmq_real *x;
     dmq_real *y;
-    int dim[4];  /**< of x; unused axes 1 at the end */
+    int dim[4]; /**< of x; unused axes 1 at the end */
     int perm[4];
     int add;
 } dmq_permute_args;

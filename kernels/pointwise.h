@@ -21,7 +21,7 @@ typedef struct dmq_unary_args {
     const dmq_real *v; /**< (count); derive */
     dmq_real *out;     /**< (count), may be v if add = 0; derive */
     size_t count;
-    int add;           /**< of out */
+    int add; /**< of out */
 } dmq_unary_args;
 
 dmq_status dmq_unary_forward_ref(dmq_queue *queue, const dmq_unary_args *a);
@@ -35,7 +35,7 @@ typedef struct dmq_geglu_args {
     const dmq_real *x_tan; /**< (rows, 2 d); jvp */
     dmq_real *y_tan;       /**< (rows, d); jvp */
     int rows, d;
-    int add;               /**< of dx */
+    int add; /**< of dx */
 } dmq_geglu_args;
 
 dmq_status dmq_geglu_forward_ref(dmq_queue *queue, const dmq_geglu_args *a);
@@ -47,13 +47,13 @@ typedef enum dmq_binary_kind { DMQ_ADD, DMQ_MUL } dmq_binary_kind;
 typedef struct dmq_binary_args {
     dmq_binary_kind kind;
     const dmq_real *p, *q; /**< element (i,j,l) at i*stride[0] + j*stride[1] + l*stride[2] */
-    dmq_real *y;           /**< (dim0, dim1, dim2) contiguous; may be p if p is contiguous; forward */
+    dmq_real *y; /**< (dim0, dim1, dim2) contiguous; may be p if p is contiguous; forward */
     int dim[3];
     ptrdiff_t stride_p[3], stride_q[3]; /**< 0 repeats along an axis */
-    const dmq_real *dy;    /**< as y; backward */
-    dmq_real *dp, *dq;     /**< as p and q, each optional; sums over repeated axes in fixed order */
-    int add;               /**< of y (forward) */
-    int add_p, add_q;      /**< of dp and dq */
+    const dmq_real *dy;                 /**< as y; backward */
+    dmq_real *dp, *dq; /**< as p and q, each optional; sums over repeated axes in fixed order */
+    int add;           /**< of y (forward) */
+    int add_p, add_q;  /**< of dp and dq */
 } dmq_binary_args;
 
 dmq_status dmq_binary_forward_ref(dmq_queue *queue, const dmq_binary_args *a);

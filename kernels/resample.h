@@ -18,7 +18,7 @@ typedef struct dmq_resample_args {
     dmq_real *dx;       /**< as x; backward */
     int n, h, wd, c;    /**< of x */
     int factor;
-    int add;            /**< of y, dx */
+    int add; /**< of y, dx */
 } dmq_resample_args;
 
 dmq_status dmq_upsample_forward_ref(dmq_queue *queue, const dmq_resample_args *a);

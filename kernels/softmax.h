@@ -16,7 +16,7 @@ typedef struct dmq_softmax_args {
     const dmq_real *v; /**< (rows, cols); read by derive */
     dmq_real *out;     /**< (rows, cols); written by derive */
     int rows, cols;
-    int add;           /**< of out */
+    int add; /**< of out */
 } dmq_softmax_args;
 
 dmq_status dmq_softmax_forward_ref(dmq_queue *queue, const dmq_softmax_args *a);

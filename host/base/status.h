@@ -31,8 +31,7 @@ typedef enum dmq_status {
  * The first line says what is wrong with both sides named ("fake_quant: act3 has 5 scales, x has 2
  * channels"); further lines may start with "  at " (place) and "  hint: " (way out).
  */
-dmq_status dmq_fail(dmq_status code, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+dmq_status dmq_fail(dmq_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
  * Append one line to the message of this thread's failure; returns code unchanged. A line that begins with
@@ -51,11 +50,11 @@ void dmq_message_set(const char *text);
 int dmq_exit_code(dmq_status code);
 
 /** st and done are always these two local names, so that the macro hides nothing. */
-#define DMQ_TRY(call)                                                                              \
-    do {                                                                                           \
-        st = (call);                                                                               \
-        if (st != DMQ_OK)                                                                          \
-            goto done;                                                                             \
+#define DMQ_TRY(call)     \
+    do {                  \
+        st = (call);      \
+        if (st != DMQ_OK) \
+            goto done;    \
     } while (0)
 
 #endif

@@ -25,15 +25,15 @@ typedef struct dmq_sampler_config {
     dmq_sampler_kind kind;
     dmq_spacing spacing;
     int steps;
-    double eta;         /**< ddim; an error for ddpm unless 1 */
-    int fixed_small;    /**< ddpm: posterior variance instead of beta */
-    int clip_x0;        /**< clip the x0 prediction to [-1, 1] */
+    double eta;      /**< ddim; an error for ddpm unless 1 */
+    int fixed_small; /**< ddpm: posterior variance instead of beta */
+    int clip_x0;     /**< clip the x0 prediction to [-1, 1] */
 } dmq_sampler_config;
 
 typedef struct dmq_sampler_step {
-    int index;          /**< 0 works on pure noise */
-    int t;              /**< given to the network */
-    int t_next;         /**< -1 after the last */
+    int index;  /**< 0 works on pure noise */
+    int t;      /**< given to the network */
+    int t_next; /**< -1 after the last */
     double a, a_next;
     double r, c, d, sigma;
 } dmq_sampler_step;
@@ -41,7 +41,7 @@ typedef struct dmq_sampler_step {
 typedef struct dmq_sampler {
     dmq_sampler_config config;
     dmq_sampler_step *step;
-    int n_steps;        /**< may differ from config.steps: ceil(T / floor(T/steps)) for uniform */
+    int n_steps; /**< may differ from config.steps: ceil(T / floor(T/steps)) for uniform */
 } dmq_sampler;
 
 dmq_status dmq_sampler_create(dmq_sampler **out, const dmq_schedule *schedule,

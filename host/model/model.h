@@ -25,7 +25,7 @@ typedef struct dmq_entry {
     char name[DMQ_NAME_MAX]; /**< as in the state dict: "down.0.block.0.conv1.weight" */
     dmq_shape shape;         /**< in memory: (K,R,S,C), (K,D) or (C) */
     int rank4;               /**< 1: a convolution weight, told and stored in files as (K,C,R,S) */
-    size_t offset;           /**< in numbers, in dmq_model.params; each entry starts at a multiple of 16 */
+    size_t offset; /**< in numbers, in dmq_model.params; each entry starts at a multiple of 16 */
 } dmq_entry;
 
 typedef enum dmq_layer_kind { DMQ_LAYER_CONV, DMQ_LAYER_LINEAR } dmq_layer_kind;
@@ -34,17 +34,17 @@ typedef enum dmq_layer_kind { DMQ_LAYER_CONV, DMQ_LAYER_LINEAR } dmq_layer_kind;
 typedef struct dmq_layer {
     char name[DMQ_NAME_MAX]; /**< without ".weight": "down.0.block.0.conv1" */
     dmq_layer_kind kind;
-    int index;               /**< position in dmq_model.layer, in order of execution */
-    int unit;                /**< the unit that records it */
-    int weight, bias;        /**< entries; bias -1: none */
-    int out, in;             /**< channels */
+    int index;        /**< position in dmq_model.layer, in order of execution */
+    int unit;         /**< the unit that records it */
+    int weight, bias; /**< entries; bias -1: none */
+    int out, in;      /**< channels */
     int kernel, stride;
     dmq_pad pad;
-    int temporal;            /**< belongs to the temporal information block */
-    int shortcut;            /**< nin_shortcut: the 1x1 beside a residual block */
+    int temporal; /**< belongs to the temporal information block */
+    int shortcut; /**< nin_shortcut: the 1x1 beside a residual block */
     int downsample;
-    int split;               /**< > 0: its input is a concatenation cut at this channel */
-    int first, last;         /**< first / last layer of the network on x */
+    int split;       /**< > 0: its input is a concatenation cut at this channel */
+    int first, last; /**< first / last layer of the network on x */
 } dmq_layer;
 
 typedef enum dmq_unit_kind {
@@ -60,13 +60,13 @@ typedef struct dmq_unit {
     char name[DMQ_NAME_MAX]; /**< "down.0.block.0" */
     dmq_unit_kind kind;
     int index;
-    int in[2];               /**< values; in[1] -1: none, else concatenated behind in[0] */
-    int emb;                 /**< embedding value, -1: none */
-    int out;                 /**< value made */
+    int in[2]; /**< values; in[1] -1: none, else concatenated behind in[0] */
+    int emb;   /**< embedding value, -1: none */
+    int out;   /**< value made */
     int layer[DMQ_MAX_LAYERS_IN_UNIT]; /**< its layers in order; the temporal unit's too */
     int n_layers;
-    int reference_order;     /**< position in the module-registration order of the released code */
-    int arch;                /**< for the architecture's own use */
+    int reference_order; /**< position in the module-registration order of the released code */
+    int arch;            /**< for the architecture's own use */
 } dmq_unit;
 
 /** A value between units. */
@@ -99,9 +99,9 @@ typedef struct dmq_arch {
 
 typedef struct dmq_model {
     const dmq_arch *arch;
-    void *config;        /**< the architecture's, owned by the model */
-    char *config_text;   /**< canonical "key: value" lines of it: stored in files, hashed */
-    dmq_shape input;     /**< (1, H, W, C) */
+    void *config;      /**< the architecture's, owned by the model */
+    char *config_text; /**< canonical "key: value" lines of it: stored in files, hashed */
+    dmq_shape input;   /**< (1, H, W, C) */
     dmq_entry *entry;
     int n_entries;
     dmq_layer *layer;
@@ -110,10 +110,10 @@ typedef struct dmq_model {
     int n_units;
     dmq_value *value;
     int n_values;
-    int output;          /**< value that is the network's result */
-    dmq_real *params;    /**< one block; host memory */
-    size_t n_params;     /**< numbers in the block, padding included */
-    int as_params;       /**< 1: weights are recorded as parameters (training), 0: as constants */
+    int output;       /**< value that is the network's result */
+    dmq_real *params; /**< one block; host memory */
+    size_t n_params;  /**< numbers in the block, padding included */
+    int as_params;    /**< 1: weights are recorded as parameters (training), 0: as constants */
 } dmq_model;
 
 /** Takes NULL. */
@@ -138,8 +138,8 @@ dmq_var *dmq_model_record_unit(const dmq_model *model, int unit, dmq_tape *tape,
                                const dmq_hooks *hooks, dmq_var *in0, dmq_var *in1, dmq_var *emb);
 
 /** Record the temporal unit; emb has room for n_values and is set at embedding values. */
-dmq_status dmq_model_record_temporal(const dmq_model *model, dmq_tape *tape,
-                                     const dmq_hooks *hooks, dmq_var *t, dmq_var **emb);
+dmq_status dmq_model_record_temporal(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
+                                     dmq_var *t, dmq_var **emb);
 
 /** Record the whole network: x (N,H,W,C) and t (N) -> eps (N,H,W,C). */
 dmq_var *dmq_model_record(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
