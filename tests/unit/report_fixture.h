@@ -13,11 +13,10 @@
 #include "report/html.h"
 #include "report/measure.h"
 #include "report/table.h"
+#include "scratch.h"
 
 #include <fcntl.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,8 +24,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define FIXTURE_OK(call)                              \
     do {                                              \
@@ -54,18 +51,7 @@ typedef struct fixture_run {
     int no_images;
 } fixture_run;
 
-static char fixture_folder[] = "/tmp/dmq-report-XXXXXX";
 static int fixture_log = -1;
-
-static inline const char *fixture_path(const char *name)
-{
-    static char path[8][256];
-    static int i;
-
-    i = (i + 1) % 8;
-    (void)snprintf(path[i], sizeof path[i], "%s/%s", fixture_folder, name);
-    return path[i];
-}
 
 /** Where a file of a run lies. */
 static inline const char *fixture_file(const char *run, const char *name)
@@ -73,7 +59,7 @@ static inline const char *fixture_file(const char *run, const char *name)
     char both[200];
 
     (void)snprintf(both, sizeof both, "%s/%s", run, name);
-    return fixture_path(both);
+    return in_folder(both);
 }
 
 static inline dmq_status fixture_metric(dmq_json *to, const char *name, const char *id,
@@ -243,7 +229,7 @@ done:
 /** A run folder below the fixture's; name may hold folders: "sweep/gac-s1". */
 static inline void fixture_make(const fixture_run *r)
 {
-    FIXTURE_OK(dmq_folder_create(fixture_path(r->name)));
+    FIXTURE_OK(dmq_folder_create(in_folder(r->name)));
     FIXTURE_OK(fixture_manifest(r));
     FIXTURE_OK(fixture_config(r));
     FIXTURE_OK(fixture_blocks(r));
@@ -258,24 +244,18 @@ static inline void fixture_make(const fixture_run *r)
 /** Talk goes to a file of its own, so that a test can read what was warned of. */
 static inline int fixture_open(void **state)
 {
-    (void)state;
-    (void)memcpy(fixture_folder + sizeof fixture_folder - 7, "XXXXXX", 6);
-    if (!mkdtemp(fixture_folder))
+    if (scratch_make(state) != 0)
         return -1;
-    fixture_log = open(fixture_path("talk"), O_RDWR | O_CREAT, 0600);
+    fixture_log = open(in_folder("talk"), O_RDWR | O_CREAT, 0600);
     dmq_log_fd_set(fixture_log);
     return fixture_log < 0;
 }
 
 static inline int fixture_close(void **state)
 {
-    char command[128];
-
-    (void)state;
     dmq_log_fd_set(2);
     (void)close(fixture_log);
-    (void)snprintf(command, sizeof command, "rm -rf %s", fixture_folder);
-    return system(command);
+    return scratch_remove(state);
 }
 
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
@@ -286,7 +266,7 @@ static inline int fixture_said(const char *what)
     char *text = NULL;
     int said;
 
-    FIXTURE_OK(dmq_file_read(&text, NULL, fixture_path("talk"), 1 << 20));
+    FIXTURE_OK(dmq_file_read(&text, NULL, in_folder("talk"), 1 << 20));
     said = strstr(text, what) != NULL;
     dmq_free(text);
     return said;
@@ -294,7 +274,7 @@ static inline int fixture_said(const char *what)
 
 static inline dmq_results *fixture_load(const char *name)
 {
-    const char *folder = fixture_path(name);
+    const char *folder = in_folder(name);
     dmq_results *results = NULL;
 
     FIXTURE_OK(dmq_results_load(&results, &folder, 1));

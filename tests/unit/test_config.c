@@ -5,18 +5,14 @@
 #include "base/text.h"
 #include "io/file.h"
 #include "io/yaml.h"
+#include "scratch.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-#include <math.h>
 
 enum { LEARN = 1, DRAW = 2 };
 
@@ -38,8 +34,6 @@ static const dmq_config_key schema[] = {
     { "draw.paper", DMQ_CONFIG_REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN },
 };
 
-static char folder[] = "/tmp/dmq-config-XXXXXX";
-
 static dmq_config *fresh(void)
 {
     dmq_config *c = NULL;
@@ -51,13 +45,10 @@ static dmq_config *fresh(void)
 
 static const char *write_file(const char *name, const char *text)
 {
-    static char path[4][160];
-    static int i;
+    const char *path = in_folder(name);
 
-    i = (i + 1) % 4;
-    (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
-    assert_int_equal(dmq_file_write_text(path[i], text), DMQ_OK);
-    return path[i];
+    assert_int_equal(dmq_file_write_text(path, text), DMQ_OK);
+    return path;
 }
 
 static void says(dmq_status st, dmq_status expected, const char *message)
@@ -258,7 +249,7 @@ static void layers_win_in_order(void **state)
     assert_int_equal(dmq_config_origin(c, "recon.beta")->line, 3);
     assert_int_equal(dmq_config_origin(c, "draw.seed")->line, 5);
     assert_non_null(strstr(dmq_config_origin(c, "draw.seed")->place, "method.yaml"));
-    assert_true(strncmp(dmq_config_text(c, "file"), folder, strlen(folder)) == 0);
+    assert_true(strncmp(dmq_config_text(c, "file"), scratch_folder, strlen(scratch_folder)) == 0);
     assert_non_null(strstr(dmq_config_text(c, "file"), "/models/m.h5"));
     dmq_config_destroy(c);
 }
@@ -473,21 +464,6 @@ static void every_failed_allocation_is_clean(void **state)
     assert_true(n > 100 && n < 1000);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command); /* NOLINT(cert-env33-c) */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,5 +482,5 @@ int main(void)
         cmocka_unit_test(every_failed_allocation_is_clean),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

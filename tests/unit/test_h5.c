@@ -4,20 +4,16 @@
 #include "io/file.h"
 #include "io/h5.h"
 #include "io/hash.h"
+#include "scratch.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-#include <math.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/resource.h>
 
 /* HDF5 itself forgets memory when it meets a damaged file. */
@@ -26,30 +22,6 @@ const char *__lsan_default_suppressions(void); /* NOLINT(bugprone-reserved-ident
 const char *__lsan_default_suppressions(void) /* NOLINT(bugprone-reserved-identifier) */
 {
     return "leak:libhdf5";
-}
-
-static char folder[] = "/tmp/dmq-h5-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][128];
-    static int i;
-
-    i = (i + 1) % 4;
-    (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
-    return path[i];
-}
-
-/* Without the sync of dmq_file_write: these tests write thousands of files. */
-static void put(const char *path, const void *bytes, size_t size)
-{
-    FILE *f;
-
-    (void)unlink(path); /* or a file system may sync what is overwritten */
-    f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
 }
 
 static const float ramp[24] = { 0,  1,  -2, 3.5F, 4,  5,  6,  7,  8,  9,  10, 11,
@@ -221,7 +193,7 @@ static void a_file_appears_when_it_is_complete(void **state)
     assert_false(dmq_file_exists(in_folder("later.h5")));
     dmq_h5_close(f); /* given up */
     assert_false(dmq_file_exists(in_folder("later.h5")));
-    (void)snprintf(command, sizeof command, "test -z \"$(ls %s | grep tmp)\"", folder);
+    (void)snprintf(command, sizeof command, "test -z \"$(ls %s | grep tmp)\"", scratch_folder);
     assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): a test's own shell */
 }
 
@@ -257,7 +229,7 @@ static void wrong_requests_are_told(void **state)
     dmq_h5_close(f);
     fails(dmq_h5_open(&g, in_folder("nope.h5"), DMQ_H5_READ), DMQ_ENOINPUT,
           "nope.h5: no such file");
-    fails(dmq_h5_open(&g, folder, DMQ_H5_READ), DMQ_EDATA, "is a folder");
+    fails(dmq_h5_open(&g, scratch_folder, DMQ_H5_READ), DMQ_EDATA, "is a folder");
     fails(dmq_h5_open(&g, "/nowhere/x.h5", DMQ_H5_WRITE), DMQ_EIO, "/nowhere/x.h5");
     assert_null(g);
 }
@@ -284,9 +256,7 @@ static void damaged_files_are_refused(void **state)
     for (size_t i = 0; i < size; i += 7) {
         float x[24];
 
-        bytes[i] = (char)(bytes[i] ^ 0x55);
-        put(in_folder("flip.h5"), bytes, size);
-        bytes[i] = (char)(bytes[i] ^ 0x55);
+        put_flipped(in_folder("flip.h5"), bytes, size, i, 0x55);
         if (dmq_h5_open(&f, in_folder("flip.h5"), DMQ_H5_READ) != DMQ_OK ||
             dmq_h5_read_f32(x, f, "x", DMQ_DIMS(2, 3, 4)) != DMQ_OK)
             refused++;
@@ -322,7 +292,8 @@ static void a_full_disk_is_named(void **state)
     assert_false(dmq_file_exists(in_folder("big.h5")));
     assert_int_equal(write_sample(in_folder("after.h5")), DMQ_OK); /* life goes on */
     dmq_h5_close(open_sample("after.h5"));
-    fails(dmq_disk_check(folder, UINT64_MAX), DMQ_EIO, "disk full: 18446744073709551615 bytes");
+    fails(dmq_disk_check(scratch_folder, UINT64_MAX), DMQ_EIO,
+          "disk full: 18446744073709551615 bytes");
     dmq_free(big);
 }
 
@@ -428,21 +399,6 @@ static void halves_round_to_nearest_even(void **state)
     assert_true(isnan(dmq_bfloat16_to_float(dmq_bfloat16_from_float(NAN))));
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command); /* NOLINT(cert-env33-c) */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,5 +414,5 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_named),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -3,29 +3,13 @@
 #include "base/path.h"
 #include "io/file.h"
 #include "io/hash.h"
+#include "scratch.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static char folder[] = "/tmp/dmq-file-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][160];
-    static int i;
-
-    i = (i + 1) % 4;
-    (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
-    return path[i];
-}
 
 static void known_digests(void **state)
 {
@@ -140,21 +124,6 @@ static void paths(void **state)
     dmq_free(out);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command); /* NOLINT(cert-env33-c) */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,5 +133,5 @@ int main(void)
         cmocka_unit_test(paths),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

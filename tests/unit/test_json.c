@@ -4,31 +4,14 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/png.h"
+#include "scratch.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-#include <math.h>
 #include <png.h>
-
-static char folder[] = "/tmp/dmq-json-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][128];
-    static int i;
-
-    i = (i + 1) % 4;
-    (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
-    return path[i];
-}
 
 /* ------------------------------------------------------------------ JSON */
 
@@ -224,21 +207,6 @@ static void grids_are_laid_out_and_readable(void **state)
     assert_int_equal(dmq_png_grid(&p, images, 3, 1, 2, 2, 0, 0, 3), DMQ_ESHAPE);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command); /* NOLINT(cert-env33-c) */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,5 +219,5 @@ int main(void)
         cmocka_unit_test(grids_are_laid_out_and_readable),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -3,42 +3,14 @@
 #include "base/text.h"
 #include "io/file.h"
 #include "io/npz.h"
+#include "scratch.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <zip.h>
-
-static char folder[] = "/tmp/dmq-npz-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][128];
-    static int i;
-
-    i = (i + 1) % 4;
-    (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
-    return path[i];
-}
-
-/* Without the sync of dmq_file_write: these tests write thousands of files. */
-static void put(const char *path, const void *bytes, size_t size)
-{
-    FILE *f;
-
-    (void)unlink(path); /* or a file system may sync what is overwritten */
-    f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
-}
 
 /* An .npy of a header as given, padded as numpy does, and data. */
 static dmq_text npy(int major, const char *header, const void *data, size_t size)
@@ -225,9 +197,7 @@ static void damaged_archives_never_crash(void **state)
             assert_int_equal(dmq_npz_open(&f, in_folder("cut.npz")), DMQ_EDATA);
         }
         for (size_t i = 0; i < size; i++) {
-            text[i] = (char)(text[i] ^ 4);
-            put(in_folder("flip.npz"), text, size);
-            text[i] = (char)(text[i] ^ 4);
+            put_flipped(in_folder("flip.npz"), text, size, i, 4);
             if (dmq_npz_open(&f, in_folder("flip.npz")) != DMQ_OK)
                 continue;
             found += dmq_npz_read_f32(x, f, "arr_0", 2, (int64_t[]){ 2, 3 }) != DMQ_OK;
@@ -236,21 +206,6 @@ static void damaged_archives_never_crash(void **state)
         dmq_free(text);
     }
     assert_true(found > 24); /* the checksum finds every flip in the data at least */
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command); /* NOLINT(cert-env33-c) */
 }
 
 int main(void)
@@ -262,5 +217,5 @@ int main(void)
         cmocka_unit_test(damaged_archives_never_crash),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

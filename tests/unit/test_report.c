@@ -257,8 +257,8 @@ static void damaged_images_are_refused(void **state)
 
     (void)state;
     fixture_make(&(fixture_run){ .name = "s/a", .label = "GAC", .seed = 1, .fd = 3 });
-    FIXTURE_OK(dmq_file_write_text(fixture_path("s/a/images-q.h5"), "no HDF5"));
-    folder = fixture_path("s");
+    FIXTURE_OK(dmq_file_write_text(in_folder("s/a/images-q.h5"), "no HDF5"));
+    folder = in_folder("s");
     FIXTURE_OK(dmq_results_load(&r, &folder, 1));
     assert_int_equal(dmq_html_render(&page, r), DMQ_EDATA);
     fixture_contains(dmq_message(), "images-q.h5");

@@ -3,41 +3,11 @@
 #include "io/file.h"
 #include "io/hash.h"
 #include "io/safetensors.h"
+#include "scratch.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static char folder[] = "/tmp/dmq-st-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][128];
-    static int i;
-
-    i = (i + 1) % 4;
-    (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
-    return path[i];
-}
-
-/* Without the sync of dmq_file_write: these tests write thousands of files. */
-static void put(const char *path, const void *bytes, size_t size)
-{
-    FILE *f;
-
-    (void)unlink(path); /* or a file system may sync what is overwritten */
-    f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
-}
 
 static const float x[6] = { 0.0F, -1.5F, 0.1F, 65504.0F, 3.0F, 1e-3F };
 static const int64_t n64[2] = { -1, INT64_MAX };
@@ -95,7 +65,7 @@ static void tensors_come_back(void **state)
     assert_int_equal(dmq_safetensors_read_f32(y, f, "a.full", 1, (int64_t[]){ 6 }), DMQ_ESHAPE);
     dmq_safetensors_close(f);
     assert_int_equal(dmq_safetensors_open(&f, in_folder("nope.st")), DMQ_ENOINPUT);
-    assert_int_equal(dmq_safetensors_open(&f, folder), DMQ_EDATA);
+    assert_int_equal(dmq_safetensors_open(&f, scratch_folder), DMQ_EDATA);
 }
 
 static void writing_is_repeatable_and_sorted(void **state)
@@ -225,9 +195,7 @@ static void cut_and_flipped_files_never_crash(void **state)
         assert_int_equal(dmq_safetensors_open(&f, in_folder("cut.st")), DMQ_EDATA);
     }
     for (size_t i = 0; i < size; i++) {
-        text[i] = (char)(text[i] ^ 1);
-        put(in_folder("flip.st"), text, size);
-        text[i] = (char)(text[i] ^ 1);
+        put_flipped(in_folder("flip.st"), text, size, i, 1);
         if (dmq_safetensors_open(&f, in_folder("flip.st")) == DMQ_OK)
             (void)dmq_safetensors_read_f32(y, f, "b.half", 1, (int64_t[]){ 6 });
         dmq_safetensors_close(f);
@@ -259,21 +227,6 @@ static void every_failed_allocation_is_clean(void **state)
     assert_true(n > 30 && n < 1000);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[64];
-
-    (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command); /* NOLINT(cert-env33-c) */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,5 +237,5 @@ int main(void)
         cmocka_unit_test(every_failed_allocation_is_clean),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -30,7 +30,7 @@ static void make_sweep(void)
                                  .seed = 1,
                                  .fd = 10,
                                  .created = "2026-11-22T10:00:04Z" });
-    FIXTURE_OK(dmq_folder_create(fixture_path("sweep/store")));
+    FIXTURE_OK(dmq_folder_create(in_folder("sweep/store")));
 }
 
 /* ------------------------------------------------------------------ grouping */
@@ -87,9 +87,9 @@ static void a_run_is_found_once(void **state)
 
     (void)state;
     make_sweep();
-    folders[0] = fixture_path("sweep/a-s1");
-    folders[1] = fixture_path("sweep");
-    folders[2] = fixture_path("sweep/store/../a-s1");
+    folders[0] = in_folder("sweep/a-s1");
+    folders[1] = in_folder("sweep");
+    folders[2] = in_folder("sweep/store/../a-s1");
     FIXTURE_OK(dmq_results_load(&r, folders, 3));
     assert_int_equal(r->n_runs, 4);
     assert_string_equal(r->arm[0].label, "GAC"); /* it was given first */
@@ -105,7 +105,7 @@ static void what_differs_is_not_averaged(void **state)
     make_sweep();
     fixture_make(&(fixture_run){
         .name = "sweep/b-s3", .label = "GAC", .seed = 3, .fd = 10, .iters = "999" });
-    folder = fixture_path("sweep");
+    folder = in_folder("sweep");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_EDATA);
     fixture_contains(dmq_message(), "recon.iters");
     fixture_contains(dmq_message(), "999");
@@ -113,12 +113,12 @@ static void what_differs_is_not_averaged(void **state)
     fixture_contains(dmq_message(), "b-s3");
     fixture_contains(dmq_message(), "hint:");
     fixture_make(&(fixture_run){ .name = "sweep/b-s3", .label = "GAC", .seed = 2, .fd = 10 });
-    folder = fixture_path("sweep");
+    folder = in_folder("sweep");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_EDATA);
     fixture_contains(dmq_message(), "twice with seed 2");
     fixture_make(&(fixture_run){
         .name = "sweep/b-s3", .label = "GAC", .seed = 3, .fd = 10, .fp_key = "other" });
-    folder = fixture_path("sweep");
+    folder = in_folder("sweep");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_EDATA);
     fixture_contains(dmq_message(), "the same full-precision images");
 }
@@ -133,8 +133,8 @@ static void the_same_label_twice_is_two_rows(void **state)
     (void)state;
     fixture_make(&(fixture_run){ .name = "a", .label = "run", .seed = 1, .fd = 3 });
     fixture_make(&(fixture_run){ .name = "b", .label = "run", .seed = 1, .fd = 4, .iters = "999" });
-    folders[0] = fixture_path("a");
-    folders[1] = fixture_path("b");
+    folders[0] = in_folder("a");
+    folders[1] = in_folder("b");
     FIXTURE_OK(dmq_results_load(&r, folders, 2));
     assert_true(fixture_said("same-label"));
     assert_true(fixture_said("recon.iters is 100"));
@@ -145,8 +145,8 @@ static void the_same_label_twice_is_two_rows(void **state)
     assert_string_equal(r->arm[1].label, text);
     dmq_results_destroy(r);
     fixture_make(&(fixture_run){ .name = "b", .label = "run", .seed = 2, .fd = 4 });
-    folders[0] = fixture_path("a");
-    folders[1] = fixture_path("b");
+    folders[0] = in_folder("a");
+    folders[1] = in_folder("b");
     FIXTURE_OK(dmq_results_load(&r, folders, 2));
     assert_int_equal(r->n_arms, 1);
     assert_string_equal(r->arm[0].label, "run");
@@ -156,17 +156,17 @@ static void the_same_label_twice_is_two_rows(void **state)
 static void a_folder_without_runs_is_told(void **state)
 {
     dmq_results *r = NULL;
-    const char *folder = fixture_path("empty");
+    const char *folder = in_folder("empty");
 
     (void)state;
     FIXTURE_OK(dmq_folder_create(folder));
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_ENOINPUT);
     fixture_contains(dmq_message(), "run.json");
-    folder = fixture_path("nothing");
+    folder = in_folder("nothing");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_ENOINPUT);
-    FIXTURE_OK(dmq_folder_create(fixture_path("other")));
-    FIXTURE_OK(dmq_file_write_text(fixture_path("other/run.json"), "{\"format\": \"else\"}"));
-    folder = fixture_path("other");
+    FIXTURE_OK(dmq_folder_create(in_folder("other")));
+    FIXTURE_OK(dmq_file_write_text(in_folder("other/run.json"), "{\"format\": \"else\"}"));
+    folder = in_folder("other");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_EDATA);
     fixture_contains(dmq_message(), "dmq-run");
 }
@@ -191,7 +191,7 @@ static void a_run_that_is_not_evaluated_is_named(void **state)
     text = fixture_table("sweep", DMQ_TABLE_JSON);
     fixture_contains(text, "\"done\": \"calibrate, sample-fp, quantize\"");
     dmq_free(text);
-    folder = fixture_path("sweep/late");
+    folder = in_folder("sweep/late");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_ENOINPUT);
     fixture_contains(dmq_message(), "none of 1 runs is evaluated");
 }
@@ -457,7 +457,7 @@ static void any_allocation_may_fail(void **state)
 
     (void)state;
     fixture_make(&(fixture_run){ .name = "s/a", .label = "GAC", .seed = 1, .fd = 1 });
-    folder = fixture_path("s");
+    folder = in_folder("s");
     while (st != DMQ_OK) {
         n += n < 300 ? 1 : 7; /* all that is of another kind, then many of one kind */
         dmq_alloc_fail_at(n);
