@@ -35,7 +35,23 @@ typedef struct check_op {
                 dmq_real *const tan[], dmq_real *out_tan);
     void (*backward)(const struct check_op *op, const check_on *on, dmq_real *const in[],
                      const dmq_real *dout, dmq_real *const din[], bool add);
+    /** out (+)= J v where J is its own transpose: check_op_derive_jvp and _backward are then the passes. */
+    void (*derive)(const struct check_op *op, const check_on *on, const dmq_real *x,
+                   const dmq_real *v, dmq_real *out, bool add);
 } check_op;
+
+static inline void check_op_derive_jvp(const check_op *op, const check_on *on, dmq_real *const in[],
+                                       dmq_real *const tan[], dmq_real *out_tan)
+{
+    op->derive(op, on, in[0], tan[0], out_tan, false);
+}
+
+static inline void check_op_derive_backward(const check_op *op, const check_on *on,
+                                            dmq_real *const in[], const dmq_real *dout,
+                                            dmq_real *const din[], bool add)
+{
+    op->derive(op, on, in[0], dout, din[0], add);
+}
 
 /** Room for an output of a pass: what is there when it is added to, else NaN. NULL for no output. */
 static inline dmq_real *check_op_room(const check_on *on, const dmq_real *out, size_t count,
@@ -363,6 +379,20 @@ static inline void check_op_shape(const check_op *op, uint64_t seed)
     check_op_add(op, &stream);
     check_op_nan(op, &stream);
     (void)check_release(NULL);
+}
+
+/** The same for an array of the operation's shapes. */
+#define CHECK_SHAPES(op, shapes) \
+    check_op_shapes(op##_op, shapes, sizeof(shapes) / sizeof *(shapes), sizeof *(shapes))
+
+static inline void check_op_shapes(check_op (*make)(const void *shape), const void *shapes,
+                                   size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        check_op op = make((const char *)shapes + i * size);
+
+        check_op_shape(&op, i);
+    }
 }
 
 #endif

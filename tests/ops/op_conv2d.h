@@ -119,11 +119,7 @@ static inline void conv2d_shapes(void)
     };
     uint64_t stream = check_stream(201);
 
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        check_op op = conv2d_op(&known[i]);
-
-        check_op_shape(&op, i);
-    }
+    CHECK_SHAPES(conv2d, known);
     for (unsigned i = 0; i < 24; i++) {
         conv2d_shape s = { 0 };
         check_op op;

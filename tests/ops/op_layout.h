@@ -266,11 +266,7 @@ static inline void layout_shapes(void)
     static const copy2d_shape slices[] = { { 5, 7, 0 }, { 3, 16, 3 }, { 17, 1, 1 }, { 1, 33, 5 } };
     uint64_t stream = check_stream(204);
 
-    for (size_t i = 0; i < sizeof slices / sizeof slices[0]; i++) {
-        check_op op = copy2d_op(&slices[i]);
-
-        check_op_shape(&op, i);
-    }
+    CHECK_SHAPES(copy2d, slices);
     for (unsigned i = 0; i < 24; i++) { /* all orders of four axes */
         permute_shape s = { .perm = { 0, 1, 2, 3 } };
         unsigned rest = i;
@@ -298,11 +294,7 @@ static inline void resample_shapes(void)
                                              { 1, 2, 6, 10, 7, 2 }, { 1, 1, 6, 9, 17, 3 },
                                              { 1, 3, 4, 4, 5, 4 },  { 1, 1, 8, 8, 32, 2 } };
 
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        check_op op = resample_op(&shapes[i]);
-
-        check_op_shape(&op, i);
-    }
+    CHECK_SHAPES(resample, shapes);
     check_report("resample");
 }
 
@@ -310,11 +302,7 @@ static inline void embed_shapes(void)
 {
     static const embed_shape shapes[] = { { 5, 7, 9 }, { 10, 32, 3 }, { 2, 3, 17 }, { 1, 5, 2 } };
 
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        check_op op = embed_op(&shapes[i]);
-
-        check_op_shape(&op, i);
-    }
+    CHECK_SHAPES(embed, shapes);
     check_report("embed");
 }
 

@@ -229,11 +229,7 @@ static inline void layer_norm_shapes(void)
 {
     static const layer_norm_shape shapes[] = { { 5, 32 }, { 3, 17 }, { 11, 5 }, { 2, 320 } };
 
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        check_op op = layer_norm_op(&shapes[i]);
-
-        check_op_shape(&op, i);
-    }
+    CHECK_SHAPES(layer_norm, shapes);
     check_report("layer_norm");
 }
 

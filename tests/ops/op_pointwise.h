@@ -34,18 +34,6 @@ static inline void unary_derive(const check_op *op, const check_on *on, const dm
     check_down_real(on, out, a.out, op->count_out);
 }
 
-static inline void unary_jvp(const check_op *op, const check_on *on, dmq_real *const in[],
-                             dmq_real *const tan[], dmq_real *out_tan)
-{
-    unary_derive(op, on, in[0], tan[0], out_tan, false);
-}
-
-static inline void unary_backward(const check_op *op, const check_on *on, dmq_real *const in[],
-                                  const dmq_real *dout, dmq_real *const din[], bool add)
-{
-    unary_derive(op, on, in[0], dout, din[0], add);
-}
-
 static inline check_op unary_op(const void *shape)
 {
     const unary_shape *s = shape;
@@ -59,8 +47,9 @@ static inline check_op unary_op(const void *shape)
                        .add_in = true,
                        .shape = s,
                        .forward = unary_forward,
-                       .jvp = unary_jvp,
-                       .backward = unary_backward };
+                       .jvp = check_op_derive_jvp,
+                       .backward = check_op_derive_backward,
+                       .derive = unary_derive };
 }
 
 typedef struct geglu_shape {
@@ -245,11 +234,7 @@ static inline void pointwise_shapes(void)
             check_op_shape(&op, (uint64_t)i);
         }
     }
-    for (size_t i = 0; i < sizeof gates / sizeof gates[0]; i++) {
-        check_op op = geglu_op(&gates[i]);
-
-        check_op_shape(&op, i);
-    }
+    CHECK_SHAPES(geglu, gates);
     for (unsigned i = 0; i < 128; i++) { /* all ways to repeat p and q */
         binary_shape s = { .kind = (int)(i & 1) };
         check_op op;

@@ -39,18 +39,6 @@ static inline void softmax_derive(const check_op *op, const check_on *on, const 
     check_down_real(on, out, a.out, op->count_out);
 }
 
-static inline void softmax_jvp(const check_op *op, const check_on *on, dmq_real *const in[],
-                               dmq_real *const tan[], dmq_real *out_tan)
-{
-    softmax_derive(op, on, in[0], tan[0], out_tan, false);
-}
-
-static inline void softmax_backward(const check_op *op, const check_on *on, dmq_real *const in[],
-                                    const dmq_real *dout, dmq_real *const din[], bool add)
-{
-    softmax_derive(op, on, in[0], dout, din[0], add);
-}
-
 static inline check_op softmax_op(const void *shape)
 {
     const softmax_shape *s = shape;
@@ -66,8 +54,9 @@ static inline check_op softmax_op(const void *shape)
                        .terms_in = 4,
                        .shape = s,
                        .forward = softmax_forward,
-                       .jvp = softmax_jvp,
-                       .backward = softmax_backward };
+                       .jvp = check_op_derive_jvp,
+                       .backward = check_op_derive_backward,
+                       .derive = softmax_derive };
 }
 
 /* The label of row i is (5 i + 2) mod cols. */
@@ -140,12 +129,8 @@ static inline void softmax_shapes(void)
     static const softmax_shape shapes[] = { { 5, 7 },  { 1, 64 }, { 17, 3 },
                                             { 3, 61 }, { 2, 16 }, { 7, 256 } };
 
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        check_op op = softmax_op(&shapes[i]), xent = xent_op(&shapes[i]);
-
-        check_op_shape(&op, i);
-        check_op_shape(&xent, i);
-    }
+    CHECK_SHAPES(softmax, shapes);
+    CHECK_SHAPES(xent, shapes);
     check_report("softmax, xent");
 }
 
