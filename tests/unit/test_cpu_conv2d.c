@@ -7,16 +7,13 @@
 #include "backend/cpu_winograd_code.h"
 #include "backend/lanes.h"
 #include "base/memory.h"
+#include "check.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const char *const passes[] = { "forward", "data", "weights" };
 static const char *const algorithms[] = { "auto", "direct", "winograd", "im2col" };
@@ -187,10 +184,10 @@ static void test_avx2(void **state)
     (void)state;
 #if defined(__x86_64__)
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-        skip();
+        check_skip("Winograd with AVX2: this processor has no AVX2 and FMA");
     dmq_cpu_winograd_use(&dmq_winograd_avx2);
 #else
-    skip();
+    check_skip("Winograd with AVX2: this is no x86-64");
 #endif
     assert_int_equal(dmq_backend_cpu()->queue_create(&queue, 0), DMQ_OK);
     for (int i = 0; i < SHAPES; i++)

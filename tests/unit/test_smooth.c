@@ -118,15 +118,13 @@ static void adaround_has_its_derivatives(void **state)
     near(check_dot(r.dalpha, r.tan, COUNT), reg, 0);
 }
 
-/* |2h - 1|^20 changes fast: a smaller step would be needed in float. */
+#ifdef DMQ_REAL_DOUBLE /* |2h - 1|^20 changes fast: a smaller step would be needed in float */
 static void regularizer_at_the_start_of_its_schedule(void **state)
 {
     rounding r;
     double h = 1e-4, sum = 0;
 
     (void)state;
-    if (!is_double)
-        skip();
     rounding_init(&r, 2);
     for (int i = 0; i < COUNT; i++) {
         sum = 0;
@@ -135,6 +133,7 @@ static void regularizer_at_the_start_of_its_schedule(void **state)
         near((double)dmq_ada_dreg(r.alpha[i], 20), sum, fabs(sum));
     }
 }
+#endif
 
 static void adaround_transposes(void **state)
 {
@@ -330,7 +329,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHECK_TEST(adaround_has_its_derivatives),
+#ifdef DMQ_REAL_DOUBLE
         CHECK_TEST(regularizer_at_the_start_of_its_schedule),
+#endif
         CHECK_TEST(adaround_transposes),
         CHECK_TEST(the_step_is_its_parts),
         CHECK_TEST(loss_has_its_derivatives),
