@@ -40,6 +40,9 @@ typedef struct check_on {
 
 static check_on check_device, check_ref;
 
+/** The kernels of the device on the host (simt/backend_simt.h); NULL where a test is not linked to them. */
+const dmq_backend *dmq_backend_simt(void) __attribute__((weak));
+
 /** What a sum may be wrong by: this, times the root of its length, of 1 + |value|. */
 static const double check_unit = sizeof(dmq_real) == 4 ? 6e-7 : 1.5e-15;
 
@@ -422,7 +425,13 @@ static inline int32_t *check_golden_whole(dmq_h5 *file, const char *group, const
 static inline void check_open(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "ref";
-    dmq_status st = dmq_backend_open(&check_device.backend, name);
+    dmq_status st = DMQ_OK;
+
+    if (strcmp(name, "simt") == 0 && dmq_backend_simt) {
+        check_device.backend = dmq_backend_simt();
+    } else {
+        st = dmq_backend_open(&check_device.backend, name);
+    }
 
     if (st == DMQ_OK)
         st = check_device.backend->queue_create(&check_device.queue, 0);

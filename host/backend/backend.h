@@ -116,4 +116,7 @@ const dmq_backend *dmq_backend_ref(void);
 const dmq_backend *dmq_backend_check(void);
 const dmq_backend *dmq_backend_cpu(void);
 
+/** The CUDA device of a number; only in a build with CUDA. ENOTSUP when the machine has no such device. */
+dmq_status dmq_backend_cuda_open(const dmq_backend **out, int device);
+
 #endif

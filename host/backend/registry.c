@@ -1,5 +1,6 @@
 #include "backend/backend.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The double build of the reference is for tests: the libraries behind cpu have no double form there. */
@@ -10,6 +11,25 @@
 #define BEST "cpu"
 #define CPU  dmq_backend_cpu()
 #endif
+
+/* cuda, cuda:1 */
+static dmq_status open_cuda(const dmq_backend **out, const char *name)
+{
+#ifdef DMQ_HAVE_CUDA
+    int device = 0;
+    char rest;
+
+    if (name[4] == ':' && sscanf(name + 5, "%d%c", &device, &rest) != 1)
+        return dmq_fail(DMQ_EINVAL, "backend: \"%s\": must be cuda, or cuda:0, cuda:1, ...", name);
+    return dmq_backend_cuda_open(out, device);
+#else
+    (void)out;
+    return dmq_fail(DMQ_ENOTSUP,
+                    "backend: %s is not in this build, which was made without CUDA\n"
+                    "  hint: use cpu, or auto for the best that is here",
+                    name);
+#endif
+}
 
 dmq_status dmq_backend_open(const dmq_backend **out, const char *name)
 {
@@ -27,10 +47,7 @@ dmq_status dmq_backend_open(const dmq_backend **out, const char *name)
                                          "double\n  hint: use ref or check");
         }
     } else if (strcmp(wanted, "cuda") == 0 || strncmp(wanted, "cuda:", 5) == 0) {
-        return dmq_fail(DMQ_ENOTSUP,
-                        "backend: %s is not in this build, which was made without CUDA\n"
-                        "  hint: use cpu, or auto for the best that is here",
-                        name);
+        return open_cuda(out, wanted);
     } else {
         return dmq_fail(DMQ_EINVAL,
                         "backend: \"%s\" is unknown: must be auto, cpu, cuda, ref or check", name);

@@ -1,0 +1,48 @@
+/* The table of the CUDA device. */
+#include "backend/backend.h"
+#include "cuda/device.h"
+
+/* A slot without a kernel yet says so when it is called. */
+#define DECLARE(slot, args)                                                                 \
+    dmq_status dmq_##slot##_cuda(dmq_queue *queue, const args *a) __attribute__((weak));    \
+    static dmq_status no_##slot(dmq_queue *queue, const args *a)                            \
+    {                                                                                       \
+        (void)queue;                                                                        \
+        (void)a;                                                                            \
+        return dmq_fail(DMQ_ENOTSUP, "cuda: %s has no kernel yet\n  hint: use cpu", #slot); \
+    }
+DMQ_BACKEND_OPS(DECLARE)
+
+dmq_status dmq_backend_cuda_open(const dmq_backend **out, int device)
+{
+    static dmq_backend table;
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+
+    *out = NULL;
+    if (error != cudaSuccess || count == 0) {
+        return dmq_fail(DMQ_ENOTSUP, "backend: cuda: no device: %s\n  hint: use cpu, or auto",
+                        error == cudaSuccess ? "the driver shows none" : cudaGetErrorString(error));
+    }
+    if (device < 0 || device >= count) {
+        return dmq_fail(DMQ_ENOTSUP, "backend: cuda:%d is not there: the machine has %d device%s",
+                        device, count, count == 1 ? "" : "s");
+    }
+    error = cudaSetDevice(device);
+    if (error != cudaSuccess)
+        return dmq_cuda_failed(error, "cudaSetDevice");
+    if (!table.name) {
+        table = (dmq_backend){ .alloc = dmq_cuda_alloc,
+                               .free = dmq_cuda_free,
+                               .upload = dmq_cuda_upload,
+                               .download = dmq_cuda_download,
+                               .queue_create = dmq_cuda_queue_create,
+                               .queue_destroy = dmq_cuda_queue_destroy,
+                               .sync = dmq_cuda_sync };
+#define TAKE(slot, args) table.slot = dmq_##slot##_cuda ? dmq_##slot##_cuda : no_##slot;
+        DMQ_BACKEND_OPS(TAKE)
+        table.name = "cuda";
+    }
+    *out = &table;
+    return DMQ_OK;
+}
