@@ -9,8 +9,8 @@
  * against the reference backend. Images a second go to stderr.
  */
 #include "bench.h"
-#include "profile.h"
 #include "resblock.h"
+#include "setup.h"
 
 #include "base/memory.h"
 #include "model/ddpm_unet.h"
@@ -139,55 +139,29 @@ done:
     return st;
 }
 
-static dmq_status profile(forward *f, const char *what, int runs)
-{
-    dmq_status st = DMQ_OK;
-
-    bench_profile_reset();
-    for (int i = 0; i < runs; i++)
-        DMQ_TRY(run(f));
-    bench_profile_print(what, runs);
-done:
-    return st;
-}
-
-static dmq_status bench_network(const network *net, dmq_lanes *lanes, double roof, int argc,
-                                char **argv)
+static dmq_status bench_network(const network *net, const bench_setup *setup)
 {
     dmq_status st = DMQ_OK;
     forward f = { 0 };
     char shape[64];
     bench_result result;
     double macs, bytes;
-    bench_case c = { .op = "forward",
-                     .backend = "cpu",
-                     .shape = shape,
-                     .dtype = "f32",
-                     .run = run,
-                     .context = &f,
-                     .roof_gflops = roof,
-                     .worst_error = -1,
-                     .cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0,
-                     .reps = atoi(bench_option(argc, argv, "--reps", "20")),
-                     .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
+    bench_case c = bench_setup_case(setup, "forward", shape, run, &f);
 
     (void)snprintf(shape, sizeof shape, "%s/b%d", net->name, net->batch);
-    if (!strstr(shape, bench_option(argc, argv, "--only", "")))
+    if (!bench_setup_wants(setup, shape))
         return DMQ_OK;
-    DMQ_TRY(open_forward(&f, net, lanes, net->batch));
-    if (atoi(bench_option(argc, argv, "--check", "1"))) {
+    DMQ_TRY(open_forward(&f, net, setup->lanes, net->batch));
+    if (setup->check) {
         DMQ_TRY(compare(&c.worst_error, &f, net));
-        if (!(c.worst_error < 1e-4))
-            DMQ_TRY(dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", shape, c.worst_error));
+        DMQ_TRY(bench_setup_within(&c, 1e-4));
     }
     dmq_tape_cost(dmq_shards_tape(f.shards, 0), &macs, &bytes);
     c.flop = 2 * macs * dmq_shards_count(f.shards, net->batch);
-    DMQ_TRY(bench_measure(&result, &c));
+    DMQ_TRY(bench_setup_measure(&result, setup, &c));
     (void)fprintf(stderr, "# %s: %.3f GFLOP an image, %.1f images/s at best, %.1f at the median\n",
                   shape, c.flop / net->batch * 1e-9, net->batch / result.min_us * 1e6,
                   net->batch / result.median_us * 1e6);
-    if (atoi(bench_option(argc, argv, "--profile", "0")))
-        DMQ_TRY(profile(&f, shape, result.reps));
 done:
     close_forward(&f);
     return st;
@@ -215,21 +189,12 @@ int main(int argc, char **argv)
     network net[3] = { shipped("shapes16", 16, 8),
                        shipped("shapes32", 32, 16),
                        { "cifar10", 8, dmq_ddpm_unet_cifar10 } };
+    bench_setup setup;
     dmq_status st = DMQ_OK;
-    int threads = atoi(bench_option(argc, argv, "--threads", "2"));
-    double roof = bench_fma_gflops_threads(threads);
-    const dmq_backend *be = dmq_backend_cpu();
-    dmq_lanes *lanes = NULL;
 
-    if (atoi(bench_option(argc, argv, "--profile", "0")))
-        be = bench_profile_backend(be);
-    DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
-    bench_header();
+    DMQ_TRY(bench_setup_open(&setup, "bench_forward", argc, argv));
     for (int i = 0; i < 3; i++)
-        DMQ_TRY(bench_network(&net[i], lanes, roof, argc, argv));
+        DMQ_TRY(bench_network(&net[i], &setup));
 done:
-    dmq_lanes_destroy(lanes);
-    if (st != DMQ_OK)
-        (void)fprintf(stderr, "bench_forward: %s\n", dmq_message());
-    return dmq_exit_code(st);
+    return bench_setup_close(&setup, st);
 }

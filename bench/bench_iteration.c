@@ -10,8 +10,8 @@
  * of the data); the share of the FMA peak can pass 1, since Winograd needs a quarter of them.
  */
 #include "bench.h"
-#include "profile.h"
 #include "resblock.h"
+#include "setup.h"
 
 #include "base/memory.h"
 #include "calib/batch.h"
@@ -70,49 +70,24 @@ done:
     return st;
 }
 
-static dmq_status profile(iteration *it, const char *what, int runs)
-{
-    dmq_status st = DMQ_OK;
-
-    bench_profile_reset();
-    for (int i = 0; i < runs; i++)
-        DMQ_TRY(iterate(it));
-    bench_profile_print(what, runs);
-done:
-    return st;
-}
-
-static dmq_status bench_size(iteration *it, dmq_lanes *lanes, int channels, int size, int acts,
-                             double roof, int argc, char **argv)
+static dmq_status bench_size(iteration *it, const bench_setup *setup, int channels, int size,
+                             int acts)
 {
     dmq_status st = DMQ_OK;
     char shape[64];
     bench_result result;
-    bench_case c = { .op = "iteration",
-                     .backend = "cpu",
-                     .shape = shape,
-                     .dtype = "f32",
-                     .run = iterate,
-                     .context = it,
-                     .roof_gflops = roof,
-                     .worst_error = -1,
-                     .cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0,
-                     .reps = atoi(bench_option(argc, argv, "--reps", "20")),
-                     .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
+    bench_case c = bench_setup_case(setup, "iteration", shape, iterate, it);
 
     (void)snprintf(shape, sizeof shape, "%d@%d/%s", channels, size, acts ? "act8" : "weights");
-    if (!strstr(shape, bench_option(argc, argv, "--only", "")))
+    if (!bench_setup_wants(setup, shape))
         return DMQ_OK;
-    if (atoi(bench_option(argc, argv, "--check", "1"))) {
-        DMQ_TRY(compare(&c.worst_error, lanes, channels, size, acts));
-        if (!(c.worst_error < 1e-3))
-            DMQ_TRY(dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", shape, c.worst_error));
+    if (setup->check) {
+        DMQ_TRY(compare(&c.worst_error, setup->lanes, channels, size, acts));
+        DMQ_TRY(bench_setup_within(&c, 1e-3));
     }
-    DMQ_TRY(bench_resblock_open(&it->b, lanes, channels, size, acts, SAMPLES));
+    DMQ_TRY(bench_resblock_open(&it->b, setup->lanes, channels, size, acts, SAMPLES));
     c.flop = 2 * 2.5 * it->b.macs * BATCH;
-    DMQ_TRY(bench_measure(&result, &c));
-    if (atoi(bench_option(argc, argv, "--profile", "0")))
-        DMQ_TRY(profile(it, shape, result.reps));
+    DMQ_TRY(bench_setup_measure(&result, setup, &c));
 done:
     bench_resblock_close(&it->b);
     return st;
@@ -121,25 +96,16 @@ done:
 int main(int argc, char **argv)
 {
     static iteration it;
+    bench_setup setup;
     dmq_status st = DMQ_OK;
-    int threads = atoi(bench_option(argc, argv, "--threads", "2"));
-    double roof = bench_fma_gflops_threads(threads);
-    const dmq_backend *be = dmq_backend_cpu();
-    dmq_lanes *lanes = NULL;
 
-    if (atoi(bench_option(argc, argv, "--profile", "0")))
-        be = bench_profile_backend(be);
+    DMQ_TRY(bench_setup_open(&setup, "bench_iteration", argc, argv));
     for (int i = 0; i < SAMPLES; i++)
         it.from[i] = i;
-    DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
-    bench_header();
     for (int k = 0; k < BENCH_RESBLOCKS; k++)
         for (int acts = 1; acts >= 0; acts--)
-            DMQ_TRY(bench_size(&it, lanes, bench_resblock_sizes[k][0], bench_resblock_sizes[k][1],
-                               acts, roof, argc, argv));
+            DMQ_TRY(bench_size(&it, &setup, bench_resblock_sizes[k][0], bench_resblock_sizes[k][1],
+                               acts));
 done:
-    dmq_lanes_destroy(lanes);
-    if (st != DMQ_OK)
-        (void)fprintf(stderr, "bench_iteration: %s\n", dmq_message());
-    return dmq_exit_code(st);
+    return bench_setup_close(&setup, st);
 }

@@ -13,8 +13,8 @@
  * Hessian-vector product two gradients); the matrix-free route does more for the same.
  */
 #include "bench.h"
-#include "profile.h"
 #include "resblock.h"
+#include "setup.h"
 
 #include "base/memory.h"
 #include "bilevel/hypergradient.h"
@@ -170,77 +170,49 @@ done:
     return st;
 }
 
-static dmq_status profile(meta *m, const char *what, int runs)
-{
-    dmq_status st = DMQ_OK;
-
-    bench_profile_reset();
-    for (int i = 0; i < runs; i++)
-        DMQ_TRY(iterate(m));
-    bench_profile_print(what, runs);
-done:
-    return st;
-}
-
 /* One form and route of a size whose plain iteration took unit_us (0: unknown). */
-static dmq_status bench_form(meta *m, dmq_lanes *lanes, const int size[2], const form *f,
-                             int matrix_free, double unit_us, bench_case c, int argc, char **argv)
+static dmq_status bench_form(meta *m, const bench_setup *setup, const int size[2], const form *f,
+                             int matrix_free, double unit_us)
 {
     dmq_status st = DMQ_OK;
     bench_result result;
     char shape[64];
+    bench_case c = bench_setup_case(setup, "meta", shape, iterate, m);
 
     (void)snprintf(shape, sizeof shape, "%d@%d/%s/%s", size[0], size[1], f->name,
                    matrix_free ? "matrix-free" : "explicit");
-    if (!strstr(shape, bench_option(argc, argv, "--only", "")))
+    if (!bench_setup_wants(setup, shape))
         return DMQ_OK;
-    if (atoi(bench_option(argc, argv, "--check", "1"))) {
-        DMQ_TRY(compare(&c.worst_error, lanes, size, f, matrix_free));
-        if (!(c.worst_error < 5e-2))
-            DMQ_TRY(dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", shape, c.worst_error));
+    if (setup->check) {
+        DMQ_TRY(compare(&c.worst_error, setup->lanes, size, f, matrix_free));
+        DMQ_TRY(bench_setup_within(&c, 5e-2));
     }
     DMQ_TRY(set_form(m, f, matrix_free));
-    c.op = "meta";
-    c.shape = shape;
-    c.run = iterate;
     c.flop = 2 * m->b.macs * (2.5 * TRAIN + f->forwards * GROUPS * EACH);
-    DMQ_TRY(bench_measure(&result, &c));
+    DMQ_TRY(bench_setup_measure(&result, setup, &c));
     (void)fprintf(stderr, "# %s: %.2f plain iterations at best, %.2f at the median\n", shape,
                   result.min_us / unit_us, result.median_us / unit_us);
-    if (atoi(bench_option(argc, argv, "--profile", "0")))
-        DMQ_TRY(profile(m, shape, result.reps));
 done:
     return st;
 }
 
-static dmq_status bench_size(meta *m, dmq_lanes *lanes, const int size[2], double roof, int argc,
-                             char **argv)
+static dmq_status bench_size(meta *m, const bench_setup *setup, const int size[2])
 {
     dmq_status st = DMQ_OK;
     bench_result unit;
     char shape[64];
-    bench_case c = { .op = "meta_unit",
-                     .backend = "cpu",
-                     .shape = shape,
-                     .dtype = "f32",
-                     .run = plain,
-                     .context = m,
-                     .roof_gflops = roof,
-                     .worst_error = -1,
-                     .cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0,
-                     .reps = atoi(bench_option(argc, argv, "--reps", "20")),
-                     .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
+    bench_case c = bench_setup_case(setup, "meta_unit", shape, plain, m);
 
     (void)snprintf(shape, sizeof shape, "%d@%d/", size[0], size[1]);
-    if (strncmp(shape, bench_option(argc, argv, "--only", shape), strlen(shape)) != 0)
+    if (setup->only[0] && strncmp(shape, setup->only, strlen(shape)) != 0)
         return DMQ_OK;
-    DMQ_TRY(open_meta(m, lanes, size, TRAIN, GROUPS));
+    DMQ_TRY(open_meta(m, setup->lanes, size, TRAIN, GROUPS));
     (void)snprintf(shape, sizeof shape, "%d@%d/weights", size[0], size[1]);
     c.flop = 2 * 2.5 * m->b.macs * TRAIN;
     DMQ_TRY(bench_measure(&unit, &c));
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         for (int matrix_free = 0; matrix_free < 2; matrix_free++)
-            DMQ_TRY(bench_form(m, lanes, size, &forms[i], matrix_free, unit.min_us, c, argc, argv));
+            DMQ_TRY(bench_form(m, setup, size, &forms[i], matrix_free, unit.min_us));
 done:
     close_meta(m);
     return st;
@@ -249,21 +221,12 @@ done:
 int main(int argc, char **argv)
 {
     static meta m;
+    bench_setup setup;
     dmq_status st = DMQ_OK;
-    int threads = atoi(bench_option(argc, argv, "--threads", "2"));
-    double roof = bench_fma_gflops_threads(threads);
-    const dmq_backend *be = dmq_backend_cpu();
-    dmq_lanes *lanes = NULL;
 
-    if (atoi(bench_option(argc, argv, "--profile", "0")))
-        be = bench_profile_backend(be);
-    DMQ_TRY(dmq_lanes_create(&lanes, be, threads));
-    bench_header();
+    DMQ_TRY(bench_setup_open(&setup, "bench_meta", argc, argv));
     for (int k = 0; k < 2; k++)
-        DMQ_TRY(bench_size(&m, lanes, bench_resblock_sizes[k], roof, argc, argv));
+        DMQ_TRY(bench_size(&m, &setup, bench_resblock_sizes[k]));
 done:
-    dmq_lanes_destroy(lanes);
-    if (st != DMQ_OK)
-        (void)fprintf(stderr, "bench_meta: %s\n", dmq_message());
-    return dmq_exit_code(st);
+    return bench_setup_close(&setup, st);
 }

@@ -1,0 +1,43 @@
+/**
+ * What the benches of a whole computation share: their options, the lanes of the cpu backend, and the way
+ * of one case: check, measure, profile.
+ *
+ *   --threads 2   lanes                        --check 1      compare with the reference backend first
+ *   --only TEXT   shapes that contain it       --profile 0    then tell the time of each operation
+ *   --reps 20  --ms 200  --clock wall|cpu      as in bench_case
+ */
+#ifndef DMQ_BENCH_SETUP_H
+#define DMQ_BENCH_SETUP_H
+
+#include "bench.h"
+
+#include "backend/lanes.h"
+
+typedef struct bench_setup {
+    const char *program, *only;
+    int threads, reps, check, profile, cpu_clock;
+    double min_ms;
+    double roof_gflops; /* of all threads */
+    dmq_lanes *lanes;
+} bench_setup;
+
+/** Read the options, measure the roof, create the lanes, print the header line. */
+dmq_status bench_setup_open(bench_setup *s, const char *program, int argc, char **argv);
+
+/** Destroy the lanes, tell what failed, and return the exit code of main. */
+int bench_setup_close(bench_setup *s, dmq_status st);
+
+/** Whether --only lets this shape through. */
+int bench_setup_wants(const bench_setup *s, const char *shape);
+
+/** A case of the cpu backend in f32 that is not compared yet; its shape is kept, not copied. */
+bench_case bench_setup_case(const bench_setup *s, const char *op, const char *shape, bench_fn *run,
+                            void *context);
+
+/** EDIVERGE where the error of the case, set by the caller, is not below the limit. */
+dmq_status bench_setup_within(const bench_case *c, double limit);
+
+/** Measure the case; with --profile, run it as often again and tell where its time goes. */
+dmq_status bench_setup_measure(bench_result *result, const bench_setup *s, const bench_case *c);
+
+#endif
