@@ -43,7 +43,8 @@ typedef struct dmq_adaround_layer {
 } dmq_adaround_layer;
 
 typedef struct dmq_adaround_args {
-    const dmq_adaround_layer *layer;
+    const dmq_adaround_layer
+        *layer; /**< (n_layers), host memory; what they point at is the device's */
     int n_layers;
     int hard;            /**< forward: 1 rounds by the sign of alpha */
     int add;             /**< of dalpha */

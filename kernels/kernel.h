@@ -7,6 +7,11 @@
  * the pass has happened when the queue has been synchronized; CPU backends finish before returning.
  * Output arrays that carry an `add` flag are overwritten when it is 0 and added to when it is 1.
  * Pointers marked optional may be NULL.
+ *
+ * Arrays of numbers are device memory (what alloc of the backend gave, which the host reaches through
+ * upload and download alone), indices, codes and results of a single number included. The argument struct
+ * itself and the small arrays of structs or pointers in it (`layer` of adaround, `x` of sum_blocks) are
+ * host memory, read during the call.
  */
 #ifndef DMQ_KERNELS_KERNEL_H
 #define DMQ_KERNELS_KERNEL_H

@@ -24,7 +24,7 @@ typedef struct dmq_adam_args {
 dmq_status dmq_adam_ref(dmq_queue *queue, const dmq_adam_args *a);
 
 typedef struct dmq_sum_blocks_args {
-    const dmq_real *const *x; /**< n_blocks pointers to (count) */
+    const dmq_real *const *x; /**< n_blocks pointers, in host memory, to (count) */
     dmq_real *y;              /**< (count); not among x */
     int n_blocks;
     size_t count;
@@ -37,7 +37,7 @@ dmq_status dmq_sum_blocks_ref(dmq_queue *queue, const dmq_sum_blocks_args *a);
 typedef struct dmq_dot_args {
     const dmq_real *x, *y;
     size_t count;
-    double *out; /**< host memory */
+    double *out; /**< (1) */
 } dmq_dot_args;
 
 dmq_status dmq_dot_ref(dmq_queue *queue, const dmq_dot_args *a);

@@ -37,6 +37,7 @@ typedef struct net {
     size_t n_params; /* numbers */
     dmq_real *grads, *tangents;
     dmq_index *index[NET_INDICES];
+    int *index_value[NET_INDICES]; /* host */
     int index_below[NET_INDICES];
     int n_indices;
     uint64_t stream;
@@ -132,15 +133,18 @@ static inline dmq_index *net_index(net *n, int below)
 {
     dmq_index *index = dmq_tape_index(n->tape, "index", n->samples);
     const int32_t *golden = NULL;
+    int *value;
 
     if (n->golden)
         golden =
             check_golden_whole(n->golden, n->group, net_key('i', n->n_indices), (size_t)n->samples);
     assert_true(n->n_indices < NET_INDICES);
+    value = check_bytes((size_t)n->samples, sizeof *value);
+    for (int i = 0; i < n->samples; i++)
+        value[i] = golden ? golden[i] : check_whole(&n->stream, 0, below - 1);
     n->index[n->n_indices] = index;
+    n->index_value[n->n_indices] = value;
     n->index_below[n->n_indices++] = below;
-    for (int i = 0; index && i < n->samples; i++)
-        index->value[i] = golden ? golden[i] : check_whole(&n->stream, 0, below - 1);
     return index;
 }
 
@@ -151,9 +155,12 @@ static inline void net_output(net *n, dmq_var *v)
     n->output[n->n_outputs++] = v;
 }
 
-/** Values of the leaves plus h times their tangents. */
+/** Indices, and values of the leaves plus h times their tangents. */
 static inline void net_write(net *n, double h)
 {
+    for (int i = 0; i < n->n_indices; i++) {
+        CHECK_OK(dmq_tape_index_set(n->tape, n->index[i], n->on->queue, n->index_value[i]));
+    }
     for (int i = 0; i < n->n_leaves; i++) {
         net_leaf *leaf = &n->leaf[i];
         dmq_real *moved = check_reals(leaf->count);

@@ -2,7 +2,8 @@
  * A backend: a table of functions, one slot an operation and pass, typed by kernels/<op>.h.
  *
  *   ref    plain loops, complete: the definition
- *   check  ref with memory poisoned by NaN: who reads what nobody wrote gets NaN
+ *   check  ref on memory that the host cannot touch, poisoned by NaN: who goes past upload, download and
+ *          the slots faults, and who reads what nobody wrote gets NaN
  *   cpu    ref with oneDNN, OpenBLAS and vector code
  *   cuda   the device (when the build and the machine have one)
  *
@@ -90,10 +91,14 @@
 
 typedef struct dmq_backend {
     const char *name;
+    int host_memory; /**< 1: alloc gives memory that host code may use as its own */
+    int shard;       /**< samples in one piece of work: what keeps a queue busy (8 on a CPU core) */
 
-    dmq_status (*alloc)(void **out, size_t bytes); /**< 64-byte aligned; check: filled with NaN */
+    dmq_status (*alloc)(void **out, size_t bytes); /**< 64-byte aligned, not initialized */
     void (*free)(void *memory);                    /**< takes NULL */
+    /** In the order of the queue; host memory may be written again when the call returns. */
     dmq_status (*upload)(dmq_queue *queue, void *device, const void *host, size_t bytes);
+    /** In the order of the queue; host memory may be read when the queue has been synchronized. */
     dmq_status (*download)(dmq_queue *queue, void *host, const void *device, size_t bytes);
     dmq_status (*queue_create)(dmq_queue **out, int lane);
     void (*queue_destroy)(dmq_queue *queue); /**< takes NULL */
@@ -106,7 +111,8 @@ typedef struct dmq_backend {
 } dmq_backend;
 
 /**
- * The backend of a name ("ref", "check", "cpu", "cuda", or "auto": the best that is here).
+ * The backend of a name ("ref", "check", "cpu", "cuda" or "cuda:1" for one device of several, or "auto": the
+ * best that is here).
  *
  * @return ENOTSUP when it is absent, with a message that says whether the build or the machine lacks it
  */

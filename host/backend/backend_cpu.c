@@ -5,6 +5,8 @@
 /* Every slot by name: what ends in _ref has no faster form here. */
 static const dmq_backend cpu = {
     .name = "cpu",
+    .host_memory = 1,
+    .shard = 8,
     .alloc = dmq_host_alloc,
     .free = dmq_host_free,
     .upload = dmq_host_copy,

@@ -2,7 +2,6 @@
 
 #include "base/memory.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct host_queue {
@@ -14,16 +13,6 @@ dmq_status dmq_host_alloc(void **out, size_t bytes)
     return dmq_alloc(out, bytes, 1);
 }
 
-dmq_status dmq_host_alloc_poisoned(void **out, size_t bytes)
-{
-    dmq_status st = dmq_alloc(out, bytes, 1);
-    dmq_real *number = *out;
-
-    for (size_t i = 0; st == DMQ_OK && i < bytes / sizeof *number; i++)
-        number[i] = (dmq_real)NAN;
-    return st;
-}
-
 void dmq_host_free(void *memory)
 {
     dmq_free(memory);
@@ -32,7 +21,7 @@ void dmq_host_free(void *memory)
 dmq_status dmq_host_copy(dmq_queue *queue, void *dst, const void *src, size_t bytes)
 {
     (void)queue;
-    if (bytes > 0)
+    if (bytes > 0 && dst != src)
         memcpy(dst, src, bytes);
     return DMQ_OK;
 }

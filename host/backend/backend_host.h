@@ -10,13 +10,10 @@
 /** 64-byte aligned, zeroed; ENOMEM. */
 dmq_status dmq_host_alloc(void **out, size_t bytes);
 
-/** As dmq_host_alloc, but filled with NaN, so that what nobody wrote is seen in the result. */
-dmq_status dmq_host_alloc_poisoned(void **out, size_t bytes);
-
 /** Takes NULL. */
 void dmq_host_free(void *memory);
 
-/** upload and download alike. */
+/** upload and download alike; nothing where both are one. */
 dmq_status dmq_host_copy(dmq_queue *queue, void *dst, const void *src, size_t bytes);
 
 dmq_status dmq_host_queue_create(dmq_queue **out, int lane);

@@ -4,6 +4,8 @@
 const dmq_backend *dmq_backend_ref(void)
 {
     static const dmq_backend backend = { .name = "ref",
+                                         .host_memory = 1,
+                                         .shard = 8,
                                          .alloc = dmq_host_alloc,
                                          .free = dmq_host_free,
                                          .upload = dmq_host_copy,

@@ -15,8 +15,26 @@ void dmq_model_destroy(dmq_model *model)
     dmq_free(model->layer);
     dmq_free(model->unit);
     dmq_free(model->value);
+    dmq_mirror_release(&model->place);
     dmq_free(model->params);
     dmq_free(model);
+}
+
+dmq_status dmq_model_place(dmq_model *model, dmq_lanes *lanes)
+{
+    const dmq_backend *be = dmq_lanes_backend(lanes);
+    dmq_queue *queue = dmq_lanes_queue(lanes, 0);
+    size_t bytes = model->n_params * sizeof *model->params;
+    dmq_status st = DMQ_OK;
+
+    if (model->place.backend != be) {
+        dmq_mirror_release(&model->place);
+        DMQ_TRY(dmq_mirror_init(&model->place, be, model->params, bytes));
+    }
+    DMQ_TRY(dmq_mirror_push(&model->place, queue, model->params, bytes));
+    DMQ_TRY(be->sync(queue));
+done:
+    return st;
 }
 
 const dmq_entry *dmq_model_entry(const dmq_model *model, const char *name)
@@ -53,7 +71,7 @@ size_t dmq_model_count(const dmq_model *model)
 dmq_var *dmq_model_leaf(const dmq_model *model, dmq_tape *tape, int entry)
 {
     const dmq_entry *e = &model->entry[entry];
-    dmq_real *value = model->params + e->offset;
+    dmq_real *value = dmq_mirror_device(&model->place, model->params + e->offset);
 
     assert(entry >= 0 && entry < model->n_entries);
     if (model->as_params)

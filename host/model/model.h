@@ -15,6 +15,8 @@
 #ifndef DMQ_MODEL_MODEL_H
 #define DMQ_MODEL_MODEL_H
 
+#include "backend/lanes.h"
+#include "backend/mirror.h"
 #include "tape/ops.h"
 #include "tape/tape.h"
 
@@ -112,12 +114,20 @@ typedef struct dmq_model {
     int n_values;
     int output;       /**< value that is the network's result */
     dmq_real *params; /**< one block; host memory */
+    dmq_mirror place; /**< of params on a device; see dmq_model_place */
     size_t n_params;  /**< numbers in the block, padding included */
     int as_params;    /**< 1: weights are recorded as parameters (training), 0: as constants */
 } dmq_model;
 
 /** Takes NULL. */
 void dmq_model_destroy(dmq_model *model);
+
+/**
+ * Bring the parameters to the device of the lanes: before tapes are recorded for it, and after params were
+ * written. They stay where they are, one copy for all tapes, until the model is destroyed or placed on
+ * another device.
+ */
+dmq_status dmq_model_place(dmq_model *model, dmq_lanes *lanes);
 
 /** NULL when there is none. Accepts names with a "module." prefix. */
 const dmq_entry *dmq_model_entry(const dmq_model *model, const char *name);

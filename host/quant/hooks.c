@@ -19,8 +19,9 @@ dmq_var *dmq_attach_weight(void *context, dmq_tape *tape, const dmq_layer *layer
 
         return dmq_tape_param(tape, entry->name, entry->shape, a->w_soft + place, place);
     }
-    return dmq_tape_constant(tape, entry->name, entry->shape,
-                             dmq_qmodel_weight(a->q, layer->index));
+    return dmq_tape_constant(
+        tape, entry->name, entry->shape,
+        dmq_mirror_device(&a->q->w_place, dmq_qmodel_weight(a->q, layer->index)));
 }
 
 static dmq_var *quantize_input(void *context, dmq_tape *tape, const dmq_layer *layer, dmq_var *x)
@@ -42,8 +43,10 @@ static dmq_var *quantize_input(void *context, dmq_tape *tape, const dmq_layer *l
     assert(a->q->table_rows == 1 || a->row);
     if (a->q->table_rows == 1)
         spec.row = NULL;
-    spec.scale = dmq_tape_constant(tape, "act_scale", shape, l->act_scale);
-    spec.zero = dmq_tape_constant(tape, "act_zero", shape, l->act_zero);
+    spec.scale = dmq_tape_constant(tape, "act_scale", shape,
+                                   dmq_mirror_device(&a->q->tables_place, l->act_scale));
+    spec.zero = dmq_tape_constant(tape, "act_zero", shape,
+                                  dmq_mirror_device(&a->q->tables_place, l->act_zero));
     spec.hi = (1 << l->act_bits) - 1;
     return dmq_record_fake_quant(tape, x, &spec);
 }

@@ -72,34 +72,105 @@ void dmq_qmodel_destroy(dmq_qmodel *q)
         dmq_free(q->layer[i].scale);
         dmq_free(q->layer[i].zero);
         dmq_free(q->layer[i].code);
-        dmq_free(q->layer[i].act_scale);
-        dmq_free(q->layer[i].act_zero);
     }
+    dmq_mirror_release(&q->w_place);
+    dmq_mirror_release(&q->tables_place);
+    dmq_free(q->tables);
     dmq_free(q->layer);
     dmq_free(q->w_quant);
     dmq_free(q);
 }
 
+static dmq_status place_tables(dmq_qmodel *q, dmq_queue *queue)
+{
+    size_t bytes = q->n_tables * sizeof *q->tables;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_mirror_init(&q->tables_place, q->backend, q->tables, bytes));
+    DMQ_TRY(dmq_mirror_push(&q->tables_place, queue, q->tables, bytes));
+done:
+    return st;
+}
+
+dmq_status dmq_qmodel_place(dmq_qmodel *q, dmq_lanes *lanes)
+{
+    size_t bytes = q->model->n_params * sizeof *q->w_quant;
+    dmq_queue *queue = dmq_lanes_queue(lanes, 0);
+    dmq_status st = DMQ_OK;
+
+    assert(!q->backend);
+    DMQ_TRY(dmq_mirror_init(&q->w_place, dmq_lanes_backend(lanes), q->w_quant, bytes));
+    q->backend = dmq_lanes_backend(lanes);
+    DMQ_TRY(dmq_mirror_push(&q->w_place, queue, q->w_quant, bytes));
+    if (q->tables)
+        DMQ_TRY(place_tables(q, queue));
+    DMQ_TRY(q->backend->sync(queue));
+done:
+    return st;
+}
+
+dmq_status dmq_qmodel_push_weight(const dmq_qmodel *q, dmq_queue *queue, int layer)
+{
+    const dmq_entry *entry = &q->model->entry[q->model->layer[layer].weight];
+
+    return dmq_mirror_push(&q->w_place, queue, dmq_qmodel_weight(q, layer),
+                           dmq_shape_count(entry->shape) * sizeof *q->w_quant);
+}
+
+dmq_status dmq_qmodel_push_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row)
+{
+    const dmq_qlayer *l = &q->layer[layer];
+    size_t cols = (size_t)l->table_cols, at = (size_t)row * cols, bytes = cols * sizeof(dmq_real);
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_mirror_push(&q->tables_place, queue, l->act_scale + at, bytes));
+    DMQ_TRY(dmq_mirror_push(&q->tables_place, queue, l->act_zero + at, bytes));
+done:
+    return st;
+}
+
+/* Each table at a multiple of 64 bytes. */
+static size_t table_room(const dmq_qlayer *l, int rows)
+{
+    return l->act_bits > 0 ? ((size_t)rows * (size_t)l->table_cols + 15) / 16 * 16 : 0;
+}
+
 dmq_status dmq_qmodel_tables(dmq_qmodel *q, int rows)
 {
+    dmq_queue *queue = NULL;
+    size_t n = 0;
     dmq_status st = DMQ_OK;
 
     assert(rows >= 1 && (q->table_rows == 0 || q->table_rows == rows));
-    for (int i = 0; i < q->model->n_layers && q->table_rows == 0; i++) {
+    if (q->table_rows > 0)
+        return DMQ_OK;
+    for (int i = 0; i < q->model->n_layers; i++)
+        n += 2 * table_room(&q->layer[i], rows);
+    if (!q->tables)
+        DMQ_TRY(dmq_alloc((void **)&q->tables, n, sizeof *q->tables));
+    q->n_tables = n;
+    n = 0;
+    for (int i = 0; i < q->model->n_layers; i++) {
         dmq_qlayer *l = &q->layer[i];
-        size_t n = (size_t)rows * (size_t)l->table_cols;
+        size_t room = table_room(l, rows);
 
         if (l->act_bits == 0)
             continue;
-        if (!l->act_scale)
-            DMQ_TRY(dmq_alloc((void **)&l->act_scale, n, sizeof *l->act_scale));
-        if (!l->act_zero)
-            DMQ_TRY(dmq_alloc((void **)&l->act_zero, n, sizeof *l->act_zero));
-        for (size_t k = 0; k < n; k++)
+        l->act_scale = q->tables + n;
+        l->act_zero = q->tables + n + room;
+        for (size_t k = 0; k < room; k++)
             l->act_scale[k] = 1;
+        n += 2 * room;
+    }
+    if (q->backend && !q->backend->host_memory) {
+        DMQ_TRY(q->backend->queue_create(&queue, 0));
+        DMQ_TRY(place_tables(q, queue));
+        DMQ_TRY(q->backend->sync(queue));
     }
     q->table_rows = rows;
 done:
+    if (queue)
+        q->backend->queue_destroy(queue);
     return st;
 }
 

@@ -5,8 +5,8 @@
  *   layer, a run of input channels of one half (so every pass sees plain rows)
  *
  * The dequantized weights lie in one block, w_quant, at the offsets of model->params; FP layers, biases
- * and norms are copies there. Hooks (hooks.h) make tapes read them, so what is written here is seen by
- * every recorded tape from its next pass on.
+ * and norms are copies there. Hooks (hooks.h) make tapes read them, so what is written here and pushed is
+ * seen by every recorded tape from its next pass on.
  *
  * Tables of activations: one row for all sampler steps, or one a step, keyed by the step's index.
  */
@@ -23,16 +23,21 @@ typedef struct dmq_qlayer {
     int16_t *code;             /**< (rows, per), 0..2^weight_bits - 1 */
     int learned;               /**< 1: rounding was reconstructed, 0: nearest */
     int act_channels;          /**< 1: a range for every channel of the input */
-    int table_cols;      /**< 1; the input channels of a layer that is split or has act_channels */
-    dmq_real *act_scale; /**< (qmodel.table_rows, table_cols); NULL before the tables are made */
+    int table_cols; /**< 1; the input channels of a layer that is split or has act_channels */
+    dmq_real *
+        act_scale; /**< (qmodel.table_rows, table_cols) in qmodel.tables; NULL before they are made */
     dmq_real *act_zero;
 } dmq_qlayer;
 
 typedef struct dmq_qmodel {
-    const dmq_model *model; /**< not owned */
-    dmq_qlayer *layer;      /**< (model->n_layers) */
-    dmq_real *w_quant;      /**< (model->n_params) */
-    int table_rows;         /**< 0: no tables; 1: one for all steps; else sampler steps */
+    const dmq_model *model;           /**< not owned */
+    dmq_qlayer *layer;                /**< (model->n_layers) */
+    dmq_real *w_quant;                /**< (model->n_params) */
+    dmq_real *tables;                 /**< one block with act_scale and act_zero of all layers */
+    size_t n_tables;                  /**< numbers in it */
+    const dmq_backend *backend;       /**< of the device it was placed on; NULL: none */
+    dmq_mirror w_place, tables_place; /**< of w_quant and tables there */
+    int table_rows;                   /**< 0: no tables; 1: one for all steps; else sampler steps */
 } dmq_qmodel;
 
 /**
@@ -44,6 +49,16 @@ dmq_status dmq_qmodel_create(dmq_qmodel **out, const dmq_model *model, const dmq
 
 /** Takes NULL. */
 void dmq_qmodel_destroy(dmq_qmodel *q);
+
+/**
+ * Bring w_quant and tables to the device of the lanes (all else is the host's alone): once, before tapes
+ * are recorded for it. Tables that are made later follow by themselves.
+ */
+dmq_status dmq_qmodel_place(dmq_qmodel *q, dmq_lanes *lanes);
+
+/** Copy to the device what was written in w_quant of a layer; the row of its tables. */
+dmq_status dmq_qmodel_push_weight(const dmq_qmodel *q, dmq_queue *queue, int layer);
+dmq_status dmq_qmodel_push_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row);
 
 /** Allocate tables of that many rows for every layer with act_bits, scale 1 and zero 0. Once. */
 dmq_status dmq_qmodel_tables(dmq_qmodel *q, int rows);

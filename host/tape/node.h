@@ -135,6 +135,7 @@ struct dmq_tape {
     dmq_real *slab;
     size_t slab_count;
     dmq_real *zeros; /**< DMQ_ZEROS zeros */
+    dmq_real *nans;  /**< with poison: DMQ_ZEROS NaNs */
     dmq_real *ones;  /**< as many ones as n_ones */
     size_t n_ones;
 };

@@ -17,15 +17,16 @@ int dmq_grad_take(dmq_real **out, dmq_var *v)
     return add;
 }
 
-dmq_status dmq_node_zero(const dmq_node *node, const dmq_backend *be, dmq_queue *queue,
-                         dmq_real *dst, size_t rows, size_t cols, size_t ld)
+/* Rows of cols numbers from the DMQ_ZEROS equal ones at `same`. */
+static dmq_status fill(const dmq_backend *be, dmq_queue *queue, const dmq_real *same, dmq_real *dst,
+                       size_t rows, size_t cols, size_t ld)
 {
     dmq_status st = DMQ_OK;
 
     for (size_t from = 0; from < cols && st == DMQ_OK; from += DMQ_ZEROS) {
         size_t n = cols - from < DMQ_ZEROS ? cols - from : DMQ_ZEROS;
 
-        st = be->copy2d(queue, &(dmq_copy2d_args){ .src = node->tape->zeros,
+        st = be->copy2d(queue, &(dmq_copy2d_args){ .src = same,
                                                    .dst = dst + from,
                                                    .rows = rows,
                                                    .cols = n,
@@ -33,6 +34,12 @@ dmq_status dmq_node_zero(const dmq_node *node, const dmq_backend *be, dmq_queue 
                                                    .dst_ld = ld });
     }
     return st;
+}
+
+dmq_status dmq_node_zero(const dmq_node *node, const dmq_backend *be, dmq_queue *queue,
+                         dmq_real *dst, size_t rows, size_t cols, size_t ld)
+{
+    return fill(be, queue, node->tape->zeros, dst, rows, cols, ld);
 }
 
 dmq_status dmq_node_spread(const dmq_node *node, const dmq_backend *be, dmq_queue *queue,
@@ -58,11 +65,9 @@ dmq_status dmq_node_copy(const dmq_backend *be, dmq_queue *queue, dmq_real *dst,
                                                  .add = add });
 }
 
-/* Memory of the check backend is host memory. */
-static void poison(dmq_real *memory, size_t count)
+static dmq_status poison(const dmq_tape *tape, dmq_queue *queue, dmq_real *memory, size_t count)
 {
-    for (size_t i = 0; memory && i < count; i++)
-        memory[i] = (dmq_real)NAN;
+    return memory ? fill(tape->backend, queue, tape->nans, memory, 1, count, count) : DMQ_OK;
 }
 
 static int owns_memory(const dmq_var *v)
@@ -78,25 +83,33 @@ dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
 
     assert(tape->planned);
     for (int i = from; i < to && tape->poison; i++) {
-        if (owns_memory(tape->order[i]->out))
-            poison(tape->order[i]->out->value, dmq_shape_count(tape->order[i]->out->shape));
-        poison(tape->order[i]->aux, tape->order[i]->aux_count);
+        const dmq_node *node = tape->order[i];
+
+        if (owns_memory(node->out)) {
+            DMQ_TRY(poison(tape, queue, node->out->value, dmq_shape_count(node->out->shape)));
+        }
+        DMQ_TRY(poison(tape, queue, node->aux, node->aux_count));
     }
-    for (int i = from; i < to && st == DMQ_OK; i++)
-        st = tape->order[i]->op->forward(tape->order[i], tape->backend, queue);
+    for (int i = from; i < to; i++)
+        DMQ_TRY(tape->order[i]->op->forward(tape->order[i], tape->backend, queue));
+done:
     return st;
 }
 
 /* Seeds are the caller's; all else is unwritten. */
-static void begin_backward(dmq_tape *tape)
+static dmq_status begin_backward(dmq_tape *tape, dmq_queue *queue)
 {
+    dmq_status st = DMQ_OK;
+
     for (int i = 0; i < tape->n_cells; i++) {
         dmq_cell *cell = tape->cell[i];
 
         cell->var.grad_written = cell->seeded;
         if (tape->poison && !cell->seeded && cell->root == cell)
-            poison(cell->var.grad, dmq_shape_count(cell->var.shape));
+            DMQ_TRY(poison(tape, queue, cell->var.grad, dmq_shape_count(cell->var.shape)));
     }
+done:
+    return st;
 }
 
 dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue)
@@ -104,7 +117,7 @@ dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue)
     dmq_status st = DMQ_OK;
 
     assert(tape->planned && (tape->passes & DMQ_TAPE_BACKWARD));
-    begin_backward(tape);
+    st = begin_backward(tape, queue);
     for (int i = tape->n_order - 1; i >= tape->n_frozen && st == DMQ_OK; i--) {
         const dmq_node *node = tape->order[i];
 
@@ -139,8 +152,9 @@ dmq_status dmq_tape_jvp(dmq_tape *tape, dmq_queue *queue)
         if (!any)
             continue;
         if (tape->poison && owns_memory(node->out))
-            poison(node->out->tan, dmq_shape_count(node->out->shape));
-        st = node->op->jvp(node, tape->backend, queue);
+            st = poison(tape, queue, node->out->tan, dmq_shape_count(node->out->shape));
+        if (st == DMQ_OK)
+            st = node->op->jvp(node, tape->backend, queue);
     }
     return st;
 }

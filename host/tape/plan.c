@@ -353,26 +353,50 @@ static dmq_status place_all(layout *l)
     return DMQ_OK;
 }
 
-/* Zeros and ones of the tape, and every pointer into the slab. */
-static dmq_status fill_constants(dmq_tape *tape)
+static size_t index_room(const dmq_index *index)
+{
+    size_t reals = ((size_t)index->count * sizeof(int) + sizeof(dmq_real) - 1) / sizeof(dmq_real);
+
+    return (reals + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* At the front of the slab: zeros, indices, ones, NaNs. */
+static size_t count_constants(const dmq_tape *tape)
+{
+    size_t n = DMQ_ZEROS + tape->n_ones + (tape->poison ? DMQ_ZEROS : 0);
+
+    n = (n + ALIGN - 1) / ALIGN * ALIGN;
+    for (int i = 0; i < tape->n_indices; i++)
+        n += index_room(tape->index[i]);
+    return n;
+}
+
+static dmq_status fill_constants(dmq_tape *tape, size_t count)
 {
     dmq_queue *queue = NULL;
-    dmq_real *ones = NULL;
+    dmq_real *host = NULL;
     const dmq_backend *be = tape->backend;
-    size_t n = tape->n_ones + DMQ_ZEROS;
+    size_t at = DMQ_ZEROS;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&ones, n, sizeof *ones));
-    for (size_t i = DMQ_ZEROS; i < n; i++)
-        ones[i] = 1;
-    DMQ_TRY(be->queue_create(&queue, 0));
-    DMQ_TRY(be->upload(queue, tape->slab, ones, n * sizeof *ones));
-    DMQ_TRY(be->sync(queue));
+    DMQ_TRY(dmq_alloc((void **)&host, count, sizeof *host));
     tape->zeros = tape->slab;
-    tape->ones = tape->slab + DMQ_ZEROS;
+    for (int i = 0; i < tape->n_indices; i++) {
+        tape->index[i]->value = (int *)(tape->slab + at);
+        at += index_room(tape->index[i]);
+    }
+    tape->ones = tape->slab + at;
+    for (size_t i = 0; i < tape->n_ones; i++)
+        host[at++] = 1;
+    tape->nans = tape->slab + at;
+    for (size_t i = 0; i < DMQ_ZEROS && tape->poison; i++)
+        host[at++] = (dmq_real)NAN;
+    DMQ_TRY(be->queue_create(&queue, 0));
+    DMQ_TRY(be->upload(queue, tape->slab, host, count * sizeof *host));
+    DMQ_TRY(be->sync(queue));
 done:
     be->queue_destroy(queue);
-    dmq_free(ones);
+    dmq_free(host);
     return st;
 }
 
@@ -406,7 +430,7 @@ static void set_pointers(dmq_tape *tape, const layout *l, size_t kept_from, size
 static dmq_status lay_out(dmq_tape *tape)
 {
     layout l = { .room = 3 * tape->n_cells + tape->n_nodes };
-    size_t constants = (DMQ_ZEROS + tape->n_ones + ALIGN - 1) / ALIGN * ALIGN;
+    size_t constants = count_constants(tape);
     size_t scratch = 0;
     dmq_status st = DMQ_OK;
 
@@ -421,7 +445,7 @@ static dmq_status lay_out(dmq_tape *tape)
         scratch = l.size[r] > scratch ? l.size[r] : scratch;
     tape->slab_count = constants + l.size[KEPT] + scratch;
     DMQ_TRY(tape->backend->alloc((void **)&tape->slab, tape->slab_count * sizeof(dmq_real)));
-    DMQ_TRY(fill_constants(tape));
+    DMQ_TRY(fill_constants(tape, constants));
     set_pointers(tape, &l, constants, constants + l.size[KEPT]);
 done:
     dmq_free(l.block);

@@ -24,8 +24,6 @@ void dmq_tape_destroy(dmq_tape *tape)
 {
     if (!tape)
         return;
-    for (int i = 0; i < tape->n_indices; i++)
-        dmq_free(tape->index[i]->value);
     if (tape->slab)
         tape->backend->free(tape->slab);
     dmq_free(tape->cut);
@@ -168,7 +166,6 @@ dmq_index *dmq_tape_index(dmq_tape *tape, const char *name, int count)
         goto done;
     DMQ_TRY(make_room((void **)&tape->index, tape->n_indices, &tape->room_indices));
     DMQ_TRY(dmq_arena_alloc((void **)&index, &tape->arena, sizeof *index));
-    DMQ_TRY(dmq_alloc((void **)&index->value, (size_t)count, sizeof *index->value));
     index->count = count;
     tape->index[tape->n_indices++] = index;
 done:
@@ -176,6 +173,13 @@ done:
         return index;
     (void)dmq_tape_refuse(tape, st);
     return NULL;
+}
+
+dmq_status dmq_tape_index_set(dmq_tape *tape, dmq_index *index, dmq_queue *queue, const int *values)
+{
+    assert(tape->planned);
+    return tape->backend->upload(queue, index->value, values,
+                                 (size_t)index->count * sizeof *values);
 }
 
 void dmq_tape_output(dmq_tape *tape, dmq_var *result)

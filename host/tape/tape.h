@@ -10,9 +10,9 @@
  *   dmq_tape_plan(tape);                                   fuse, lay out one slab, report any mistake
  *   for (...) {
  *       dmq_tape_bind(tape, grads, NULL);
- *       ... fill x->value ...
+ *       ... upload to x->value ...
  *       dmq_tape_forward(tape, queue, DMQ_PART_ALL);
- *       ... seed loss->grad ...
+ *       ... upload to loss->grad: its seed ...
  *       dmq_tape_backward(tape, queue);                    grads + offset = J^T seed
  *   }
  *
@@ -47,7 +47,8 @@ enum {
 typedef enum dmq_part { DMQ_PART_ALL, DMQ_PART_FROZEN, DMQ_PART_LIVE } dmq_part;
 
 /**
- * A variable. Pointers are valid after dmq_tape_plan; value of a parameter or constant is the caller's.
+ * A variable. Pointers are the device's memory, valid after dmq_tape_plan; value of a parameter or constant
+ * is the caller's.
  * Of results, only outputs and the cut hold what a pass computed after it: the others share memory, or
  * are gone (value NULL) where fusion made one node of several.
  */
@@ -68,9 +69,9 @@ typedef struct dmq_var {
     int id;           /**< position in the order of recording */
 } dmq_var;
 
-/** Whole numbers of a batch: rows of a table, classes. The caller writes value before a pass. */
+/** Whole numbers of a batch: rows of a table, classes. Written by dmq_tape_index_set before a pass. */
 typedef struct dmq_index {
-    int *value;
+    int *value; /**< device memory, valid after dmq_tape_plan */
     int count;
 } dmq_index;
 
@@ -97,8 +98,12 @@ dmq_var *dmq_tape_param(dmq_tape *tape, const char *name, dmq_shape shape, dmq_r
 dmq_var *dmq_tape_constant(dmq_tape *tape, const char *name, dmq_shape shape,
                            const dmq_real *value);
 
-/** A vector of whole numbers, in the tape's memory, zeroed. Valid at once. */
+/** A vector of whole numbers, in the tape's slab, zero before the first dmq_tape_index_set. */
 dmq_index *dmq_tape_index(dmq_tape *tape, const char *name, int count);
+
+/** Upload all count values of an index; after dmq_tape_plan. */
+dmq_status dmq_tape_index_set(dmq_tape *tape, dmq_index *index, dmq_queue *queue,
+                              const int *values);
 
 /**
  * Take back a sum of two equal shapes that was recorded last, if just one of the two depends on a

@@ -169,8 +169,9 @@ static void values_of_pytorch(void **state)
         (void)snprintf(name, sizeof name, "dreg_%s", beta_name[i]);
         a.reg_weight = (dmq_real)0.01;
         a.reg_beta = (dmq_real)beta[i];
-        a.reg_value = &value;
+        a.reg_value = check_up(&check_device, &value, 1, sizeof value);
         CHECK_RUN(&check_device, adaround_regularize, &a);
+        check_down(&check_device, &value, a.reg_value, sizeof value);
         SEEN(name, dalpha, 1e-8, 1e-5);
         assert_true(fabs(value - check_golden(file, "all", name + 1, 1)[0]) < 1e-5);
     }
@@ -216,8 +217,8 @@ static void same_as_the_reference(void **state)
 
         a.reg_weight = r.reg_weight = (dmq_real)0.01;
         a.reg_beta = r.reg_beta = (dmq_real)(2.0 + 4.1 * (double)i);
-        a.reg_value = &got_value;
-        r.reg_value = &want_value;
+        a.reg_value = check_up(&check_device, &got_value, 1, sizeof got_value);
+        r.reg_value = check_up(&check_ref, &want_value, 1, sizeof want_value);
 #define BOTH(slot, from, atol, rtol)                                   \
     CHECK_RUN(&check_device, slot, &a);                                \
     CHECK_RUN(&check_ref, slot, &r);                                   \
@@ -232,6 +233,8 @@ static void same_as_the_reference(void **state)
         BOTH(adaround_curve, dalpha, 1e-6, 1e-5);
         a.add = r.add = 0;
         BOTH(adaround_regularize, dalpha, 1e-8, 1e-5);
+        check_down(&check_device, &got_value, a.reg_value, sizeof got_value);
+        check_down(&check_ref, &want_value, r.reg_value, sizeof want_value);
         assert_true(fabs(got_value - want_value) <= 1e-6 * (1 + fabs(want_value)));
         BOTH(adaround_curve, dalpha, 1e-7, 2e-6);
         a.hard = r.hard = 1;
@@ -275,8 +278,8 @@ static void the_step_is_its_parts(void **state)
         }
         s.m = m[0];
         s.v = v[0];
-        s.round.reg_value = &fused;
-        r.reg_value = &parts;
+        s.round.reg_value = check_up(&check_device, &fused, 1, sizeof fused);
+        r.reg_value = check_up(&check_device, &parts, 1, sizeof parts);
         for (int step = 1; step <= 4; step++) {
             s.step = step;
             /* the first step is one of the warm-up */
@@ -304,6 +307,8 @@ static void the_step_is_its_parts(void **state)
                 at += count_of(&b, l);
             }
             CHECK_RUN(&check_device, adaround_forward, &r);
+            check_down(&check_device, &fused, s.round.reg_value, sizeof fused);
+            check_down(&check_device, &parts, r.reg_value, sizeof parts);
             assert_true(fabs(fused - parts) <= 1e-6 * fabs(parts));
         }
         for (int l = 0; l < b.n; l++) {
@@ -410,14 +415,16 @@ static void the_regularizer_has_its_values(void **state)
     b.alpha[0][2] = -40; /* h = 0 */
     p = place(&check_device, &b);
     a = args_of(&p, &b);
-    a.reg_value = &value;
+    a.reg_value = check_up(&check_device, &value, 1, sizeof value);
     a.reg_beta = 20;
     CHECK_RUN(&check_device, adaround_regularize, &a); /* weight 0: the warm-up */
+    check_down(&check_device, &value, a.reg_value, sizeof value);
     assert_true(value == 0);
     d = down(&check_device, p.dalpha[0], 3);
     assert_true(d[0] == 0 && d[1] == 0 && d[2] == 0);
     a.reg_weight = (dmq_real)0.01;
     CHECK_RUN(&check_device, adaround_regularize, &a);
+    check_down(&check_device, &value, a.reg_value, sizeof value);
     assert_true(fabs(value - 0.01) < 1e-8);
     d = down(&check_device, p.dalpha[0], 3);
     assert_true(fabs((double)d[0]) < 1e-12 && d[1] == 0 && d[2] == 0);

@@ -121,12 +121,14 @@ static void dot_products_are_in_double(void **state)
         dmq_real *x = check_random(count + 1, &stream), *y = check_random(count + 1, &stream);
         double got = -1, again = -2;
         dmq_dot_args a = { check_up_real(&check_device, x, count + 1),
-                           check_up_real(&check_device, y, count + 1), count, &got };
+                           check_up_real(&check_device, y, count + 1), count,
+                           check_up(&check_device, &got, 1, sizeof got) };
 
         CHECK_RUN(&check_device, dot, &a);
-        a.out = &again;
+        check_down(&check_device, &got, a.out, sizeof got);
+        a.out = check_up(&check_device, &again, 1, sizeof again);
         CHECK_RUN(&check_device, dot, &a);
-        CHECK_OK(check_device.backend->sync(check_device.queue));
+        check_down(&check_device, &again, a.out, sizeof again);
         assert_true(got == again);
         assert_true(fabs(got - check_dot(x, y, count)) <= 1e-13 * (1 + (double)count));
     }

@@ -41,6 +41,7 @@ static const dmq_ddpm_unet_config small = {
 
 static const dmq_backend *backend;
 static dmq_queue *queue;
+static dmq_lanes *lanes;
 static const char *path = DMQ_GOLDEN_DIR "/unet.h5";
 static dmq_h5 *file;
 static dmq_model *model;
@@ -306,6 +307,8 @@ static int set_up(void **state)
     OK(dmq_h5_open(&file, path, DMQ_H5_READ));
     OK(dmq_ddpm_unet_create(&model, config));
     OK(dmq_model_block_read(model->params, file, "model", model));
+    OK(dmq_lanes_create(&lanes, backend, 1));
+    OK(dmq_model_place(model, lanes));
     return 0;
 }
 
@@ -313,6 +316,7 @@ static int tear_down(void **state)
 {
     (void)state;
     dmq_model_destroy(model);
+    dmq_lanes_destroy(lanes);
     dmq_h5_close(file);
     return 0;
 }

@@ -118,20 +118,22 @@ static double error_at(const setting *s, int k)
     for (int quant = 0; quant < 2; quant++) {
         dmq_attach attach;
         dmq_hooks hooks;
+        dmq_index *row;
         dmq_tape *tape = NULL;
         dmq_var *x, *t, *out;
 
         OK(dmq_tape_create(&tape, dmq_lanes_backend(s->lanes), DMQ_TAPE_FORWARD));
         dmq_attach_init(&attach, s->q);
         attach.acts = 1;
-        attach.row = dmq_tape_index(tape, "step", 1);
-        attach.row->value[0] = k;
+        row = dmq_tape_index(tape, "step", 1);
+        attach.row = row;
         hooks = dmq_attach_hooks(&attach);
         x = dmq_tape_input(tape, "x", s->m->input);
         t = dmq_tape_input(tape, "t", dmq_shape1(1));
         out = dmq_model_record(s->m, tape, quant ? &hooks : NULL, x, t);
         dmq_tape_output(tape, out);
         OK(dmq_tape_plan(tape));
+        OK(dmq_tape_index_set(tape, row, dmq_lanes_queue(s->lanes, 0), &k));
         memcpy(x->value, dmq_calib_state(s->calib, k, 8), n * sizeof(dmq_real)); /* held out */
         t->value[0] = (dmq_real)s->calib->t[k];
         OK(dmq_tape_forward(tape, dmq_lanes_queue(s->lanes, 0), DMQ_PART_ALL));
