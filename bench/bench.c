@@ -50,9 +50,10 @@ static float fma_scalar(long rounds)
 
     for (int i = 0; i < 10; i++)
         acc[i] = (float)i;
-    for (long n = 0; n < rounds; n++)
+    for (long n = 0; n < rounds; n++) {
         for (int i = 0; i < 10; i++)
             acc[i] = acc[i] * 0.999f + 0.001f;
+    }
     for (int i = 0; i < 10; i++)
         total += acc[i];
     return total;
@@ -90,9 +91,10 @@ __attribute__((noinline)) static float read_all(const float *x, size_t count)
     float sum[64] = { 0 };
     float total = 0;
 
-    for (size_t i = 0; i + 64 <= count; i += 64)
+    for (size_t i = 0; i + 64 <= count; i += 64) {
         for (size_t l = 0; l < 64; l++)
             sum[l] += x[i + l];
+    }
     for (size_t l = 0; l < 64; l++)
         total += sum[l];
     return total;
@@ -300,8 +302,9 @@ int bench_shapes_next(bench_shapes *shapes, const char *op, char name[64], int *
 
 const char *bench_option(int argc, char **argv, const char *name, const char *otherwise)
 {
-    for (int i = 1; i + 1 < argc; i++)
+    for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], name) == 0)
             return argv[i + 1];
+    }
     return otherwise;
 }

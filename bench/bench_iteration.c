@@ -102,10 +102,12 @@ int main(int argc, char **argv)
     DMQ_TRY(bench_setup_open(&setup, "bench_iteration", argc, argv));
     for (int i = 0; i < SAMPLES; i++)
         it.from[i] = i;
-    for (int k = 0; k < BENCH_RESBLOCKS; k++)
-        for (int acts = 1; acts >= 0; acts--)
+    for (int k = 0; k < BENCH_RESBLOCKS; k++) {
+        for (int acts = 1; acts >= 0; acts--) {
             DMQ_TRY(bench_size(&it, &setup, bench_resblock_sizes[k][0], bench_resblock_sizes[k][1],
                                acts));
+        }
+    }
 done:
     return bench_setup_close(&setup, st);
 }

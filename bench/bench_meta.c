@@ -132,9 +132,10 @@ static dmq_status set_form(meta *m, const form *f, int matrix_free)
     DMQ_TRY(dmq_hyper_create(&m->hyper, &m->b.block->problem, m->n, m->groups.k, &c));
     DMQ_TRY(dmq_hyper_eta_for_move(m->hyper, m->b.alpha, m->sample, m->n, m->w, 1e-4, &eta));
     dmq_hyper_set_eta(m->hyper, eta);
-    if (f->form == DMQ_GM_SEQUENTIAL)
+    if (f->form == DMQ_GM_SEQUENTIAL) {
         DMQ_TRY(
             dmq_hyper_rate_for_share(m->hyper, m->b.alpha, m->sample, m->n, m->w, &m->groups, 0.1));
+    }
 done:
     return st;
 }
@@ -210,9 +211,10 @@ static dmq_status bench_size(meta *m, const bench_setup *setup, const int size[2
     (void)snprintf(shape, sizeof shape, "%d@%d/weights", size[0], size[1]);
     c.flop = 2 * 2.5 * m->b.macs * TRAIN;
     DMQ_TRY(bench_measure(&unit, &c));
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         for (int matrix_free = 0; matrix_free < 2; matrix_free++)
             DMQ_TRY(bench_form(m, setup, size, &forms[i], matrix_free, unit.min_us));
+    }
 done:
     close_meta(m);
     return st;

@@ -14,9 +14,10 @@ int main(void)
     (void)printf("roof\tthreads\tvalue\tunit\n");
     for (int threads = 1;; threads = all) {
         (void)printf("fma\t%d\t%.1f\tGFLOP/s\n", threads, bench_fma_gflops_threads(threads));
-        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             (void)printf("read %zu KiB each\t%d\t%.1f\tGB/s\n", sizes[i] >> 10, threads,
                          bench_read_gbs_threads(sizes[i], threads));
+        }
         if (threads == all)
             break;
     }

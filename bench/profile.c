@@ -82,10 +82,11 @@ void bench_profile_print(const char *what, int runs)
         double ns = (double)atomic_load(&c->ns);
 
         rest -= ns;
-        if (ns > 0)
+        if (ns > 0) {
             (void)fprintf(stderr, "#   %-24s %8.1f calls %10.1f us %6.1f %%\n", c->name,
                           (double)atomic_load(&c->calls) / runs, ns / runs * 1e-3,
                           100 * ns / total);
+        }
     }
     (void)fprintf(stderr, "#   %-24s %8s       %10.1f us %6.1f %%\n", "(elsewhere)", "",
                   rest / runs * 1e-3, 100 * rest / total);

@@ -98,9 +98,10 @@ static dmq_status make_qmodel(bench_resblock *b, dmq_lanes *lanes, int acts)
 
     DMQ_TRY(dmq_alloc((void **)&choice, (size_t)b->model->n_layers, sizeof *choice));
     DMQ_TRY(dmq_policy_apply(choice, b->model, &policy));
-    for (int l = 0; l < b->model->n_layers; l++)
+    for (int l = 0; l < b->model->n_layers; l++) {
         if (b->model->layer[l].temporal)
             choice[l] = (dmq_choice){ 0 };
+    }
     DMQ_TRY(dmq_qmodel_create(&b->q, b->model, choice));
     DMQ_TRY(dmq_ranges_run(b->q, lanes, NULL));
     if (acts)
@@ -112,9 +113,10 @@ done:
 
 static int find_unit(const dmq_model *m, const char *name)
 {
-    for (int u = 0; u < m->n_units; u++)
+    for (int u = 0; u < m->n_units; u++) {
         if (strcmp(m->unit[u].name, name) == 0)
             return u;
+    }
     return -1;
 }
 

@@ -135,9 +135,10 @@ static inline dmq_index *net_index(net *n, int below)
     const int32_t *golden = NULL;
     int *value;
 
-    if (n->golden)
+    if (n->golden) {
         golden =
             check_golden_whole(n->golden, n->group, net_key('i', n->n_indices), (size_t)n->samples);
+    }
     assert_true(n->n_indices < NET_INDICES);
     value = check_bytes((size_t)n->samples, sizeof *value);
     for (int i = 0; i < n->samples; i++)
@@ -166,13 +167,15 @@ static inline void net_write(net *n, double h)
         dmq_real *moved = check_reals(leaf->count);
         dmq_real *to = leaf->on_device ? leaf->on_device : leaf->var->value;
 
-        for (size_t k = 0; k < leaf->count; k++)
+        for (size_t k = 0; k < leaf->count; k++) {
             moved[k] = leaf->tan ? (dmq_real)((double)leaf->value[k] + h * (double)leaf->tan[k])
                                  : leaf->value[k];
+        }
         CHECK_OK(n->on->backend->upload(n->on->queue, to, moved, leaf->count * sizeof *moved));
-        if (leaf->tan && leaf->var->wants_tan)
+        if (leaf->tan && leaf->var->wants_tan) {
             CHECK_OK(n->on->backend->upload(n->on->queue, leaf->var->tan, leaf->tan,
                                             leaf->count * sizeof *moved));
+        }
     }
     CHECK_OK(n->on->backend->sync(n->on->queue));
 }
@@ -194,10 +197,12 @@ static inline net *net_open_golden(const check_on *on, unsigned passes, int samp
     record(n);
     CHECK_OK(dmq_tape_plan(n->tape));
     tangents = check_reals(n->n_params + 1);
-    for (int i = 0; i < n->n_leaves; i++)
-        if (n->leaf[i].var->is_param)
+    for (int i = 0; i < n->n_leaves; i++) {
+        if (n->leaf[i].var->is_param) {
             memcpy(tangents + n->leaf[i].var->offset, n->leaf[i].tan,
                    n->leaf[i].count * sizeof *tangents);
+        }
+    }
     n->tangents = check_up_real(on, tangents, n->n_params + 1);
     n->grads = check_room(on, NULL, n->n_params + 1);
     dmq_tape_bind(n->tape, n->grads, n->tangents);
@@ -254,11 +259,13 @@ static inline void net_forward(net *n)
 
 static inline void net_backward(net *n)
 {
-    for (int i = 0; i < n->n_outputs; i++)
-        if (n->output[i]->grad)
+    for (int i = 0; i < n->n_outputs; i++) {
+        if (n->output[i]->grad) {
             CHECK_OK(
                 n->on->backend->upload(n->on->queue, n->output[i]->grad, n->seed[i],
                                        dmq_shape_count(n->output[i]->shape) * sizeof(dmq_real)));
+        }
+    }
     CHECK_OK(dmq_tape_backward(n->tape, n->on->queue));
 }
 
@@ -323,9 +330,10 @@ static inline void net_check_differences(net *n, const char *name, double h, dou
         size = check_norm(tan, count);
         for (size_t j = 0; j < count; j++)
             off += ((double)tan[j] - slope[j]) * ((double)tan[j] - slope[j]);
-        if (!(sqrt(off) <= tolerance * (1 + size)))
+        if (!(sqrt(off) <= tolerance * (1 + size))) {
             fail_msg("%s: output %d: jvp is off the difference by %.3g of %.3g", name, i, sqrt(off),
                      size);
+        }
     }
 }
 
@@ -358,9 +366,10 @@ static inline void net_check_golden(net *n, double tolerance)
         if (n->output[i]->tan)
             net_check_golden_array(n, 't', i, net_tangent(n, i), count, tolerance);
     }
-    for (int i = 0; i < n->n_leaves; i++)
+    for (int i = 0; i < n->n_leaves; i++) {
         if (n->leaf[i].tan)
             net_check_golden_array(n, 'g', i, net_gradient(n, i), n->leaf[i].count, tolerance);
+    }
 }
 
 /* Rows of another sample than `moved` must be the same bits. */
@@ -370,10 +379,11 @@ static inline void net_check_rows(const char *name, const char *what, const dmq_
     size_t per = count / (size_t)samples, changed = 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (i / per == (size_t)moved)
+        if (i / per == (size_t)moved) {
             changed += before[i] != after[i];
-        else if (memcmp(&before[i], &after[i], sizeof *before) != 0)
+        } else if (memcmp(&before[i], &after[i], sizeof *before) != 0) {
             fail_msg("%s: %s of sample %zu changed with sample %d", name, what, i / per, moved);
+        }
     }
     if (changed == 0)
         fail_msg("%s: %s of sample %d does not depend on it", name, what, moved);
@@ -406,29 +416,34 @@ static inline void net_check_samples(net *n, const char *name, int moved)
         for (size_t k = 0; n->leaf[i].rows && k < per; k++)
             n->leaf[i].value[(size_t)moved * per + k] += net_push(i, k);
     }
-    for (int i = 0; i < n->n_outputs; i++) /* where the gradient is linear it must change, too */
+    for (int i = 0; i < n->n_outputs; i++) { /* where the gradient is linear it must change, too */
         for (size_t k = 0, per = dmq_shape_count(n->output[i]->shape) / (size_t)n->samples; k < per;
              k++)
             n->seed[i][(size_t)moved * per + k] += 1;
+    }
     net_write(n, 0);
     net_forward(n);
     net_backward(n);
     net_jvp(n);
-    for (int i = 0; i < n->n_outputs; i++)
+    for (int i = 0; i < n->n_outputs; i++) {
         net_check_rows(name, "the value", value[i], net_value(n, i),
                        dmq_shape_count(n->output[i]->shape), n->samples, moved);
+    }
     for (int i = 0; i < n->n_outputs; i++) {
         const dmq_real *now = net_tangent(n, i);
 
         /* a linear operation's tangent does not move: only the other samples are looked at */
-        for (size_t k = 0, all = dmq_shape_count(n->output[i]->shape); k < all; k++)
+        for (size_t k = 0, all = dmq_shape_count(n->output[i]->shape); k < all; k++) {
             if (k / (all / (size_t)n->samples) != (size_t)moved && now[k] != tan[i][k])
                 fail_msg("%s: a tangent changed with sample %d", name, moved);
+        }
     }
-    for (int i = 0; i < n->n_leaves; i++)
-        if (n->leaf[i].rows && n->leaf[i].var->grad)
+    for (int i = 0; i < n->n_leaves; i++) {
+        if (n->leaf[i].rows && n->leaf[i].var->grad) {
             net_check_rows(name, "the gradient", grad[i], net_gradient(n, i), n->leaf[i].count,
                            n->samples, moved);
+        }
+    }
 }
 
 #endif

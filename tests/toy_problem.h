@@ -88,9 +88,10 @@ static inline dmq_status toy_grad_each(void *context, const dmq_real *theta, con
 {
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         DMQ_TRY(toy_one(context, theta, sample[i], jacobian + (size_t)i * TOY_P,
                         loss ? loss + i : NULL));
+    }
 done:
     return st;
 }
@@ -188,10 +189,11 @@ static inline dmq_status toy_load(toy *t, dmq_h5 *file)
             char name[16];
 
             (void)snprintf(name, sizeof name, "%s%d", names[j], i + 1);
-            if (j == 0)
+            if (j == 0) {
                 DMQ_TRY(dmq_h5_read_real(to[j], file, name, DMQ_DIMS(TOY_C, 3, 3, TOY_C)));
-            else
+            } else {
                 DMQ_TRY(dmq_h5_read_real(to[j], file, name, DMQ_DIMS(TOY_C)));
+            }
         }
     }
     DMQ_TRY(dmq_h5_read_real(t->x, file, "x", DMQ_DIMS(TOY_ALL, TOY_HW, TOY_HW, TOY_C)));

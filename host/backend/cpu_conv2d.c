@@ -75,24 +75,26 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
 
     if (algorithm == DMQ_CONV_AUTO)
         DMQ_TRY(dmq_cpu_conv_choose(&algorithm, pass, a));
-    if (algorithm == DMQ_CONV_IM2COL)
+    if (algorithm == DMQ_CONV_IM2COL) {
         st = im2col(queue, pass, a);
-    else if (algorithm == DMQ_CONV_DIRECT)
+    } else if (algorithm == DMQ_CONV_DIRECT) {
         st = dmq_cpu_conv_dnnl(queue, pass, a, NULL);
-    else if (dmq_cpu_winograd_fits(a))
+    } else if (dmq_cpu_winograd_fits(a)) {
         st = dmq_cpu_winograd(queue, pass, a);
-    else
+    } else {
         st = dmq_fail(DMQ_ENOTSUP,
                       "conv2d: Winograd is for 3x3, stride 1, padding 1, multiples of 16 "
                       "channels, AVX2 or AVX-512");
+    }
 done:
     dmq_cpu_threads_restore(threads);
-    if (st == DMQ_OK && pass == DMQ_CONV_BACKWARD_WEIGHTS && a->dbias)
+    if (st == DMQ_OK && pass == DMQ_CONV_BACKWARD_WEIGHTS && a->dbias) {
         st = dmq_col_sum_cpu(queue, &(dmq_col_sum_args){ .x = a->dy,
                                                          .y = a->dbias,
                                                          .rows = a->n * a->ho * a->wo,
                                                          .cols = a->k,
                                                          .add = a->add });
+    }
     return st;
 }
 
@@ -105,12 +107,13 @@ dmq_status dmq_cpu_conv_name(const char **out, dmq_conv_pass pass, dmq_conv_algo
     *out = "im2col";
     if (algorithm == DMQ_CONV_AUTO)
         DMQ_TRY(dmq_cpu_conv_choose(&algorithm, pass, a));
-    if (algorithm == DMQ_CONV_DIRECT)
+    if (algorithm == DMQ_CONV_DIRECT) {
         st = dmq_cpu_conv_dnnl(NULL, pass, a, out);
-    else if (algorithm == DMQ_CONV_WINOGRAD && !dmq_cpu_winograd_fits(a))
+    } else if (algorithm == DMQ_CONV_WINOGRAD && !dmq_cpu_winograd_fits(a)) {
         st = DMQ_ENOTSUP;
-    else if (algorithm == DMQ_CONV_WINOGRAD)
+    } else if (algorithm == DMQ_CONV_WINOGRAD) {
         *out = dmq_cpu_winograd_name();
+    }
 done:
     dmq_cpu_threads_restore(threads);
     return st;

@@ -166,16 +166,17 @@ static dmq_status describe(dnnl_primitive_desc_t *out, plan *p, dnnl_primitive_a
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&w_md, 4, w, dnnl_f32, dnnl_format_tag_any));
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&bias_md, 1, bias, dnnl_f32, dnnl_x));
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&p->w_ours, 4, w, dnnl_f32, dnnl_ohwi));
-    if (k->pass == DMQ_CONV_FORWARD)
+    if (k->pass == DMQ_CONV_FORWARD) {
         DNNL_TRY(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, kind, &in_md,
                                                     &w_md, k->bias ? &bias_md : NULL, &out_md,
                                                     stride, before, after));
-    else if (k->pass == DMQ_CONV_BACKWARD_DATA)
+    } else if (k->pass == DMQ_CONV_BACKWARD_DATA) {
         DNNL_TRY(dnnl_convolution_backward_data_desc_init(&desc, kind, &in_md, &w_md, &out_md,
                                                           stride, before, after));
-    else
+    } else {
         DNNL_TRY(dnnl_convolution_backward_weights_desc_init(&desc, kind, &in_md, &w_md, NULL,
                                                              &out_md, stride, before, after));
+    }
     status = dnnl_primitive_desc_create(out, &desc, attr, shared.engine, NULL);
     if (status != dnnl_success && status != dnnl_unimplemented)
         st = foreign(status, "dnnl_primitive_desc_create");

@@ -39,9 +39,10 @@ DMQ_INLINE void some_rows(const product *g, const float *a, const lanes *b, int 
 
     for (int r = 0; r < rows; r++)
         sum[r] = (lanes){ 0 };
-    for (int p = 0; p < depth; p++)
+    for (int p = 0; p < depth; p++) {
         for (int r = 0; r < rows; r++)
             sum[r] += a[r * g->a_row + p * g->a_k] * b[p];
+    }
     for (int r = 0; r < rows; r++) {
         float out[WIDTH];
 
@@ -60,9 +61,10 @@ static void block(const product *g, const float *a, const float *b, int m, int d
     int i = 0;
 
     pack(packed, g, b, depth, cols);
-    for (; i + ROWS <= m; i += ROWS)
+    for (; i + ROWS <= m; i += ROWS) {
         some_rows(g, a + i * g->a_row, packed, depth, c + (ptrdiff_t)i * g->ldc, cols, ROWS,
                   replace);
+    }
     for (; i < m; i++)
         some_rows(g, a + i * g->a_row, packed, depth, c + (ptrdiff_t)i * g->ldc, cols, 1, replace);
 }
@@ -77,8 +79,10 @@ void dmq_cpu_gemm_plain(int trans_a, int trans_b, int m, int n, int k, float alp
                   .alpha = alpha,
                   .ldc = ldc };
 
-    for (int j = 0; j < n; j += WIDTH)
-        for (int p = 0; p < k; p += DEPTH)
+    for (int j = 0; j < n; j += WIDTH) {
+        for (int p = 0; p < k; p += DEPTH) {
             block(&g, a + p * g.a_k, b + p * g.b_k + j * g.b_col, m, k - p < DEPTH ? k - p : DEPTH,
                   c + j, n - j < WIDTH ? n - j : WIDTH, p == 0 && beta == 0.0f);
+        }
+    }
 }

@@ -14,14 +14,16 @@ dmq_status dmq_cpu_gemm(int trans_a, int trans_b, int m, int n, int k, float alp
 {
     dnnl_status_t status = dnnl_success;
 
-    if (has_avx512())
+    if (has_avx512()) {
         status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b,
                             ldb, beta, c, ldc);
-    else
+    } else {
         dmq_cpu_gemm_plain(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-    if (status != dnnl_success)
+    }
+    if (status != dnnl_success) {
         return dmq_fail(status == dnnl_out_of_memory ? DMQ_ENOMEM : DMQ_EDEVICE,
                         "matmul: oneDNN status %d for m=%d n=%d k=%d", (int)status, m, n, k);
+    }
     return DMQ_OK;
 }
 
@@ -72,12 +74,13 @@ static void bias_rows(const dmq_matmul_args *a, float *c)
     for (int i = 0; i < a->m; i++) {
         float *row = c + (ptrdiff_t)i * a->ldc;
 
-        if (a->add)
+        if (a->add) {
             for (int j = 0; j < a->n; j++)
                 row[j] += a->bias[j];
-        else
+        } else {
             for (int j = 0; j < a->n; j++)
                 row[j] = a->bias[j];
+        }
     }
 }
 

@@ -58,10 +58,11 @@ dmq_status dmq_noise_normal_cpu(dmq_queue *queue, const dmq_noise_args *a)
                 v[2 * k + 1] = dmq_noise_open(w[3]);
             }
             box_muller(z, u, v, 2 * calls);
-            if (a->channels > 0)
+            if (a->channels > 0) {
                 scatter(a, out, z, e, count);
-            else
+            } else {
                 memcpy(out + e, z, count * sizeof *z);
+            }
         }
     }
     return DMQ_OK;

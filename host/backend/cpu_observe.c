@@ -213,22 +213,24 @@ DMQ_INLINE void score_part(search *s, const float *x, size_t count, float power)
 /* The power as a constant, one loop for each. */
 DMQ_CLONES static void score_channel_whole(search *s, const channel *c)
 {
-    if (s->power == 2.4F)
+    if (s->power == 2.4F) {
         score_piece(s, c, 2.4F);
-    else if (s->power == 2)
+    } else if (s->power == 2) {
         score_piece(s, c, 2);
-    else
+    } else {
         score_piece(s, c, s->power);
+    }
 }
 
 DMQ_CLONES static void score_channel_part(search *s, const float *x, size_t count)
 {
-    if (s->power == 2.4F)
+    if (s->power == 2.4F) {
         score_part(s, x, count, 2.4F);
-    else if (s->power == 2)
+    } else if (s->power == 2) {
         score_part(s, x, count, 2);
-    else
+    } else {
         score_part(s, x, count, s->power);
+    }
 }
 
 /* Channels as they lie; if their stretches are short, gathered: whole or block by block. */
@@ -248,10 +250,11 @@ static void score_channel(search *s, const channel *c)
 
         for (; r < c->rows && block.width + c->width <= BLOCK; r++, block.width += c->width)
             memcpy(gathered + block.width, c->x + r * c->stride, c->width * sizeof *gathered);
-        if (many)
+        if (many) {
             score_channel_part(s, gathered, block.width);
-        else
+        } else {
             score_channel_whole(s, &block);
+        }
     }
 }
 

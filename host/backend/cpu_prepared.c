@@ -100,9 +100,10 @@ static dmq_prepared *entry_create(const wish *q)
 
 static dmq_prepared *find(const wish *q)
 {
-    for (dmq_prepared *e = *bucket_of(q->w); e; e = e->next)
+    for (dmq_prepared *e = *bucket_of(q->w); e; e = e->next) {
         if (e->w == q->w && e->turned == q->turned && e->k == q->k && e->c == q->c)
             return e;
+    }
     return NULL;
 }
 
@@ -115,10 +116,11 @@ static dmq_prepared *take(const wish *q, int *fill)
     all.calls++;
     e = find(q);
     *fill = !e;
-    if (!e)
+    if (!e) {
         e = entry_create(q);
-    else if (e->filling)
+    } else if (e->filling) {
         e = NULL;
+    }
     if (e) {
         e->users++;
         e->filling = *fill;
@@ -135,10 +137,11 @@ static int take_over(dmq_prepared *e)
 
     pthread_mutex_lock(&all.lock);
     alone = e->users == 1;
-    if (alone)
+    if (alone) {
         e->filling = 1;
-    else
+    } else {
         e->users--;
+    }
     pthread_mutex_unlock(&all.lock);
     return alone;
 }

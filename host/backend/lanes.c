@@ -87,9 +87,10 @@ static void await_round(dmq_lanes *lanes, unsigned seen)
 {
     double start = dmq_clock_seconds();
 
-    while (atomic_load(&lanes->round) == seen)
+    while (atomic_load(&lanes->round) == seen) {
         if (dmq_clock_seconds() - start > SPIN_SECONDS)
             break;
+    }
     (void)pthread_mutex_lock(&lanes->lock);
     while (atomic_load(&lanes->round) == seen)
         (void)pthread_cond_wait(&lanes->begin, &lanes->lock);
@@ -127,9 +128,10 @@ static void await_end(dmq_lanes *lanes)
 {
     double start = dmq_clock_seconds();
 
-    while (atomic_load(&lanes->busy) > 0)
+    while (atomic_load(&lanes->busy) > 0) {
         if (dmq_clock_seconds() - start > SPIN_SECONDS)
             break;
+    }
     (void)pthread_mutex_lock(&lanes->lock);
     while (atomic_load(&lanes->busy) > 0)
         (void)pthread_cond_wait(&lanes->end, &lanes->lock);
@@ -144,9 +146,10 @@ static dmq_status start_threads(dmq_lanes *lanes)
 
         l->lanes = lanes;
         error = pthread_create(&l->thread, NULL, serve, l);
-        if (error)
+        if (error) {
             return dmq_fail(DMQ_ENOMEM, "thread %d of %d does not start: %s", i + 1, lanes->count,
                             strerror(error));
+        }
         l->started = 1;
     }
     return DMQ_OK;
@@ -156,9 +159,10 @@ static void stop_threads(dmq_lanes *lanes)
 {
     lanes->quit = 1;
     begin_round(lanes);
-    for (int i = 1; i < lanes->count; i++)
+    for (int i = 1; i < lanes->count; i++) {
         if (lanes->lane[i].started)
             (void)pthread_join(lanes->lane[i].thread, NULL);
+    }
 }
 
 /* ------------------------------------------------------------------ lanes */

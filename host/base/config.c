@@ -17,9 +17,10 @@ enum { NEAREST_LIMIT = 512 };
 
 static int index_of(const dmq_config *config, const char *key)
 {
-    for (int i = 0; i < config->count; i++)
+    for (int i = 0; i < config->count; i++) {
         if (strcmp(config->schema[i].name, key) == 0)
             return i;
+    }
     return -1;
 }
 
@@ -33,10 +34,11 @@ static bool is_below(const char *name, const char *group)
 /* The main key of a group, "reweight" -> "reweight.form". */
 static int main_of(const dmq_config *config, const char *group)
 {
-    for (int i = 0; i < config->count; i++)
+    for (int i = 0; i < config->count; i++) {
         if (config->schema[i].main && is_below(config->schema[i].name, group) &&
             !strchr(config->schema[i].name + strlen(group) + 1, '.'))
             return i;
+    }
     return -1;
 }
 
@@ -57,9 +59,10 @@ const dmq_config_key *dmq_config_key_find(const dmq_config *config, const char *
 
 bool dmq_config_is_group(const dmq_config *config, const char *group)
 {
-    for (int i = 0; i < config->count; i++)
+    for (int i = 0; i < config->count; i++) {
         if (is_below(config->schema[i].name, group))
             return true;
+    }
     return false;
 }
 
@@ -241,10 +244,11 @@ dmq_status dmq_config_set_flag(dmq_config *config, const char *assignment)
     char *key = NULL, *place = NULL;
     dmq_origin origin = { DMQ_ORIGIN_FLAG, NULL, 0, 0 };
 
-    if (!equals || equals == assignment)
+    if (!equals || equals == assignment) {
         return dmq_fail(DMQ_EUSAGE,
                         "--set %s: must be KEY=VALUE\n  hint: for example --set recon.iters=1000",
                         assignment);
+    }
     DMQ_TRY(dmq_strdup(&key, assignment));
     key[equals - assignment] = '\0';
     dmq_text_add(&flag, "--set %s", assignment);

@@ -52,14 +52,15 @@ static void bounds_text(char out[RULE_SIZE], const dmq_config_key *key)
     out[0] = '\0';
     if (key->min == key->max)
         return;
-    if (key->min == DMQ_CONFIG_POSITIVE)
+    if (key->min == DMQ_CONFIG_POSITIVE) {
         (void)snprintf(out, RULE_SIZE, " above 0, at most %s", hi);
-    else if (isinf(key->max))
+    } else if (isinf(key->max)) {
         (void)snprintf(out, RULE_SIZE, " at least %s", lo);
-    else if (isinf(key->min))
+    } else if (isinf(key->min)) {
         (void)snprintf(out, RULE_SIZE, " at most %s", hi);
-    else
+    } else {
         (void)snprintf(out, RULE_SIZE, " %s..%s", lo, hi);
+    }
 }
 
 /* kind: "a whole number" when the text is not even that, "" when only the bounds are broken. */
@@ -83,9 +84,10 @@ static dmq_status refuse_name(const dmq_config_key *key, const char *what, const
     while (count < NAMES_LIMIT && (n = config_name_at(&name, key->names, count)) > 0) {
         (void)snprintf(copies[count], sizeof copies[count], "%.*s", n, name);
         words[count] = copies[count];
-        if (used < sizeof list)
+        if (used < sizeof list) {
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", count ? ", " : "",
                                      copies[count]);
+        }
         count++;
     }
     (void)dmq_fail(DMQ_EINVAL, "%s: must be one of %s", what, list);
@@ -183,11 +185,12 @@ static dmq_status parse_enum(int64_t *out, const dmq_config_key *key, const char
     const char *name;
     int n;
 
-    for (int i = 0; (n = config_name_at(&name, key->names, i)) > 0; i++)
+    for (int i = 0; (n = config_name_at(&name, key->names, i)) > 0; i++) {
         if ((size_t)n == strlen(text) && strncmp(text, name, (size_t)n) == 0) {
             *out = i;
             return DMQ_OK;
         }
+    }
     return refuse_name(key, what, text);
 }
 
@@ -225,19 +228,21 @@ static dmq_status parse_items(config_value *out, const dmq_config_key *key,
     int64_t index;
 
     if ((key->max_items && count > key->max_items) || count < key->min_items) {
-        if (key->min_items == key->max_items)
+        if (key->min_items == key->max_items) {
             return dmq_fail(DMQ_EINVAL, "%s: has %d items, must have %d", key->name, count,
                             key->min_items);
+        }
         return dmq_fail(DMQ_EINVAL, "%s: has %d items, must have %d..%d", key->name, count,
                         key->min_items, key->max_items ? key->max_items : ITEMS_LIMIT);
     }
     out->count = count;
-    if (key->type == DMQ_CONFIG_INTS)
+    if (key->type == DMQ_CONFIG_INTS) {
         DMQ_TRY(dmq_alloc((void **)&out->ints, n, sizeof *out->ints));
-    else if (key->type == DMQ_CONFIG_REALS)
+    } else if (key->type == DMQ_CONFIG_REALS) {
         DMQ_TRY(dmq_alloc((void **)&out->reals, n, sizeof *out->reals));
-    else
+    } else {
         DMQ_TRY(dmq_alloc((void **)&out->texts, n, sizeof *out->texts));
+    }
     for (int i = 0; i < count; i++) {
         (void)snprintf(what, sizeof what, "%s: item %d = %s", key->name, i + 1, items[i]);
         if (key->type == DMQ_CONFIG_INTS)
@@ -301,10 +306,11 @@ static dmq_status parse_list_text(config_value *out, const dmq_config_key *key, 
         copy[n - 2] = '\0';
     DMQ_TRY(dmq_alloc((void **)&items, ITEMS_LIMIT, sizeof *items));
     count = cut_items(items, copy);
-    if (count < 0)
+    if (count < 0) {
         st = dmq_fail(DMQ_EINVAL, "%s: has more than %d items", key->name, ITEMS_LIMIT);
-    else
+    } else {
         st = parse_items(out, key, (const char *const *)items, count);
+    }
 done:
     dmq_free(items);
     dmq_free(copy);
@@ -317,18 +323,20 @@ static bool is_plain(const char *text)
 {
     if (!isalnum((unsigned char)text[0]) && text[0] != '/' && text[0] != '.')
         return false;
-    for (const char *p = text; *p; p++)
+    for (const char *p = text; *p; p++) {
         if (!isalnum((unsigned char)*p) && !strchr("_./-+@%", *p))
             return false;
+    }
     return strcmp(text, "null") != 0;
 }
 
 static void add_text(dmq_text *out, const char *text)
 {
-    if (is_plain(text))
+    if (is_plain(text)) {
         dmq_text_add(out, "%s", text);
-    else
+    } else {
         dmq_text_add_quoted(out, text);
+    }
 }
 
 static void add_real(dmq_text *out, const dmq_config_key *key, double x)
@@ -336,10 +344,11 @@ static void add_real(dmq_text *out, const dmq_config_key *key, double x)
     char number[DMQ_TEXT_REAL];
 
     dmq_text_real(number, x);
-    if (key->word && (x == key->word_value || (isnan(x) && isnan(key->word_value))))
+    if (key->word && (x == key->word_value || (isnan(x) && isnan(key->word_value)))) {
         dmq_text_add(out, "%s", key->word);
-    else
+    } else {
         dmq_text_add(out, "%s", number);
+    }
 }
 
 static void add_int(dmq_text *out, const dmq_config_key *key, int64_t n)
@@ -365,12 +374,13 @@ static dmq_status make_canonical(config_value *value, const dmq_config_key *key)
         dmq_text_add_bytes(&out, "[", 1);
         for (int i = 0; i < value->count; i++) {
             dmq_text_add(&out, "%s", i ? ", " : "");
-            if (key->type == DMQ_CONFIG_INTS)
+            if (key->type == DMQ_CONFIG_INTS) {
                 add_int(&out, key, value->ints[i]);
-            else if (key->type == DMQ_CONFIG_REALS)
+            } else if (key->type == DMQ_CONFIG_REALS) {
                 add_real(&out, key, value->reals[i]);
-            else
+            } else {
                 add_text(&out, value->texts[i]);
+            }
         }
         dmq_text_add_bytes(&out, "]", 1);
     } else if (key->type == DMQ_CONFIG_BOOL) {
@@ -391,14 +401,15 @@ dmq_status config_parse(config_value *out, const dmq_config_key *key, const char
     dmq_status st = DMQ_OK;
 
     memset(out, 0, sizeof *out);
-    if (count >= 0 && !config_is_list(key->type))
+    if (count >= 0 && !config_is_list(key->type)) {
         st = dmq_fail(DMQ_EINVAL, "%s: is a list of %d items, must be one value", key->name, count);
-    else if (count >= 0)
+    } else if (count >= 0) {
         st = parse_items(out, key, items, count);
-    else if (config_is_list(key->type))
+    } else if (config_is_list(key->type)) {
         st = parse_list_text(out, key, items[0]);
-    else
+    } else {
         st = parse_scalar(out, key, items[0]);
+    }
     if (st == DMQ_OK)
         st = make_canonical(out, key);
     if (st != DMQ_OK)

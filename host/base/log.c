@@ -140,9 +140,10 @@ void dmq_log_error(const char *format, ...)
 /* Index of the name, added when new; the last slot takes all names when the table is full. */
 static int find_name_locked(const char *name)
 {
-    for (int i = 0; i < name_count; i++)
+    for (int i = 0; i < name_count; i++) {
         if (strncmp(names[i], name, NAME_SIZE - 1) == 0)
             return i;
+    }
     if (name_count == NAMES)
         return NAMES - 1;
     (void)snprintf(names[name_count], NAME_SIZE, "%s", name);
@@ -170,9 +171,10 @@ long dmq_log_warnings(const char *name)
     long sum = 0;
 
     pthread_mutex_lock(&lock);
-    for (int i = 0; i < name_count; i++)
+    for (int i = 0; i < name_count; i++) {
         if (!name || strncmp(names[i], name, NAME_SIZE - 1) == 0)
             sum += counts[i];
+    }
     pthread_mutex_unlock(&lock);
     return sum;
 }
@@ -184,10 +186,12 @@ const char *dmq_log_warning_name(int i)
 
 void dmq_log_summary(void)
 {
-    for (int i = 0; i < name_count; i++)
-        if (counts[i] > DMQ_LOG_REPEATS)
+    for (int i = 0; i < name_count; i++) {
+        if (counts[i] > DMQ_LOG_REPEATS) {
             dmq_log_info("warning [%s] came %ld times, %d of them shown", names[i], counts[i],
                          DMQ_LOG_REPEATS);
+        }
+    }
 }
 
 void dmq_log_bar(const char *text)

@@ -32,9 +32,10 @@ dmq_status dmq_alloc(void **out, size_t count, size_t size)
     void *p;
 
     *out = NULL;
-    if (size > 0 && count > (SIZE_MAX - 64) / size)
+    if (size > 0 && count > (SIZE_MAX - 64) / size) {
         return dmq_fail(DMQ_ENOMEM, "memory: %zu x %zu bytes is more than can be addressed", count,
                         size);
+    }
     bytes = (count * size + 63) / 64 * 64;
     if (bytes == 0)
         bytes = 64;

@@ -39,11 +39,12 @@ dmq_status dmq_progress_form_parse(dmq_progress_form *out, const char *text)
 {
     static const char *const words[] = { "auto", "bar", "plain", "json", "none" };
 
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 5; i++) {
         if (strcmp(text, words[i]) == 0) {
             *out = (dmq_progress_form)i;
             return DMQ_OK;
         }
+    }
     return dmq_fail(DMQ_EUSAGE, "--progress %s: must be auto, bar, plain, json or none", text);
 }
 
@@ -170,21 +171,23 @@ static void show(bool always)
 
     if (f == DMQ_PROGRESS_NONE || !stage.active)
         return;
-    if (f == DMQ_PROGRESS_BAR)
+    if (f == DMQ_PROGRESS_BAR) {
         due = due || quiet >= 0.1;
-    else
+    } else {
         due = due || quiet >= 30.0 ||
               (quiet >= 1.0 && stage.done - stage.last_done >= 0.05 * stage.total);
+    }
     if (!due)
         return;
     stage.last_time = now;
     stage.last_done = stage.done;
-    if (f == DMQ_PROGRESS_BAR)
+    if (f == DMQ_PROGRESS_BAR) {
         draw_bar(now);
-    else if (f == DMQ_PROGRESS_PLAIN)
+    } else if (f == DMQ_PROGRESS_PLAIN) {
         print_plain(now);
-    else
+    } else {
         print_json(now);
+    }
 }
 
 /* Quotes and control characters would break the json form, and a newline the other two. */
@@ -220,16 +223,18 @@ static void end_locked(void)
 {
     if (!stage.active)
         return;
-    if (form_now() == DMQ_PROGRESS_BAR)
+    if (form_now() == DMQ_PROGRESS_BAR) {
         dmq_log_bar(NULL);
-    else if (stage.done != stage.last_done)
+    } else if (stage.done != stage.last_done) {
         show(true);
-    for (int i = 0; i < plan_count; i++)
+    }
+    for (int i = 0; i < plan_count; i++) {
         if (strcmp(plan[i].name, stage.name) == 0 && stage.done > stage.done_at_start) {
             spent_seconds += dmq_clock_seconds() - stage.start;
             spent_cost += plan[i].cost * (stage.done - stage.done_at_start) / stage.total;
             break;
         }
+    }
     stage.active = false;
 }
 

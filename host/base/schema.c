@@ -268,22 +268,26 @@ static dmq_status check_model(const dmq_config *c)
     const int64_t *mult = dmq_config_ints(c, "model.ch_mult", &levels);
     int resolution = dmq_config_int(c, "model.resolution");
 
-    for (int i = 0; i < levels; i++)
-        if (dmq_config_int(c, "model.ch") * mult[i] % groups != 0)
+    for (int i = 0; i < levels; i++) {
+        if (dmq_config_int(c, "model.ch") * mult[i] % groups != 0) {
             return and_at(c, "model.ch",
                           dmq_config_refuse(
                               c, "model.norm_groups", "must divide the %lld channels of level %d",
                               (long long)(dmq_config_int(c, "model.ch") * mult[i]), i));
-    if (resolution % (1 << (levels - 1)) != 0)
+        }
+    }
+    if (resolution % (1 << (levels - 1)) != 0) {
         return and_at(
             c, "model.ch_mult",
             dmq_config_refuse(c, "model.resolution",
                               "must be a multiple of %d, because model.ch_mult has %d levels",
                               1 << (levels - 1), levels));
-    if (dmq_config_real(c, "schedule.beta_start") > dmq_config_real(c, "schedule.beta_end"))
+    }
+    if (dmq_config_real(c, "schedule.beta_start") > dmq_config_real(c, "schedule.beta_end")) {
         return and_at(c, "schedule.beta_end",
                       dmq_config_refuse(c, "schedule.beta_start", "must not exceed beta_end = %s",
                                         dmq_config_value(c, "schedule.beta_end")));
+    }
     return DMQ_OK;
 }
 
@@ -291,14 +295,16 @@ static dmq_status check_steps(const dmq_config *c)
 {
     int steps = dmq_config_int(c, "sampler.steps");
 
-    if (steps > dmq_config_int(c, "schedule.T"))
+    if (steps > dmq_config_int(c, "schedule.T")) {
         return and_at(c, "schedule.T",
                       dmq_config_refuse(c, "sampler.steps", "must not exceed schedule.T = %s",
                                         dmq_config_value(c, "schedule.T")));
-    if (dmq_config_int(c, "calibrate.interval") > steps)
+    }
+    if (dmq_config_int(c, "calibrate.interval") > steps) {
         return and_at(c, "sampler.steps",
                       dmq_config_refuse(c, "calibrate.interval",
                                         "must not exceed sampler.steps = %d", steps));
+    }
     return DMQ_OK;
 }
 
@@ -308,17 +314,19 @@ static dmq_status check_reweight(const dmq_config *c)
 
     if (dmq_config_enum(c, "reweight.form") == 0)
         return DMQ_OK;
-    if (dmq_config_real(c, "calibrate.validation") <= 0.0)
+    if (dmq_config_real(c, "calibrate.validation") <= 0.0) {
         return and_at(
             c, "reweight.form",
             dmq_config_refuse(c, "calibrate.validation",
                               "must be above 0, because reweight learns from these samples"));
-    if (dmq_config_int(c, "reweight.groups") > kept + 1)
+    }
+    if (dmq_config_int(c, "reweight.groups") > kept + 1) {
         return and_at(
             c, "calibrate.interval",
             dmq_config_refuse(c, "reweight.groups",
                               "must not exceed the %d timesteps that calibrate.interval keeps",
                               kept + 1));
+    }
     return DMQ_OK;
 }
 
@@ -332,9 +340,10 @@ static void warn_without_effect(const dmq_config *c, const char *group, const ch
         const char *name = dmq_config_key_at(c, i)->name;
 
         if (strncmp(name, group, n) == 0 && strcmp(name, main_key) != 0 &&
-            dmq_config_origin(c, name)->kind == DMQ_ORIGIN_FLAG)
+            dmq_config_origin(c, name)->kind == DMQ_ORIGIN_FLAG) {
             dmq_log_warn("no-effect", "%s = %s has no effect, because %s", name,
                          dmq_config_value(c, name), why);
+        }
     }
 }
 

@@ -59,16 +59,17 @@ void dmq_text_add_quoted(dmq_text *text, const char *s)
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
 
-        if (c == '"' || c == '\\')
+        if (c == '"' || c == '\\') {
             dmq_text_add(text, "\\%c", c);
-        else if (c == '\n')
+        } else if (c == '\n') {
             dmq_text_add_bytes(text, "\\n", 2);
-        else if (c == '\t')
+        } else if (c == '\t') {
             dmq_text_add_bytes(text, "\\t", 2);
-        else if (c < 32)
+        } else if (c < 32) {
             dmq_text_add(text, "\\u%04x", c);
-        else
+        } else {
             dmq_text_add_bytes(text, s, 1);
+        }
     }
     dmq_text_add_bytes(text, "\"", 1);
 }
@@ -96,9 +97,9 @@ dmq_status dmq_text_take(char **out, dmq_text *text)
     dmq_status st = text->status;
 
     *out = NULL;
-    if (st == DMQ_OK && !text->data)
+    if (st == DMQ_OK && !text->data) {
         st = dmq_strdup(out, "");
-    else if (st == DMQ_OK) {
+    } else if (st == DMQ_OK) {
         *out = text->data;
         text->data = NULL;
     }
@@ -127,9 +128,10 @@ bool dmq_text_is_utf8(const char *text)
         if (more < 0 || (*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] > 0x9F) ||
             (*p == 0xF0 && p[1] < 0x90) || (*p == 0xF4 && p[1] > 0x8F))
             return false;
-        for (p++; more > 0; more--, p++)
+        for (p++; more > 0; more--, p++) {
             if ((*p & 0xC0U) != 0x80U)
                 return false;
+        }
     }
     return true;
 }

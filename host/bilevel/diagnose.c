@@ -14,10 +14,11 @@ dmq_status dmq_group_cosines(const dmq_problem *problem, const dmq_real *theta,
     double sum = 0;
 
     DMQ_TRY(dmq_alloc((void **)&g, k * p, sizeof *g));
-    for (size_t t = 0; t < k; t++)
+    for (size_t t = 0; t < k; t++) {
         DMQ_TRY(problem->grad(problem->context, theta, groups->sample[t], NULL, groups->count[t],
                               g + t * p, NULL));
-    for (size_t t = 0; t < k; t++)
+    }
+    for (size_t t = 0; t < k; t++) {
         for (size_t j = 0; j <= t; j++) {
             const dmq_real *x = g + t * p, *y = g + j * p;
             double norms = dmq_vec_norm(x, p) * dmq_vec_norm(y, p);
@@ -26,6 +27,7 @@ dmq_status dmq_group_cosines(const dmq_problem *problem, const dmq_real *theta,
             matrix[t * k + j] = matrix[j * k + t] = c;
             sum += t == j ? 0 : c;
         }
+    }
     *mean = k > 1 ? sum / ((double)k * ((double)k - 1) / 2) : 1;
 done:
     dmq_free(g);

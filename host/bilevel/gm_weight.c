@@ -30,14 +30,15 @@ void dmq_gm_combine(dmq_real *d, const dmq_real *d_mse, const dmq_real *d_gm, co
     rest = gg - along * mg;       /* squared norm of the orthogonal part */
     if (policy != DMQ_GM_PROJECTED)
         along = 0;
-    if (lambda > 0)
+    if (lambda > 0) {
         factor = policy == DMQ_GM_OFF ? 0 : lambda;
-    else if (policy == DMQ_GM_LITERAL)
+    } else if (policy == DMQ_GM_LITERAL) {
         factor = 1;
-    else if (policy == DMQ_GM_BALANCED || policy == DMQ_GM_CAPPED)
+    } else if (policy == DMQ_GM_BALANCED || policy == DMQ_GM_CAPPED) {
         factor = gg > 0 ? rho_0 * sqrt(mm / gg) : 0;
-    else if (policy == DMQ_GM_PROJECTED) /* below rounding there is no orthogonal part */
+    } else if (policy == DMQ_GM_PROJECTED) { /* below rounding there is no orthogonal part */
         factor = rest > 1e-12 * gg ? rho_0 * sqrt(mm / rest) : 0;
+    }
     stats->lambda = factor;
     for (int i = 0; i < n; i++) {
         double m = (double)d_mse[i] - cm, g = (double)d_gm[i] - cg;

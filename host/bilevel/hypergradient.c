@@ -115,10 +115,11 @@ static dmq_status prepare(dmq_hyper *h, const dmq_real *theta, const int *train,
         const dmq_real *row = h->work;
         double norm;
 
-        if (h->jacobian)
+        if (h->jacobian) {
             row = h->jacobian + (size_t)i * p->n_theta;
-        else
+        } else {
             DMQ_TRY(p->grad(p->context, theta, train + i, NULL, 1, h->work, NULL));
+        }
         norm = dmq_vec_norm(row, p->n_theta);
         h->scale[i] = (dmq_real)(norm > 0 ? 1 / norm : 0);
     }
@@ -133,14 +134,16 @@ static dmq_status times(dmq_hyper *h, const dmq_real *theta, const int *train, i
     const dmq_problem *p = h->problem;
     dmq_status st = DMQ_OK;
 
-    for (int l = 0; l < m; l++)
+    for (int l = 0; l < m; l++) {
         for (int i = 0; i < n; i++)
             h->signed_w[l * n + i] = v[l * n + i] * h->scale[i];
+    }
     if (h->jacobian)
         return dmq_jacobian_times(out, p, h->jacobian, n, h->signed_w, m);
-    for (int l = 0; l < m; l++)
+    for (int l = 0; l < m; l++) {
         DMQ_TRY(p->grad(p->context, theta, train, h->signed_w + l * n, n,
                         out + (size_t)l * p->n_theta, NULL));
+    }
 done:
     return st;
 }
@@ -156,9 +159,10 @@ static dmq_status times_transposed(dmq_hyper *h, const dmq_real *theta, const in
         DMQ_TRY(dmq_jacobian_dots(out, p, h->jacobian, n, x, m, h->sums));
     for (int l = 0; l < m && !h->jacobian; l++)
         DMQ_TRY(p->jvp(p->context, theta, train, n, x + (size_t)l * p->n_theta, out + l * n));
-    for (int l = 0; l < m; l++)
+    for (int l = 0; l < m; l++) {
         for (int i = 0; i < n; i++)
             out[l * n + i] *= h->scale[i];
+    }
 done:
     return st;
 }
@@ -221,9 +225,10 @@ static double alignment(dmq_real *phi, const dmq_real *a, int k, size_t m, int c
         const dmq_real *at = a + (size_t)t * m;
 
         memset(f, 0, m * sizeof *f);
-        for (int j = 0; j < k; j++)
+        for (int j = 0; j < k; j++) {
             if (j != t)
                 dmq_vec_axpby(f, 1, a + (size_t)j * m, 1 / norm[j], m);
+        }
         value -= 0.5 * c * dmq_vec_dot(f, at, m) / norm[t];
         if (cosine) /* S - a^ (a^ . S) */
             dmq_vec_axpby(f, 1, at, -dmq_vec_dot(f, at, m) / (norm[t] * norm[t]), m);
@@ -384,14 +389,17 @@ dmq_status dmq_hyper_eval(dmq_hyper *h, const dmq_real *theta, const int *train,
 
     DMQ_TRY(mse_gradient(h, theta, train, n, groups, d_mse));
     memset(d_gm, 0, (size_t)n * sizeof *d_gm);
-    if (h->config.with_gm && h->config.form == DMQ_GM_SEQUENTIAL)
+    if (h->config.with_gm && h->config.form == DMQ_GM_SEQUENTIAL) {
         DMQ_TRY(sequential_gradient(h, theta, train, n, w, groups, d_mse, d_gm));
-    else if (h->config.with_gm)
+    } else if (h->config.with_gm) {
         DMQ_TRY(alignment_gradient(h, theta, train, n, groups, d_gm, &r.loss_gm));
-    for (int i = 0; i < n; i++)
-        if (!isfinite(d_mse[i]) || !isfinite(d_gm[i]))
+    }
+    for (int i = 0; i < n; i++) {
+        if (!isfinite(d_mse[i]) || !isfinite(d_gm[i])) {
             return dmq_fail(DMQ_EDIVERGE, "hypergradient: the gradient of sample %d is not finite",
                             train[i]);
+        }
+    }
     if (result)
         *result = r;
 done:

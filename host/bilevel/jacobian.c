@@ -32,10 +32,12 @@ static dmq_status times_piece(void *context, int piece)
 
     for (int l = 0; l < j->m; l++)
         memset(j->out + (size_t)l * j->p + at, 0, count * sizeof *j->out);
-    for (size_t i = 0; i < n; i++)
-        for (int l = 0; l < j->m; l++)
+    for (size_t i = 0; i < n; i++) {
+        for (int l = 0; l < j->m; l++) {
             dmq_vec_axpby(j->out + (size_t)l * j->p + at, 1, j->rows + i * j->p + at,
                           (double)j->v[(size_t)l * n + i], count);
+        }
+    }
     return DMQ_OK;
 }
 
@@ -45,10 +47,12 @@ static dmq_status dots_piece(void *context, int piece)
     size_t at = (size_t)piece * COLUMNS, count = width(j, at), n = (size_t)j->n;
     double *sums = j->sums + (size_t)piece * (size_t)j->m * n;
 
-    for (size_t i = 0; i < n; i++)
-        for (int l = 0; l < j->m; l++)
+    for (size_t i = 0; i < n; i++) {
+        for (int l = 0; l < j->m; l++) {
             sums[(size_t)l * n + i] =
                 dmq_vec_dot(j->rows + i * j->p + at, j->v + (size_t)l * j->p + at, count);
+        }
+    }
     return DMQ_OK;
 }
 

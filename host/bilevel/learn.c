@@ -54,9 +54,10 @@ double dmq_ess(const dmq_real *s, int n, double tau, double *w_max)
 {
     double top = (double)s[0], sum = 0, squares = 0;
 
-    for (int i = 1; i < n; i++)
+    for (int i = 1; i < n; i++) {
         if ((double)s[i] > top)
             top = (double)s[i];
+    }
     for (int i = 0; i < n; i++) {
         double e = exp(((double)s[i] - top) / tau);
 

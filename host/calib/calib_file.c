@@ -165,12 +165,14 @@ done:
 
 static dmq_status check_finite(const float *x, size_t n, const char *path, int step)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
             return dmq_fail(DMQ_EDATA,
                             "%s: x of step %d holds a number that is NaN or infinite\n"
                             "  hint: make or copy the file again",
                             path, step);
+        }
+    }
     return DMQ_OK;
 }
 

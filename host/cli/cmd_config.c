@@ -28,10 +28,11 @@ static dmq_status show(const dmq_config *c, const dmq_options *o)
         const dmq_origin *from = dmq_config_origin(c, key);
 
         (void)printf("%-28s %-28s ", key, dmq_config_value(c, key));
-        if (from->kind == DMQ_ORIGIN_FILE)
+        if (from->kind == DMQ_ORIGIN_FILE) {
             (void)printf("%s:%d:%d\n", from->place, from->line, from->column);
-        else
+        } else {
             (void)printf("%s\n", from->kind == DMQ_ORIGIN_DEFAULT ? "default" : from->place);
+        }
     }
 done:
     dmq_free(text);
@@ -55,10 +56,11 @@ static dmq_status schema(const dmq_options *o)
     dmq_status st = DMQ_OK;
 
     if (!o->json) {
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
             (void)printf("%-28s %-6s %-22s %s%s%s\n", keys[i].name, type_name(keys[i].type),
                          keys[i].fallback, keys[i].help ? keys[i].help : "",
                          keys[i].names ? "; one of " : "", keys[i].names ? keys[i].names : "");
+        }
         return st;
     }
     DMQ_TRY(dmq_json_object(&root));
@@ -113,9 +115,10 @@ static dmq_status list_folder(const char *what, const char *folder)
     char *names[256];
     int n = 0;
 
-    if (!dir)
+    if (!dir) {
         return dmq_fail(DMQ_ENOINPUT,
                         "there is no folder %s\n  hint: run dmq where experiments/ is", folder);
+    }
     (void)printf("%s\n", what);
     while ((entry = readdir(dir)) && n < 256) {
         size_t size = strlen(entry->d_name);
@@ -146,20 +149,23 @@ dmq_status dmq_cmd_config(const dmq_options *o)
         DMQ_TRY(list_folder("methods", "experiments/methods"));
         goto done;
     }
-    if (o->json)
+    if (o->json) {
         return dmq_fail(DMQ_EUSAGE,
                         "dmq config %s: --json has no effect here\n"
                         "  hint: it goes with dmq config schema",
                         what);
-    if (strcmp(what, "show") != 0 && strcmp(what, "check") != 0)
+    }
+    if (strcmp(what, "show") != 0 && strcmp(what, "check") != 0) {
         return dmq_fail(DMQ_EUSAGE, "dmq config: which one? It takes show, check, schema or list\n "
                                     " hint: dmq config show -c FILE");
+    }
     DMQ_TRY(dmq_setup_config(&c, o));
     DMQ_TRY(dmq_schema_check(c));
-    if (strcmp(what, "show") == 0)
+    if (strcmp(what, "show") == 0) {
         DMQ_TRY(show(c, o));
-    else
+    } else {
         dmq_log_info("config: no mistake found");
+    }
 done:
     dmq_config_destroy(c);
     return st;

@@ -30,15 +30,18 @@ static dmq_status check_sizes(batch *b, const dmq_model *model, const char *path
 {
     const int *in = model->input.dim;
 
-    if (rank != 4 || dims[1] != in[3] || dims[2] != in[1] || dims[3] != in[2])
+    if (rank != 4 || dims[1] != in[3] || dims[2] != in[1] || dims[3] != in[2]) {
         return dmq_fail(DMQ_ESHAPE, "%s: x must be (N, %d, %d, %d) for this network", path, in[3],
                         in[1], in[2]);
-    if (dims[0] < 1 || dims[0] > INT_MAX)
+    }
+    if (dims[0] < 1 || dims[0] > INT_MAX) {
         return dmq_fail(DMQ_ESHAPE, "%s: x holds %lld samples: must be at least 1", path,
                         (long long)dims[0]);
-    if (n_t != dims[0])
+    }
+    if (n_t != dims[0]) {
         return dmq_fail(DMQ_ESHAPE, "%s: x holds %lld samples, t %lld: must be one t for each x",
                         path, (long long)dims[0], (long long)n_t);
+    }
     memcpy(b->dims, dims, sizeof b->dims);
     return DMQ_OK;
 }
@@ -117,10 +120,12 @@ done:
 
 static dmq_status check_times(const batch *b, const char *path, int steps)
 {
-    for (int64_t i = 0; i < b->dims[0]; i++)
-        if (!(b->t[i] >= 0) || !(b->t[i] <= (dmq_real)(steps - 1)))
+    for (int64_t i = 0; i < b->dims[0]; i++) {
+        if (!(b->t[i] >= 0) || !(b->t[i] <= (dmq_real)(steps - 1))) {
             return dmq_fail(DMQ_EDATA, "%s: t of sample %lld is %g: must be 0..%d", path,
                             (long long)i, (double)b->t[i], steps - 1);
+        }
+    }
     return DMQ_OK;
 }
 
@@ -148,9 +153,10 @@ dmq_status dmq_cmd_forward(const dmq_options *o)
     dmq_forward_args args;
     dmq_status st = DMQ_OK;
 
-    if (!o->input || !o->out)
+    if (!o->input || !o->out) {
         return dmq_fail(DMQ_EUSAGE, "dmq forward needs --input FILE (x and t) and -o FILE.h5\n"
                                     "  hint: dmq forward --help");
+    }
     if (dmq_file_exists(o->out) && !o->overwrite)
         return dmq_fail(DMQ_EEXIST, "%s is there already\n  hint: --overwrite replaces it", o->out);
     DMQ_TRY(dmq_setup_config(&config, o));

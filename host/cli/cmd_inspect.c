@@ -76,10 +76,11 @@ static dmq_status inspect_h5(dmq_json *root, const char *path)
 
         if (dmq_h5_attr_has(file, "/", told[i]))
             st = dmq_h5_attr_text(&text, file, "/", told[i]);
-        if (text && root)
+        if (text && root) {
             st = dmq_json_set_text(root, told[i], text);
-        else if (text)
+        } else if (text) {
             (void)printf("%s: %s%s\n", told[i], strchr(text, '\n') ? "\n" : "", text);
+        }
         dmq_free(text);
         DMQ_TRY(st);
     }
@@ -141,13 +142,15 @@ dmq_status dmq_cmd_inspect(const dmq_options *o)
     char *text = NULL;
     dmq_status st = DMQ_OK;
 
-    if (!path)
+    if (!path) {
         return dmq_fail(DMQ_EUSAGE, "dmq inspect: which file? It takes one\n"
                                     "  hint: dmq inspect runs/NAME/quant.h5");
-    if (!dmq_file_exists(path))
+    }
+    if (!dmq_file_exists(path)) {
         return dmq_fail(DMQ_ENOINPUT, "there is no file %s\n  hint: %s", path,
                         dmq_folder_exists(path) ? "dmq status tells about a run folder"
                                                 : "data:NAME is known in configurations only");
+    }
     if (dmq_path_has_suffix(path, ".json"))
         return inspect_json(path);
     if (o->json)

@@ -18,10 +18,11 @@ dmq_status dmq_cmd_report(const dmq_options *o)
         st = dmq_fail(DMQ_EUSAGE, "dmq report needs the folder of a run or of a sweep");
         return dmq_fail_note(st, "  hint: dmq report runs/NAME");
     }
-    if (o->out)
+    if (o->out) {
         DMQ_TRY(dmq_strdup(&path, o->out));
-    else
+    } else {
         DMQ_TRY(dmq_path_join(&path, o->arg[0], "report.html"));
+    }
     DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
     DMQ_TRY(dmq_html_render(&text, results));
     DMQ_TRY(dmq_output_write(path, text, o->overwrite));

@@ -76,15 +76,17 @@ dmq_status dmq_cmd_sweep(const dmq_options *o)
         goto done;
     }
     if (o->list) {
-        for (int i = 0; i < sweep->n_tasks; i++)
+        for (int i = 0; i < sweep->n_tasks; i++) {
             (void)printf("%d\t%s\t%lld\t%s\n", i, sweep->task[i].label,
                          (long long)sweep->task[i].seed, sweep->task[i].folder);
+        }
         goto done;
     }
     DMQ_TRY(check_all(o, sweep));
-    for (int i = 0; i < sweep->n_tasks; i++)
+    for (int i = 0; i < sweep->n_tasks; i++) {
         if (o->task < 0 || o->task == i)
             DMQ_TRY(run_task(o, sweep, i));
+    }
 done:
     dmq_sweep_destroy(sweep);
     dmq_config_destroy(base);

@@ -128,10 +128,11 @@ dmq_status dmq_cmd_train(const dmq_options *o)
     DMQ_TRY(dmq_dataset_open(&t.set, dmq_config_text(t.config, "train.data"), 0));
     if (o->dry_run)
         goto done;
-    if (diffusion)
+    if (diffusion) {
         DMQ_TRY(train_diffusion(&t, &place, text));
-    else
+    } else {
         DMQ_TRY(train_features(&t, &place, text));
+    }
     info.training = text;
     if (diffusion) {
         info.T = t.schedule->T;

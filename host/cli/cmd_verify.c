@@ -75,10 +75,11 @@ static dmq_status each_run(const char *folder, each_run_fn *fn, telling *to)
     if (holds_run(folder))
         return one_run(folder, fn, to);
     count = scandir(folder, &entry, is_visible, by_name);
-    if (count < 0)
+    if (count < 0) {
         return dmq_fail(DMQ_ENOINPUT,
                         "there is no folder %s\n  hint: name a run folder, or the one above",
                         folder);
+    }
     for (int i = 0; i < count; i++) {
         char *path = NULL;
 
@@ -92,11 +93,12 @@ static dmq_status each_run(const char *folder, each_run_fn *fn, telling *to)
         free(entry[i]);
     }
     free(entry);
-    if (st == DMQ_OK && n == 0)
+    if (st == DMQ_OK && n == 0) {
         st = dmq_fail(DMQ_ENOINPUT,
                       "%s holds no run (no run.json in it or one below)\n"
                       "  hint: dmq run -o %s makes one",
                       folder, folder);
+    }
     return st;
 }
 
@@ -176,11 +178,12 @@ dmq_status dmq_cmd_verify(const dmq_options *o)
     if (o->n_arg == 0)
         return dmq_fail(DMQ_EUSAGE, "dmq verify: of which folder?\n  hint: dmq verify runs/NAME");
     DMQ_TRY(tell(o, verify_run, &to));
-    if (to.bad)
+    if (to.bad) {
         st = dmq_fail(DMQ_EDATA,
                       "verify: %d file%s not what the manifest says\n"
                       "  hint: remove what differs and dmq run makes it again",
                       to.bad, to.bad == 1 ? " is" : "s are");
+    }
 done:
     return st;
 }
@@ -196,9 +199,10 @@ static dmq_status status_json(telling *to, const char *folder, const dmq_json *m
 
     DMQ_TRY(dmq_json_add_object(&entry, to->list));
     DMQ_TRY(dmq_json_set_text(entry, "folder", folder));
-    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) {
         if (dmq_json_get(manifest, copied[i]))
             DMQ_TRY(dmq_json_set_copy(entry, copied[i], dmq_json_get(manifest, copied[i])));
+    }
     if (pid > 0)
         DMQ_TRY(dmq_json_set_int(entry, "process", pid));
     DMQ_TRY(dmq_json_set_object(&list, entry, "stages"));
@@ -207,9 +211,10 @@ static dmq_status status_json(telling *to, const char *folder, const dmq_json *m
 
         DMQ_TRY(dmq_json_set_object(&stage, list, dmq_stages[i].name));
         DMQ_TRY(dmq_json_set_bool(stage, "done", r != NULL));
-        if (r)
+        if (r) {
             DMQ_TRY(
                 dmq_json_set_real(stage, "seconds", dmq_json_real(dmq_json_get(r, "seconds"), 0)));
+        }
     }
 done:
     return st;

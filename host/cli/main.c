@@ -54,9 +54,10 @@ const dmq_verb dmq_verbs[] = {
 
 static const dmq_verb *find(const char *name)
 {
-    for (const dmq_verb *v = dmq_verbs; v->name; v++)
+    for (const dmq_verb *v = dmq_verbs; v->name; v++) {
         if (strcmp(v->name, name) == 0)
             return v;
+    }
     return NULL;
 }
 
@@ -120,10 +121,11 @@ int main(int argc, char **argv)
 {
     dmq_status st = dispatch(argc, argv);
 
-    if (st == DMQ_ESTOP)
+    if (st == DMQ_ESTOP) {
         dmq_log_info("%s; run the same command again to go on", dmq_message());
-    else if (st != DMQ_OK)
+    } else if (st != DMQ_OK) {
         dmq_log_error("%s", dmq_message());
+    }
     dmq_log_summary();
     return dmq_exit_code(st);
 }

@@ -79,9 +79,10 @@ static dmq_status push(const char ***list, int *count, const char *text)
 
 static const char *name_of(int key)
 {
-    for (const struct argp_option *o = table; o->name; o++)
+    for (const struct argp_option *o = table; o->name; o++) {
         if (o->key == key)
             return o->name;
+    }
     return NULL;
 }
 
@@ -89,9 +90,10 @@ static int understands(const dmq_verb *verb, const char *name)
 {
     size_t n = strlen(name);
 
-    for (const char *p = verb->keys; *p; p += strcspn(p, " "), p += strspn(p, " "))
+    for (const char *p = verb->keys; *p; p += strcspn(p, " "), p += strspn(p, " ")) {
         if (strncmp(p, name, n) == 0 && (p[n] == ' ' || p[n] == '\0'))
             return 1;
+    }
     return 0;
 }
 
@@ -111,9 +113,10 @@ static dmq_status shard(dmq_options *o, const char *text)
     char rest;
 
     if (sscanf(text, "%d/%d%c", &o->shard, &o->n_shards, &rest) != 2 || o->n_shards < 1 ||
-        o->shard < 1 || o->shard > o->n_shards)
+        o->shard < 1 || o->shard > o->n_shards) {
         return dmq_fail(DMQ_EUSAGE, "--shard %s: must be I/N with I from 1 to N, for example 1/4",
                         text);
+    }
     return DMQ_OK;
 }
 
@@ -234,10 +237,11 @@ static error_t take(int key, char *text, struct argp_state *state)
         (void)dmq_fail_note(DMQ_EUSAGE, "  hint: dmq %s --help lists what has", p->verb->name);
         return EINVAL;
     }
-    if (text)
+    if (text) {
         p->status = take_value(p->options, key, text);
-    else
+    } else {
         take_switch(p->options, key);
+    }
     return p->status == DMQ_OK ? 0 : EINVAL;
 }
 
@@ -280,9 +284,10 @@ static const struct argp_option *option_of(const char *word, int *ambiguous)
 
 static const struct argp_option *short_option_of(char letter)
 {
-    for (const struct argp_option *o = table; o->name; o++)
+    for (const struct argp_option *o = table; o->name; o++) {
         if (o->key == letter)
             return o;
+    }
     return NULL;
 }
 
@@ -291,9 +296,10 @@ static dmq_status refuse_word(const dmq_verb *verb, const char *word, int ambigu
     const char *names[64];
     int n = 0, nearest = -1;
 
-    for (const struct argp_option *o = table; o->name && n < 64; o++)
+    for (const struct argp_option *o = table; o->name && n < 64; o++) {
         if (understands(verb, o->name))
             names[n++] = o->name;
+    }
     if (strncmp(word, "--", 2) == 0)
         nearest = dmq_text_nearest(word + 2, names, n);
     (void)dmq_fail(DMQ_EUSAGE, "dmq %s: %s: %s", verb->name, word,
@@ -319,14 +325,16 @@ static dmq_status find_mistake(const dmq_verb *verb, int argc, char **argv)
         if (!o)
             return refuse_word(verb, word, ambiguous);
         takes_next = o->arg && (word[1] == '-' ? !strchr(word, '=') : word[2] == '\0');
-        if (takes_next && ++i == argc)
+        if (takes_next && ++i == argc) {
             return dmq_fail(DMQ_EUSAGE, "dmq %s: %s needs %s\n  hint: dmq %s --help", verb->name,
                             word, o->arg, verb->name);
-        if (!o->arg && strchr(word, '='))
+        }
+        if (!o->arg && strchr(word, '=')) {
             return dmq_fail(DMQ_EUSAGE,
                             "dmq %s: %s: this option takes no value\n  hint: dmq %s "
                             "--help",
                             verb->name, word, verb->name);
+        }
     }
     return dmq_fail(DMQ_EUSAGE, "dmq %s: the command line cannot be read\n  hint: dmq %s --help",
                     verb->name, verb->name);
@@ -344,12 +352,13 @@ dmq_status dmq_options_parse(dmq_options *o, const dmq_verb *verb, int argc, cha
     o->progress = "auto";
     o->task = -1;
     *done = 0;
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             help(verb);
             *done = 1;
             return DMQ_OK;
         }
+    }
     error = argp_parse(&argp, argc, argv,
                        ARGP_NO_EXIT | ARGP_NO_HELP | ARGP_IN_ORDER | ARGP_NO_ERRS, NULL, &p);
     if (p.status != DMQ_OK)

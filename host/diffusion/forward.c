@@ -76,10 +76,11 @@ static dmq_status load(const job *j, lane *l, dmq_queue *queue, int piece)
     for (int i = 0; i < GROUP; i++) {
         int n = sample_at(j, piece, i);
         const dmq_real *x = a->x + (size_t)n * j->per;
-        if (a->nhwc)
+        if (a->nhwc) {
             memcpy(l->host + (size_t)i * j->per, x, j->per * sizeof *x);
-        else
+        } else {
             dmq_nhwc_from_nchw(l->host + (size_t)i * j->per, x, 1, d[3], d[1], d[2]);
+        }
         t[i] = a->t[n];
         l->row->value[i] = a->step ? a->step[n] : 0;
     }
@@ -106,10 +107,11 @@ static dmq_status keep(const job *j, lane *l, dmq_queue *queue, int piece)
             if (!isfinite(y[k]))
                 return dmq_fail(DMQ_EDIVERGE, "forward: the result of sample %d is not finite", n);
         }
-        if (a->nhwc)
+        if (a->nhwc) {
             memcpy(out, y, j->per * sizeof *y);
-        else
+        } else {
             dmq_nchw_from_nhwc(out, y, 1, d[3], d[1], d[2]);
+        }
     }
 done:
     return st;

@@ -48,7 +48,7 @@ dmq_status dmq_moments_add(dmq_moments *m, const float *x, size_t rows)
     for (size_t from = 0; from < rows; from += BLOCK) {
         size_t count = rows - from < BLOCK ? rows - from : BLOCK;
 
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             for (size_t j = 0; j < d; j++) {
                 double value = (double)x[(from + i) * d + j];
 
@@ -61,6 +61,7 @@ dmq_status dmq_moments_add(dmq_moments *m, const float *x, size_t rows)
                 block[i * d + j] = value - m->shift[j];
                 m->sum[j] += block[i * d + j];
             }
+        }
         cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, m->d, (int)count, 1, block, m->d, 1,
                     m->outer, m->d);
     }
@@ -76,14 +77,16 @@ dmq_status dmq_moments_result(const dmq_moments *m, double *mean, double *cov)
     size_t d = (size_t)m->d;
     double n = (double)m->n;
 
-    if (m->n < 2)
+    if (m->n < 2) {
         return dmq_fail(DMQ_EDATA, "features: a covariance needs at least 2 samples, there are %zu",
                         m->n);
+    }
     for (size_t i = 0; i < d; i++) {
         mean[i] = m->shift[i] + m->sum[i] / n;
-        for (size_t j = i; j < d; j++)
+        for (size_t j = i; j < d; j++) {
             cov[i * d + j] = cov[j * d + i] =
                 (m->outer[i * d + j] - m->sum[i] * m->sum[j] / n) / (n - 1);
+        }
     }
     return DMQ_OK;
 }
@@ -93,10 +96,11 @@ static dmq_status eigen(double *a, double *values, int d, int vectors)
 {
     lapack_int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, vectors ? 'V' : 'N', 'U', d, a, d, values);
 
-    if (info != 0)
+    if (info != 0) {
         return dmq_fail(DMQ_EDIVERGE,
                         "frechet distance: eigenvalues of a %d x %d covariance: info %d", d, d,
                         (int)info);
+    }
     return DMQ_OK;
 }
 
@@ -115,14 +119,16 @@ dmq_status dmq_frechet_distance(double *out, int d, const double *mean1, const d
     DMQ_TRY(dmq_alloc((void **)&values, n, sizeof *values));
     memcpy(f, cov1, nn * sizeof *f);
     DMQ_TRY(eigen(f, values, d, 1));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < n; j++)
             f[i * n + j] *= sqrt(values[j] > 0 ? values[j] : 0);
+    }
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, d, d, d, 1, cov2, d, f, d, 0, tmp, d);
     cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, d, d, d, 1, f, d, tmp, d, 0, a, d);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++)
             a[i * n + j] = a[j * n + i] = 0.5 * (a[i * n + j] + a[j * n + i]);
+    }
     DMQ_TRY(eigen(a, values, d, 0));
     for (size_t i = 0; i < n; i++) {
         distance += (mean1[i] - mean2[i]) * (mean1[i] - mean2[i]);
@@ -144,9 +150,10 @@ static void log_softmax(double *out, const float *x, int classes)
 {
     double top = (double)x[0], sum = 0;
 
-    for (int j = 1; j < classes; j++)
+    for (int j = 1; j < classes; j++) {
         if ((double)x[j] > top)
             top = (double)x[j];
+    }
     for (int j = 0; j < classes; j++)
         sum += exp((double)x[j] - top);
     for (int j = 0; j < classes; j++)
@@ -165,9 +172,10 @@ static double score_of(const float *logits, size_t n, int classes, double *row, 
     }
     for (size_t i = 0; i < n; i++) {
         log_softmax(row, logits + i * (size_t)classes, classes);
-        for (int j = 0; j < classes; j++)
+        for (int j = 0; j < classes; j++) {
             if (mean[j] > 0)
                 score += exp(row[j]) * (row[j] - log(mean[j])) / (double)n;
+        }
     }
     return exp(score);
 }

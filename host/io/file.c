@@ -41,10 +41,11 @@ dmq_status dmq_file_failed(const char *path, bool writing, int error)
                         "with -o, then run again: complete files are kept",
                         path, (unsigned long long)bytes);
     }
-    if (error == EFBIG)
+    if (error == EFBIG) {
         return dmq_fail(
             DMQ_EIO, "%s: the file would be larger than this system allows\n  hint: see ulimit -f",
             path);
+    }
     return dmq_fail(DMQ_EIO, "%s: cannot be %s (%s)", path, writing ? "written" : "read",
                     strerror(error));
 }
@@ -146,10 +147,11 @@ dmq_status dmq_file_write(const char *path, const void *data, size_t size)
     st = write_all(fd, path, data, size);
     if (close(fd) != 0 && st == DMQ_OK)
         st = dmq_file_failed(path, true, errno);
-    if (st == DMQ_OK)
+    if (st == DMQ_OK) {
         st = dmq_file_commit(temp, path);
-    else
+    } else {
         (void)unlink(temp);
+    }
 done:
     dmq_free(temp);
     return st;
@@ -192,10 +194,11 @@ dmq_status dmq_folder_create(const char *path)
         if (c != '/' && c != '\0')
             continue;
         *p = '\0';
-        if (copy[0] && mkdir(copy, 0777) != 0 && !dmq_folder_exists(copy))
+        if (copy[0] && mkdir(copy, 0777) != 0 && !dmq_folder_exists(copy)) {
             st = errno == EEXIST
                      ? dmq_fail(DMQ_EEXIST, "%s: is a file, a folder was to be made", copy)
                      : dmq_file_failed(copy, true, errno);
+        }
         *p = c;
         if (c == '\0')
             break;
@@ -236,11 +239,12 @@ dmq_status dmq_disk_check(const char *path, uint64_t bytes)
     uint64_t have = 0;
     dmq_status st = dmq_disk_free(&have, path);
 
-    if (st == DMQ_OK && have < bytes)
+    if (st == DMQ_OK && have < bytes) {
         st = dmq_fail(DMQ_EIO,
                       "%s: disk full: %llu bytes are needed, %llu are free\n  hint: make room or "
                       "write elsewhere with -o, then run again: complete files are kept",
                       path, (unsigned long long)bytes, (unsigned long long)have);
+    }
     return st;
 }
 

@@ -81,10 +81,11 @@ static dmq_status refuse_foreign(const char *path)
         return dmq_file_failed(path, false, errno);
     n = fread(start, 1, sizeof start, f);
     (void)fclose(f);
-    if (n < sizeof start || memcmp(start, signature, sizeof start) != 0)
+    if (n < sizeof start || memcmp(start, signature, sizeof start) != 0) {
         return dmq_fail(DMQ_EDATA,
                         "%s: %s, an HDF5 file was expected\n  hint: make or copy the file again",
                         path, n == 0 ? "is empty" : "does not begin as an HDF5 file");
+    }
     return DMQ_OK;
 }
 
@@ -226,11 +227,12 @@ dmq_status dmq_h5_format_check(dmq_h5 *file, const char *format, int version)
     char *found = NULL;
     int64_t v = 0;
 
-    if (!dmq_h5_attr_has(file, "", "format"))
+    if (!dmq_h5_attr_has(file, "", "format")) {
         return dmq_fail(DMQ_EDATA,
                         "%s: does not say its format, a %s file was expected\n"
                         "  hint: it is damaged, or another tool made it; dmq inspect tells more",
                         file->path, format);
+    }
     DMQ_TRY(dmq_h5_attr_text(&found, file, "", "format"));
     if (strcmp(found, format) != 0) {
         st = dmq_fail(DMQ_EDATA, "%s: is a %s file, a %s file was expected", file->path, found,
@@ -239,11 +241,12 @@ dmq_status dmq_h5_format_check(dmq_h5 *file, const char *format, int version)
         goto done;
     }
     DMQ_TRY(dmq_h5_attr_i64(&v, file, "", "format_version"));
-    if (v > version)
+    if (v > version) {
         st = dmq_fail(DMQ_EDATA,
                       "%s: is %s version %lld, this dmq reads up to version %d\n"
                       "  hint: read it with the dmq that made it, or a later one",
                       file->path, format, (long long)v, version);
+    }
 done:
     dmq_free(found);
     return st;
@@ -294,9 +297,10 @@ dmq_status dmq_h5_parents(dmq_h5 *file, const char *name)
     hid_t create = -1, group;
     dmq_status st = DMQ_OK;
 
-    if (strlen(name) >= sizeof prefix)
+    if (strlen(name) >= sizeof prefix) {
         return dmq_fail(DMQ_EINVAL, "%s: a name of %zu bytes is too long", file->path,
                         strlen(name));
+    }
     for (slash = strchr(name, '/'); slash && st == DMQ_OK; slash = strchr(slash + 1, '/')) {
         size_t n = (size_t)(slash - name);
 
@@ -310,10 +314,11 @@ dmq_status dmq_h5_parents(dmq_h5 *file, const char *name)
             (void)H5Pset_obj_track_times(create, 0);
         }
         group = H5Gcreate2(file->id, prefix, H5P_DEFAULT, create, H5P_DEFAULT);
-        if (group < 0)
+        if (group < 0) {
             st = dmq_h5_failed(file, prefix);
-        else
+        } else {
             (void)H5Gclose(group);
+        }
     }
     if (create >= 0)
         (void)H5Pclose(create);
@@ -534,10 +539,11 @@ static dmq_status read_string(char **out, dmq_h5 *file, const char *name, hid_t 
 
         (void)H5Tset_size(memory, H5T_VARIABLE);
         (void)H5Tset_cset(memory, H5Tget_cset(type));
-        if (H5Aread(id, memory, &loose) < 0)
+        if (H5Aread(id, memory, &loose) < 0) {
             st = dmq_h5_failed(file, name);
-        else
+        } else {
             st = dmq_strdup(out, loose ? loose : "");
+        }
         (void)H5free_memory(loose);
         (void)H5Tclose(memory);
     } else if (size > TEXT_LIMIT || size > file->size_bytes) {

@@ -43,9 +43,10 @@ static void dims_text(char *out, size_t size, int rank, const int64_t *dims)
 {
     size_t n = (size_t)snprintf(out, size, "[");
 
-    for (int i = 0; i < rank && n < size; i++)
+    for (int i = 0; i < rank && n < size; i++) {
         n += (size_t)snprintf(out + n, size - n, dims[i] < 0 ? "%s*" : "%s%lld", i ? "," : "",
                               (long long)dims[i]);
+    }
     if (n < size)
         (void)snprintf(out + n, size - n, "]");
 }
@@ -106,17 +107,19 @@ static dmq_status read_extent(dmq_h5_info *out, dmq_h5 *file, const char *name, 
     int rank = H5Sget_simple_extent_ndims(space);
 
     if (rank < 0 || rank > DMQ_H5_RANK || H5Sget_simple_extent_dims(space, dims, NULL) < 0 ||
-        H5Sget_simple_extent_type(space) == H5S_NULL)
+        H5Sget_simple_extent_type(space) == H5S_NULL) {
         return dmq_fail(DMQ_EDATA, "%s: array \"%s\" has %d dims, at most %d are read", file->path,
                         name, rank, DMQ_H5_RANK);
+    }
     out->rank = rank;
     out->count = 1;
     for (int i = 0; i < rank; i++) {
         if (dims[i] > (1ULL << 40) ||
             __builtin_mul_overflow(out->count, (int64_t)dims[i], &out->count) ||
-            out->count > (1LL << 40))
+            out->count > (1LL << 40)) {
             return dmq_fail(DMQ_EDATA, "%s: array \"%s\" claims more than 2^40 elements",
                             file->path, name);
+        }
         out->dims[i] = (int64_t)dims[i];
     }
     return DMQ_OK;
@@ -147,10 +150,11 @@ dmq_status dmq_h5_open_array(hid_t *id, dmq_h5_info *info, dmq_h5 *file, const c
     }
     info->type = (dmq_h5_type)kind;
     bytes = (uint64_t)info->count * H5Tget_size(type);
-    if (!file->temp && bytes / INFLATE_LIMIT > H5Dget_storage_size(*id))
+    if (!file->temp && bytes / INFLATE_LIMIT > H5Dget_storage_size(*id)) {
         st =
             dmq_fail(DMQ_EDATA, "%s: array \"%s\" claims %llu bytes, the file has %llu", file->path,
                      name, (unsigned long long)bytes, (unsigned long long)file->size_bytes);
+    }
 done:
     (void)H5Tclose(type);
     (void)H5Sclose(space);
@@ -215,9 +219,10 @@ static dmq_status narrow_i64(int32_t *out, const int64_t *from, size_t n, const 
                              const char *name)
 {
     for (size_t i = 0; i < n; i++) {
-        if (from[i] < INT32_MIN || from[i] > INT32_MAX)
+        if (from[i] < INT32_MIN || from[i] > INT32_MAX) {
             return dmq_fail(DMQ_EDATA, "%s: array \"%s\" holds %lld, which does not fit an i32",
                             file->path, name, (long long)from[i]);
+        }
         out[i] = (int32_t)from[i];
     }
     return DMQ_OK;

@@ -55,18 +55,20 @@ static dmq_status stream_open(stream *s, const dmq_npz *file, const char *name)
     s->member = NULL;
     s->fd = -1;
     if (!file->zip) {
-        if (name[0])
+        if (name[0]) {
             return dmq_fail(DMQ_EDATA, "%s: is one array without a name, \"%s\" was asked",
                             file->path, name);
+        }
         s->fd = open(file->path, O_RDONLY | O_CLOEXEC);
         return s->fd < 0 ? dmq_file_failed(file->path, false, errno) : DMQ_OK;
     }
     (void)snprintf(member, sizeof member, "%s.npy", name);
     s->member = zip_fopen(file->zip, member, 0);
-    if (!s->member && zip_name_locate(file->zip, member, 0) < 0)
+    if (!s->member && zip_name_locate(file->zip, member, 0) < 0) {
         st = dmq_fail(DMQ_EDATA, "%s: has no array \"%s\"", file->path, name);
-    else if (!s->member)
+    } else if (!s->member) {
         st = refuse(file, name, zip_strerror(file->zip));
+    }
     return st;
 }
 
@@ -152,10 +154,11 @@ static bool tuple(dmq_npz_info *info, const char **p)
             return false;
         info->dims[info->rank++] = n;
         q = skip(end + (*end == 'L'));
-        if (*q == ',')
+        if (*q == ',') {
             q++;
-        else if (*q != ')')
+        } else if (*q != ')') {
             return false;
+        }
     }
     *p = q + 1;
     return true;
@@ -203,10 +206,11 @@ static const char *parse(dmq_npz_info *info, const char *p)
             return "its header has an unknown key";
         }
         p = skip(p);
-        if (*p == ',')
+        if (*p == ',') {
             p++;
-        else if (*p != '}')
+        } else if (*p != '}') {
             return "its header is not a dictionary";
+        }
     }
     p++;
     if (seen != 7 || p[strspn(p, " \n")] != '\0')
@@ -418,14 +422,15 @@ static void convert(void *out, size_t at, const unsigned char *bytes, size_t n, 
     size_t size = types[type].size;
 
     for (size_t i = 0; i < n; i++) {
-        if (to == TO_F32)
+        if (to == TO_F32) {
             ((float *)out)[at + i] = (float)number_at(bytes + i * size, type);
-        else if (to == TO_F64)
+        } else if (to == TO_F64) {
             ((double *)out)[at + i] = number_at(bytes + i * size, type);
-        else if (to == TO_I64)
+        } else if (to == TO_I64) {
             ((int64_t *)out)[at + i] = integer_at(bytes + i * size, type);
-        else
+        } else {
             ((uint8_t *)out)[at + i] = bytes[i];
+        }
     }
 }
 

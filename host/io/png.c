@@ -26,7 +26,7 @@ uint8_t dmq_png_byte(float x)
 static void draw(const dmq_picture *to, int left, int top, const float *image, int h, int w,
                  int channels, int scale)
 {
-    for (int y = 0; y < h * scale; y++)
+    for (int y = 0; y < h * scale; y++) {
         for (int x = 0; x < w * scale; x++) {
             const float *from =
                 image + ((size_t)(y / scale) * (size_t)w + (size_t)(x / scale)) * (size_t)channels;
@@ -36,6 +36,7 @@ static void draw(const dmq_picture *to, int left, int top, const float *image, i
             for (int c = 0; c < 3; c++)
                 pixel[c] = dmq_png_byte(from[channels == 3 ? c : 0]);
         }
+    }
 }
 
 dmq_status dmq_png_grid(dmq_picture *out, const float *images, int n, int h, int w, int channels,
@@ -60,10 +61,11 @@ dmq_status dmq_png_grid(dmq_picture *out, const float *images, int n, int h, int
     bytes = (size_t)out->width * (size_t)out->height * 3;
     DMQ_TRY(dmq_alloc((void **)&out->rgb, bytes, 1));
     memset(out->rgb, 255, bytes);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         draw(out, padding + i % columns * (w * scale + padding),
              padding + i / columns * (h * scale + padding),
              images + (size_t)i * (size_t)h * (size_t)w * (size_t)channels, h, w, channels, scale);
+    }
 done:
     return st;
 }

@@ -113,10 +113,11 @@ static const char *header_fault(const char *text, size_t size)
         char c = text[i];
 
         if (in_text) {
-            if (c == '\\')
+            if (c == '\\') {
                 i++;
-            else if (c == '"')
+            } else if (c == '"') {
                 in_text = false;
+            }
         } else if (c == '"') {
             in_text = true;
         } else if (c == '{' || c == '[') {
@@ -158,12 +159,13 @@ static dmq_status read_shape(dmq_st_tensor *t, const dmq_safetensors *file, cons
 /* Bits of the element; 0 for a name that the format does not have. */
 static int read_type(dmq_st_tensor *t, const char *name)
 {
-    for (int i = 0; i < TYPES; i++)
+    for (int i = 0; i < TYPES; i++) {
         if (strcmp(types[i].name, name) == 0) {
             t->type = types[i].type;
             t->type_name = types[i].name;
             return types[i].bits;
         }
+    }
     return 0;
 }
 
@@ -176,9 +178,10 @@ static dmq_status read_entry(dmq_st_tensor *t, const dmq_safetensors *file, cons
     char text[160];
 
     if (dmq_json_kind_of(entry) != DMQ_JSON_OBJECT || dmq_json_count(entry) != 3 || !type ||
-        dmq_json_count(offsets) != 2 || dmq_json_kind_of(offsets) != DMQ_JSON_ARRAY)
+        dmq_json_count(offsets) != 2 || dmq_json_kind_of(offsets) != DMQ_JSON_ARRAY) {
         return refuse_tensor(file, t->name,
                              "it must have dtype, shape and two data_offsets, nothing else");
+    }
     bits = read_type(t, type);
     if (bits == 0)
         return refuse_tensor(file, t->name, "its dtype is not one of the format");
@@ -225,18 +228,20 @@ static dmq_status check_places(dmq_safetensors *file)
     for (int i = 0; i < file->count; i++) {
         dmq_st_tensor *t = &file->tensor[i];
 
-        if (t->offset != end)
+        if (t->offset != end) {
             return refuse_tensor(file, t->name,
                                  t->offset < end ? "it overlaps the tensor before it"
                                                  : "there is a hole before it");
+        }
         end += t->bytes;
         t->offset += file->start;
     }
-    if (end != file->size - file->start)
+    if (end != file->size - file->start) {
         return dmq_fail(DMQ_EDATA, "%s: the tensors need %llu bytes, the file has %llu%s",
                         file->path, (unsigned long long)end,
                         (unsigned long long)(file->size - file->start),
                         end > file->size - file->start ? ": it is cut short" : "");
+    }
     qsort(file->tensor, (size_t)file->count, sizeof *file->tensor, by_name);
     return DMQ_OK;
 }
@@ -245,9 +250,10 @@ static dmq_status check_metadata(const dmq_safetensors *file, const dmq_json *me
 {
     if (dmq_json_kind_of(metadata) != DMQ_JSON_OBJECT)
         return refuse(file, "__metadata__ is not a map");
-    for (void *m = dmq_json_first(metadata); m; m = dmq_json_next(metadata, m))
+    for (void *m = dmq_json_first(metadata); m; m = dmq_json_next(metadata, m)) {
         if (dmq_json_kind_of(dmq_json_member_value(m)) != DMQ_JSON_TEXT)
             return refuse(file, "__metadata__ holds something that is not a text");
+    }
     return DMQ_OK;
 }
 
@@ -374,10 +380,11 @@ const dmq_st_tensor *dmq_safetensors_find(const dmq_safetensors *file, const cha
 
         if (c == 0)
             return &file->tensor[mid];
-        if (c < 0)
+        if (c < 0) {
             lo = mid + 1;
-        else
+        } else {
             hi = mid;
+        }
     }
     return NULL;
 }

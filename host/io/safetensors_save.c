@@ -48,9 +48,10 @@ static dmq_status check_names(const char *path, const dmq_st_source *const *orde
         if (!name[0] || strlen(name) > NAME_LIMIT || !dmq_text_is_utf8(name) ||
             strcmp(name, "__metadata__") == 0)
             return dmq_fail(DMQ_EINVAL, "%s: \"%.200s\" is no name for a tensor", path, name);
-        for (int k = 0; k < i; k++)
+        for (int k = 0; k < i; k++) {
             if (strcmp(order[k]->name, name) == 0)
                 return dmq_fail(DMQ_EINVAL, "%s: tensor \"%s\" is given twice", path, name);
+        }
     }
     return DMQ_OK;
 }
@@ -99,9 +100,10 @@ static int write_tensor(FILE *f, const dmq_st_source *t)
     for (uint64_t i = 0; i < n; i += PIECE) {
         size_t m = n - i < PIECE ? (size_t)(n - i) : PIECE;
 
-        for (size_t k = 0; k < m; k++)
+        for (size_t k = 0; k < m; k++) {
             piece[k] = t->type == DMQ_ST_F16 ? dmq_half_from_float(from[i + k])
                                              : dmq_bfloat16_from_float(from[i + k]);
+        }
         if (fwrite(piece, 2, m, f) != m)
             return 0;
     }
@@ -147,20 +149,22 @@ dmq_status dmq_safetensors_save(const char *path, const dmq_st_source *tensors, 
     }
     qsort(order, (size_t)count, sizeof *order, by_width_and_name);
     DMQ_TRY(check_names(path, order, count));
-    for (int i = 0; i < n_metadata; i++)
+    for (int i = 0; i < n_metadata; i++) {
         if (!dmq_text_is_utf8(metadata[i][0]) || !dmq_text_is_utf8(metadata[i][1])) {
             st = dmq_fail(DMQ_EINVAL, "%s: metadata %d is not UTF-8", path, i + 1);
             goto done;
         }
+    }
     make_header(&header, order, count, metadata, n_metadata);
     size = header.size;
     DMQ_TRY(dmq_text_take(&text, &header));
     DMQ_TRY(dmq_file_temp(&temp, path));
     st = write_all(temp, path, text, size, order, count);
-    if (st == DMQ_OK)
+    if (st == DMQ_OK) {
         st = dmq_file_commit(temp, path);
-    else
+    } else {
         (void)unlink(temp);
+    }
 done:
     dmq_text_release(&header);
     dmq_free(temp);

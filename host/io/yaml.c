@@ -83,7 +83,7 @@ static dmq_status add_entry(dmq_yaml_entry **out, reader *r, const char *key, ya
     dmq_status st = DMQ_OK;
     dmq_yaml_entry *entry;
 
-    for (int i = 0; i < yaml->count; i++)
+    for (int i = 0; i < yaml->count; i++) {
         if (strcmp(yaml->entry[i].key, key) == 0) {
             dmq_text what = { 0 };
             char *text = NULL;
@@ -96,6 +96,7 @@ static dmq_status add_entry(dmq_yaml_entry **out, reader *r, const char *key, ya
             dmq_free(text);
             goto done;
         }
+    }
     if (yaml->count == ENTRY_LIMIT) {
         st = refuse_at(r, key_mark, "there are too many keys");
         goto done;
@@ -243,14 +244,15 @@ static dmq_status read_stream(reader *r)
     do {
         DMQ_TRY(next_event(r, &event));
         type = event.type;
-        if (type == YAML_DOCUMENT_START_EVENT && ++documents > 1)
+        if (type == YAML_DOCUMENT_START_EVENT && ++documents > 1) {
             st = refuse_at(r, event.start_mark, "a second document is not read");
-        else if (type == YAML_MAPPING_START_EVENT)
+        } else if (type == YAML_MAPPING_START_EVENT) {
             st = refusal_of(&event) ? refuse_at(r, event.start_mark, refusal_of(&event))
                                     : read_map(r, "", 0);
-        else if (type == YAML_SEQUENCE_START_EVENT || type == YAML_ALIAS_EVENT ||
-                 (type == YAML_SCALAR_EVENT && !is_missing(&event)))
+        } else if (type == YAML_SEQUENCE_START_EVENT || type == YAML_ALIAS_EVENT ||
+                   (type == YAML_SCALAR_EVENT && !is_missing(&event))) {
             st = refuse_at(r, event.start_mark, "a configuration is a map: \"key: value\" lines");
+        }
         if (st != DMQ_OK)
             goto done;
         yaml_event_delete(&event);
@@ -329,13 +331,14 @@ static dmq_status load_base(dmq_config *config, const dmq_yaml *yaml, const dmq_
     DMQ_TRY(dmq_path_folder(&folder, yaml->path));
     DMQ_TRY(dmq_path_join(&path, folder, name));
     DMQ_TRY(dmq_path_absolute(&absolute, path));
-    for (const chain *l = link; l; l = l->above)
+    for (const chain *l = link; l; l = l->above) {
         if (strcmp(l->absolute, absolute) == 0 || link->depth >= EXTENDS_LIMIT) {
             (void)dmq_fail(DMQ_EINVAL, "extends: %s leads back to itself", name);
             (void)dmq_origin_note(DMQ_EINVAL, &origin);
             st = dmq_fail_note(DMQ_EINVAL, "  hint: take one of the files out of the circle");
             goto done;
         }
+    }
     if (!dmq_file_exists(path)) {
         (void)dmq_fail(DMQ_ENOINPUT, "extends: %s: no such file", path);
         (void)dmq_origin_note(DMQ_ENOINPUT, &origin);
@@ -385,9 +388,10 @@ static dmq_status load(dmq_config *config, const char *path, const chain *above)
         for (int k = 0; k < entry->count; k++)
             DMQ_TRY(load_base(config, yaml, entry, entry->item[k], &link));
     }
-    for (int i = 0; i < yaml->count; i++)
+    for (int i = 0; i < yaml->count; i++) {
         if (strcmp(yaml->entry[i].key, "extends") != 0)
             DMQ_TRY(set_entry(config, yaml, &yaml->entry[i]));
+    }
 done:
     dmq_yaml_destroy(yaml);
     dmq_free(absolute);

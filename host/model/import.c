@@ -57,10 +57,11 @@ static void place(dmq_real *out, const dmq_entry *e, const float *in, dmq_real *
 
     for (size_t i = 0; i < n; i++)
         scratch[i] = (dmq_real)in[i];
-    if (e->rank4)
+    if (e->rank4) {
         dmq_nhwc_from_nchw(out, scratch, d[0], d[3], d[1], d[2]);
-    else
+    } else {
         memcpy(out, scratch, n * sizeof *out);
+    }
 }
 
 static size_t largest_entry(const dmq_model *model)

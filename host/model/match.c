@@ -45,12 +45,13 @@ dmq_status dmq_model_match(int *found, const dmq_model *model, const char *const
 
         if (length > 0 && name[k][length - 1] == '/')
             continue;
-        if (!e)
+        if (!e) {
             list_add(&unknown, name[k]);
-        else if (found[e - model->entry] >= 0)
+        } else if (found[e - model->entry] >= 0) {
             list_add(&twice, name[k]);
-        else
+        } else {
             found[e - model->entry] = k;
+        }
     }
     for (int i = 0; i < model->n_entries; i++) {
         if (found[i] < 0)

@@ -114,10 +114,11 @@ dmq_status dmq_model_block_write(dmq_h5 *file, const char *group, const dmq_mode
             dmq_nchw_from_nhwc(scratch, value, d[0], d[3], d[1], d[2]);
             value = scratch;
         }
-        if (half)
+        if (half) {
             DMQ_TRY(write_half(file, path, e, rank, dims, value));
-        else
+        } else {
             DMQ_TRY(dmq_h5_write_real(file, path, rank, dims, value));
+        }
     }
 done:
     dmq_free(scratch);

@@ -23,12 +23,13 @@ typedef struct job {
 
 dmq_status dmq_range_init_parse(dmq_range_init *out, const char *text)
 {
-    if (strcmp(text, "mse") == 0)
+    if (strcmp(text, "mse") == 0) {
         *out = DMQ_RANGE_MSE;
-    else if (strcmp(text, "max") == 0)
+    } else if (strcmp(text, "max") == 0) {
         *out = DMQ_RANGE_MAX;
-    else
+    } else {
         return dmq_fail(DMQ_EINVAL, "weight range \"%s\": must be mse or max", text);
+    }
     return DMQ_OK;
 }
 

@@ -5,12 +5,13 @@
 
 dmq_status dmq_unit_order_parse(dmq_unit_order *out, const char *text)
 {
-    if (strcmp(text, "execution") == 0)
+    if (strcmp(text, "execution") == 0) {
         *out = DMQ_ORDER_EXECUTION;
-    else if (strcmp(text, "reference") == 0)
+    } else if (strcmp(text, "reference") == 0) {
         *out = DMQ_ORDER_REFERENCE;
-    else
+    } else {
         return dmq_fail(DMQ_EINVAL, "recon.order = \"%s\": must be execution or reference", text);
+    }
     return DMQ_OK;
 }
 

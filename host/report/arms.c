@@ -22,9 +22,10 @@ static int by_order(const void *a, const void *b)
 
     if (d == 0)
         d = (task_x > task_y) - (task_x < task_y);
-    if (d == 0)
+    if (d == 0) {
         d = strcmp(dmq_json_text(dmq_json_get(x->manifest, "created"), ""),
                    dmq_json_text(dmq_json_get(y->manifest, "created"), ""));
+    }
     return d ? d : strcmp(x->path, y->path);
 }
 
@@ -47,9 +48,10 @@ static int matters(const char *key)
 
     if (strcmp(key, "seed") == 0)
         return 0;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (strcmp(keys[i].name, key) == 0)
             return (keys[i].stages & stages) != 0;
+    }
     return 1; /* of another version: not known to be harmless */
 }
 
@@ -68,16 +70,18 @@ static dmq_status compare_settings(dmq_text *why, const dmq_result *a, const dmq
         DMQ_TRY(dmq_result_entry_text(&x, mine));
         if (other)
             DMQ_TRY(dmq_result_entry_text(&y, other));
-        if (!other || strcmp(x, y) != 0)
+        if (!other || strcmp(x, y) != 0) {
             dmq_text_add(why, "%s is %s in %s, but %s in %s", mine->key, x, a->path,
                          y ? y : "not there", b->path);
+        }
         dmq_free(x);
         dmq_free(y);
         x = y = NULL;
     }
-    if (!why->data && strcmp(dmq_result_fp_key(a), dmq_result_fp_key(b)) != 0)
+    if (!why->data && strcmp(dmq_result_fp_key(a), dmq_result_fp_key(b)) != 0) {
         dmq_text_add(why, "%s and %s do not start from the same full-precision images", a->path,
                      b->path);
+    }
     st = why->status;
 done:
     dmq_free(x);
@@ -90,12 +94,13 @@ static dmq_status compare(dmq_text *why, const dmq_arm *arm, const dmq_result *r
 {
     dmq_status st = compare_settings(why, arm->run[0], r);
 
-    for (int i = 0; i < arm->n_runs && st == DMQ_OK && !why->data; i++)
+    for (int i = 0; i < arm->n_runs && st == DMQ_OK && !why->data; i++) {
         if (arm->run[i]->seed == r->seed) {
             dmq_text_add(why, "it was run twice with seed %lld, in %s and %s", (long long)r->seed,
                          arm->run[i]->path, r->path);
             st = why->status;
         }
+    }
     return st;
 }
 
@@ -199,9 +204,10 @@ static void add_baseline(dmq_results *all, const dmq_result *r)
 {
     dmq_baseline *b;
 
-    for (int i = 0; i < all->n_fp; i++)
+    for (int i = 0; i < all->n_fp; i++) {
         if (strcmp(dmq_result_fp_key(all->fp[i].run), dmq_result_fp_key(r)) == 0)
             return;
+    }
     b = &all->fp[all->n_fp++];
     b->run = r;
     (void)snprintf(b->label, sizeof b->label, "FP");

@@ -120,11 +120,12 @@ void dmq_page_number(dmq_page *page, const dmq_column *column, dmq_stat stat)
 
     dmq_cell_text(cell, column, stat, "−");
     spread = strstr(cell, " ± ");
-    if (spread)
+    if (spread) {
         dmq_text_add(&page->out, "<td>%.*s<span class=\"sd\">%s</span></td>", (int)(spread - cell),
                      cell, spread);
-    else
+    } else {
         dmq_text_add(&page->out, "<td>%s</td>", cell);
+    }
 }
 
 void dmq_page_power(dmq_page *page, int exponent)

@@ -18,7 +18,7 @@ static dmq_status list_units(unit **out, int *count, const dmq_results *all)
 
     *out = NULL;
     *count = 0;
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++) {
             const dmq_json *blocks = dmq_json_get(all->arm[i].run[j]->blocks, "blocks");
 
@@ -35,6 +35,7 @@ static dmq_status list_units(unit **out, int *count, const dmq_results *all)
                 (*out)[(*count)++].name = name;
             }
         }
+    }
 done:
     return st;
 }
@@ -43,9 +44,10 @@ static const dmq_json *block_of(const dmq_result *run, const char *name)
 {
     const dmq_json *blocks = dmq_json_get(run->blocks, "blocks");
 
-    for (size_t k = 0; k < dmq_json_count(blocks); k++)
+    for (size_t k = 0; k < dmq_json_count(blocks); k++) {
         if (strcmp(dmq_json_text(dmq_json_get(dmq_json_at(blocks, k), "block"), "?"), name) == 0)
             return dmq_json_at(blocks, k);
+    }
     return NULL;
 }
 

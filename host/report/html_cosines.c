@@ -45,9 +45,10 @@ static double mean_of(const dmq_stat *at, int k)
 {
     dmq_stat s = { 0 };
 
-    for (int i = 0; i < k * k; i++)
+    for (int i = 0; i < k * k; i++) {
         if (i / k != i % k && at[i].n > 0)
             dmq_stat_add(&s, at[i].mean);
+    }
     return s.n > 0 ? s.mean : (double)NAN;
 }
 

@@ -74,7 +74,7 @@ static void make_lines(curves *c, const dmq_page *page, int bands)
 
         finish(v);
         c->wanted[i] = v->n > 0;
-        if (v->n > 0)
+        if (v->n > 0) {
             c->line[c->n_lines++] = (dmq_svg_line){ .name = page->all->arm[i].label,
                                                     .style = page->style[i],
                                                     .x0 = 1,
@@ -83,6 +83,7 @@ static void make_lines(curves *c, const dmq_page *page, int bands)
                                                     .low = several ? v->low : NULL,
                                                     .high = several ? v->high : NULL,
                                                     .n = v->n };
+        }
     }
 }
 
@@ -97,11 +98,12 @@ static void numbers(dmq_page *page, const curves *c, const char *what, const cha
 
     for (int i = 0; i < page->all->n_arms; i++) {
         rows = c->arm[i].n > rows ? c->arm[i].n : rows;
-        for (int k = 0; k < c->arm[i].n; k++)
+        for (int k = 0; k < c->arm[i].n; k++) {
             if (c->arm[i].mean[k] > 0) {
                 least = fmin(least, c->arm[i].mean[k]);
                 most = fmax(most, c->arm[i].mean[k]);
             }
+        }
     }
     if (!(most > 0))
         return;
@@ -117,18 +119,20 @@ static void numbers(dmq_page *page, const curves *c, const char *what, const cha
                  "aria-label=\"Numbers\"><table><thead><tr><th class=\"corner\" "
                  "scope=\"col\">%s</th>",
                  place);
-    for (int i = 0; i < page->all->n_arms; i++)
+    for (int i = 0; i < page->all->n_arms; i++) {
         if (c->arm[i].n > 0) {
             dmq_text_add(out, "<th scope=\"col\">");
             dmq_html_text(out, page->all->arm[i].label);
             dmq_text_add(out, "</th>");
         }
+    }
     dmq_text_add(out, "</tr></thead><tbody>\n");
     for (int k = 0; k < rows; k++) {
         dmq_text_add(out, "<tr><th scope=\"row\">%g</th>", x0 + k * dx);
-        for (int i = 0; i < page->all->n_arms; i++)
+        for (int i = 0; i < page->all->n_arms; i++) {
             if (c->arm[i].n > 0)
                 dmq_page_number(page, &column, c->arm[i].at[k]);
+        }
         dmq_text_add(out, "</tr>\n");
     }
     dmq_text_add(out, "</tbody></table></div></details>\n");
@@ -138,9 +142,10 @@ static void numbers(dmq_page *page, const curves *c, const char *what, const cha
 
 static void gather(curves *c, const dmq_results *all, const char *path)
 {
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++)
             add(&c->arm[i], dmq_json_find(all->arm[i].run[j]->metrics, path));
+    }
 }
 
 /* Value of one seed. */
@@ -271,13 +276,14 @@ done:
 
 static void gather_weights(curves *c, const dmq_results *all)
 {
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++) {
             const dmq_json *blocks = dmq_json_get(all->arm[i].run[j]->blocks, "blocks");
 
             for (size_t k = 0; k < dmq_json_count(blocks); k++)
                 add(&c->arm[i], dmq_json_find(dmq_json_at(blocks, k), "weights.step_weight"));
         }
+    }
 }
 
 /* Steps between two places of the weight set. */
@@ -306,11 +312,12 @@ dmq_status dmq_page_weights(dmq_page *page)
     make_lines(&c, page, 0);
     if (c.n_lines == 0)
         goto done;
-    for (int i = 0, n = 0; i < page->all->n_arms; i++)
+    for (int i = 0, n = 0; i < page->all->n_arms; i++) {
         if (c.wanted[i]) {
             interval = interval_of(&page->all->arm[i]);
             c.line[n++].dx = interval;
         }
+    }
     chart.line = c.line;
     chart.n = c.n_lines;
     dmq_page_open(

@@ -54,11 +54,14 @@ static dmq_status load(few *f, const dmq_result *run, const char *name, int most
     DMQ_TRY(dmq_alloc((void **)&nchw, (size_t)(f->n * f->c) * plane, sizeof *nchw));
     DMQ_TRY(dmq_alloc((void **)&f->data, (size_t)(f->n * f->c) * plane, sizeof *f->data));
     DMQ_TRY(dmq_h5_read_rows(nchw, file, "images", 0, f->n, DMQ_H5_F32, info.rank, info.dims));
-    for (int i = 0; i < f->n; i++)
-        for (int c = 0; c < f->c; c++)
-            for (size_t p = 0; p < plane; p++)
+    for (int i = 0; i < f->n; i++) {
+        for (int c = 0; c < f->c; c++) {
+            for (size_t p = 0; p < plane; p++) {
                 f->data[((size_t)i * plane + p) * (size_t)f->c + (size_t)c] =
                     nchw[((size_t)i * (size_t)f->c + (size_t)c) * plane + p];
+            }
+        }
+    }
 done:
     dmq_free(nchw);
     dmq_h5_close(file);
@@ -175,13 +178,14 @@ static dmq_status choose(plan *p, const dmq_results *all)
 
     p->n = 0;
     p->factor = 1;
-    for (int i = 0; i < all->n_arms && one.n == 0; i++)
+    for (int i = 0; i < all->n_arms && one.n == 0; i++) {
         for (int j = 0; j < all->arm[i].n_runs && one.n == 0; j++)
             DMQ_TRY(load(&one, all->arm[i].run[j], "images-q.h5", 1));
+    }
     if (one.n == 0)
         goto done;
     p->n = count_images(all, &one);
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++) {
             DMQ_TRY(difference(&rms, all->arm[i].run[j], p->n));
             if (rms > 0 && isfinite(rms)) {
@@ -189,6 +193,7 @@ static dmq_status choose(plan *p, const dmq_results *all)
                 n++;
             }
         }
+    }
     while (n > 0 && p->factor < 64 && 2 * p->factor * exp(sum / n) < 0.4)
         p->factor *= 2;
 done:
@@ -244,9 +249,10 @@ static dmq_status show_arm(dmq_page *page, int i, const plan *p)
         dmq_text_add(&page->out, "<small>PSNR %s dB over all images</small>", text);
     dmq_text_add(&page->out, "</h3>\n");
     for (int j = 0; j < arm->n_runs; j++) {
-        if (j == 1)
+        if (j == 1) {
             dmq_text_add(&page->out, "<details><summary>%d more seed%s</summary>\n",
                          arm->n_runs - 1, arm->n_runs == 2 ? "" : "s");
+        }
         DMQ_TRY(show_run(page, arm, arm->run[j], p));
     }
     if (arm->n_runs > 1)
@@ -263,12 +269,14 @@ static dmq_status show_model(dmq_page *page, const dmq_baseline *b, const plan *
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(load(&fp, b->run, "images-fp.h5", p->n));
-    if (fp.n > 0)
+    if (fp.n > 0) {
         DMQ_TRY(film(&page->out, &fp, " fpfilm", page->all->n_fp == 1 ? "full precision" : b->label,
                      "full precision"));
-    for (int i = 0; i < page->all->n_arms; i++)
+    }
+    for (int i = 0; i < page->all->n_arms; i++) {
         if (strcmp(dmq_result_fp_key(page->all->arm[i].run[0]), dmq_result_fp_key(b->run)) == 0)
             DMQ_TRY(show_arm(page, i, p));
+    }
 done:
     release(&fp);
     return st;

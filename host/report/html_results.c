@@ -34,9 +34,10 @@ static void head(dmq_page *page, const dmq_column *column, int n)
         dmq_html_text(out, m->help);
         dmq_text_add(out, "\">");
         dmq_html_text(out, m->title);
-        if (m->better != 0)
+        if (m->better != 0) {
             dmq_text_add(out, "&nbsp;<span class=\"better\" title=\"%s is better\">%s</span>",
                          m->better < 0 ? "less" : "more", m->better < 0 ? "↓" : "↑");
+        }
         dmq_text_add(out, "<small>%s", column[i].paper ? "published " : "");
         dmq_html_text(out, m->unit);
         dmq_page_power(page, column[i].exponent);
@@ -76,10 +77,11 @@ static void body(dmq_page *page, const dmq_column *column, int n)
         for (int j = 0; j < n; j++) {
             dmq_stat stat = { 0 };
 
-            if (column[j].paper)
+            if (column[j].paper) {
                 dmq_stat_add(&stat, dmq_measure_paper(arm, column[j].measure));
-            else
+            } else {
                 stat = dmq_stat_of(arm, column[j].measure);
+            }
             dmq_page_number(page, &column[j], stat);
         }
         dmq_text_add(out, "</tr>\n");
@@ -158,9 +160,10 @@ static int most_seeds(const dmq_results *all)
 {
     int most = 0;
 
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         if (all->arm[i].n_runs > most)
             most = all->arm[i].n_runs;
+    }
     return most;
 }
 

@@ -98,9 +98,10 @@ dmq_status dmq_page_settings(dmq_page *page)
             DMQ_TRY(setting_row(page, first->entry[i].key));
         rows += other;
     }
-    if (rows == 0)
+    if (rows == 0) {
         dmq_text_add(out, "<tr><td class=\"text\" colspan=\"%d\">nothing</td></tr>\n",
                      all->n_arms + 1);
+    }
     dmq_text_add(out, "</tbody></table></div>\n<p class=\"note\">All other settings are alike; "
                       "config.yaml in each run folder has them all.</p>\n");
     dmq_page_close(page);
@@ -116,10 +117,11 @@ enum { STAGES = 5 };
 
 static void seconds(dmq_text *out, double s)
 {
-    if (isfinite(s))
+    if (isfinite(s)) {
         dmq_text_add(out, "<td>%.1f</td>", s);
-    else
+    } else {
         dmq_text_add(out, "<td></td>");
+    }
 }
 
 static void run_row(dmq_text *out, const dmq_result *run)
@@ -129,10 +131,11 @@ static void run_row(dmq_text *out, const dmq_result *run)
     dmq_text_add(out, "<tr><th scope=\"row\">");
     dmq_html_text(out, run->label);
     dmq_text_add(out, "</th><td>%lld</td>", (long long)run->seed);
-    for (int i = 0; i < STAGES; i++)
+    for (int i = 0; i < STAGES; i++) {
         seconds(out, dmq_json_real(dmq_json_get(dmq_json_get(dmq_json_get(m, "stages"), stages[i]),
                                                 "seconds"),
                                    (double)NAN));
+    }
     dmq_text_add(out, "<td>%.0f</td><td>%lld</td><td class=\"text\">",
                  dmq_json_real(dmq_json_get(m, "peak_memory_bytes"), 0) / 1e6,
                  (long long)dmq_json_int(dmq_json_get(m, "starts"), 0));
@@ -178,17 +181,19 @@ dmq_status dmq_page_runs(dmq_page *page)
                  "<th class=\"text\" scope=\"col\">begun</th><th class=\"text\" "
                  "scope=\"col\">quant.h5<small>sha256</small></th><th class=\"text\" "
                  "scope=\"col\">folder</th></tr></thead><tbody>\n");
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++)
             run_row(out, all->arm[i].run[j]);
+    }
     dmq_text_add(out, "</tbody></table></div>\n");
     dmq_text_add(out,
                  "<details><summary>Commands to repeat them</summary><p class=\"note\">A run "
                  "folder's config.yaml stands alone. Equal settings give equal bits on one device."
                  "</p><pre tabindex=\"0\"><code>");
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++)
             command(out, all->arm[i].run[j]);
+    }
     dmq_text_add(out, "dmq table again\n</code></pre></details>\n");
     dmq_page_close(page);
     return DMQ_OK;

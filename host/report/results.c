@@ -16,9 +16,10 @@
 
 const dmq_yaml_entry *dmq_result_entry(const dmq_result *run, const char *key)
 {
-    for (int i = 0; i < run->config->count; i++)
+    for (int i = 0; i < run->config->count; i++) {
         if (strcmp(run->config->entry[i].key, key) == 0)
             return &run->config->entry[i];
+    }
     return NULL;
 }
 
@@ -90,9 +91,10 @@ static dmq_status load_json(dmq_json **out, const char *folder, const char *name
     if (!dmq_file_exists(path))
         goto done;
     DMQ_TRY(dmq_json_load(out, path));
-    if (strcmp(dmq_json_text(dmq_json_get(*out, "format"), ""), format) != 0)
+    if (strcmp(dmq_json_text(dmq_json_get(*out, "format"), ""), format) != 0) {
         st = dmq_fail(DMQ_EDATA, "%s says format \"%s\", not \"%s\"", path,
                       dmq_json_text(dmq_json_get(*out, "format"), ""), format);
+    }
 done:
     dmq_free(path);
     return st;
@@ -220,10 +222,11 @@ dmq_status dmq_results_load(dmq_results **out, const char *const *folders, int n
         int is_run;
 
         DMQ_TRY(has_run(&is_run, folders[i]));
-        if (is_run)
+        if (is_run) {
             DMQ_TRY(add_run(all, folders[i], i));
-        else
+        } else {
             DMQ_TRY(add_below(all, folders[i], i));
+        }
     }
     DMQ_TRY(dmq_results_arrange(all, folders));
     DMQ_TRY(find_title(all, folders, n_folders));

@@ -28,24 +28,26 @@ void dmq_svg_mark(dmq_text *out, dmq_style s, double x, double y, double r)
 {
     const char *hollow = s.form % 2 ? " hollow" : "";
 
-    if (s.form < 2)
+    if (s.form < 2) {
         dmq_text_add(out, "<circle class=\"s%d mark%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>",
                      s.colour, hollow, x, y, r);
-    else
+    } else {
         dmq_text_add(out,
                      "<rect class=\"s%d mark%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
                      "height=\"%.1f\"/>",
                      s.colour, hollow, x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r);
+    }
 }
 
 void dmq_svg_swatch(dmq_text *out, dmq_style s, int line)
 {
     dmq_text_add(out, "<svg class=\"swatch%s\" viewBox=\"0 0 %d 12\" aria-hidden=\"true\">",
                  line ? " long" : "", line ? 30 : 12);
-    if (line)
+    if (line) {
         dmq_text_add(out, "<path class=\"s%d d%d line\" d=\"M1 6H29\"/>", s.colour, s.form);
-    else
+    } else {
         dmq_svg_mark(out, s, 6, 6, 4);
+    }
     dmq_text_add(out, "</svg>");
 }
 
@@ -112,10 +114,11 @@ static void tick_text(char out[32], double x)
 {
     int e = x > 0 ? (int)floor(log10(x) + 1e-9) : 0;
 
-    if (x != 0 && (e < -2 || e > 4))
+    if (x != 0 && (e < -2 || e > 4)) {
         (void)snprintf(out, 32, "%ge%d", x / pow(10, e), e);
-    else
+    } else {
         (void)snprintf(out, 32, "%g", x);
+    }
 }
 
 enum { TICKS = 24 };
@@ -128,13 +131,14 @@ static int log_ticks(double out[TICKS], const dmq_axis *a)
     const double *part = parts[decades < 1.3 ? 0 : decades < 2.6 ? 1 : 2];
     int n = 0, every = decades > 8 ? 2 : 1;
 
-    for (int e = (int)floor(log10(a->least)); e <= (int)ceil(log10(a->most)); e++)
+    for (int e = (int)floor(log10(a->least)); e <= (int)ceil(log10(a->most)); e++) {
         for (int i = 0; i < 3 && part[i] > 0; i++) {
             double x = part[i] * pow(10, e);
 
             if (x >= a->least && x <= a->most && n < TICKS && e % every == 0)
                 out[n++] = x;
         }
+    }
     return n;
 }
 
@@ -143,10 +147,11 @@ static int even_ticks(double out[TICKS], const dmq_axis *a)
     double span = a->most - a->least, step = pow(10, floor(log10(span / 4)));
     int n = 0;
 
-    if (span / step > 10)
+    if (span / step > 10) {
         step *= span / step > 25 ? 5 : 2;
-    else if (span / step > 5)
+    } else if (span / step > 5) {
         step *= 2;
+    }
     for (double k = ceil(a->least / step - 1e-9); k * step <= a->most + 1e-9 * span && n < TICKS;
          k++)
         out[n++] = k * step;
@@ -218,15 +223,17 @@ static void draw_band(dmq_text *out, const plane *p, const dmq_svg_line *l)
     if (!l->low)
         return;
     dmq_text_add(out, "<path class=\"s%d band\" d=\"", l->style.colour);
-    for (int i = 0, first = 1; i < l->n; i++)
+    for (int i = 0, first = 1; i < l->n; i++) {
         if (shown(p, l->high[i]) && shown(p, l->low[i])) {
             dmq_text_add(out, "%s%.1f %.1f", first ? "M" : "L", at_x(p, l->x0 + i * l->dx),
                          at_y(p, l->high[i]));
             first = 0;
         }
-    for (int i = l->n - 1; i >= 0; i--)
+    }
+    for (int i = l->n - 1; i >= 0; i--) {
         if (shown(p, l->high[i]) && shown(p, l->low[i]))
             dmq_text_add(out, "L%.1f %.1f", at_x(p, l->x0 + i * l->dx), at_y(p, l->low[i]));
+    }
     dmq_text_add(out, "Z\"/>");
 }
 
@@ -254,7 +261,7 @@ void dmq_svg_draw_lines(dmq_text *out, const dmq_svg_lines *c)
     plane p = { { c->x_title, (double)NAN, (double)NAN, 0 },
                 { c->y_title, (double)NAN, (double)NAN, c->log } };
 
-    for (int i = 0; i < c->n; i++)
+    for (int i = 0; i < c->n; i++) {
         for (int k = 0; k < c->line[i].n; k++) {
             widen(&p.x, c->line[i].x0 + k * c->line[i].dx);
             widen(&p.y, c->line[i].y[k]);
@@ -263,6 +270,7 @@ void dmq_svg_draw_lines(dmq_text *out, const dmq_svg_lines *c)
                 widen(&p.y, c->line[i].high[k]);
             }
         }
+    }
     widen(&p.y, c->reference);
     settle(&p.y);
     if (!(p.x.most > p.x.least))
@@ -300,10 +308,11 @@ static void fit(char out[128], const char *label)
 {
     size_t n = strlen(label), ends = LETTERS / 2 - 1;
 
-    if (letters_of(label) <= LETTERS || n != (size_t)letters_of(label))
+    if (letters_of(label) <= LETTERS || n != (size_t)letters_of(label)) {
         (void)snprintf(out, 128, "%.120s", label);
-    else
+    } else {
         (void)snprintf(out, 128, "%.*s…%s", (int)ends, label, label + n - ends);
+    }
 }
 
 /* Units that a text takes at most in a plain wide font: a clipped label is worse than a narrow chart. */
@@ -314,12 +323,13 @@ static double width_of(const char *text)
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
 
-        if (strchr("ijltf.,:;'|!()[] ", c))
+        if (strchr("ijltf.,:;'|!()[] ", c)) {
             width += 5;
-        else if (c >= 'A' && c <= 'Z')
+        } else if (c >= 'A' && c <= 'Z') {
             width += c == 'M' || c == 'W' ? 11.8 : 9.2;
-        else if ((c & 0xc0) != 0x80)
+        } else if ((c & 0xc0) != 0x80) {
             width += c == 'm' || c == 'w' ? 11.2 : 8.1;
+        }
     }
     return width;
 }
@@ -329,11 +339,12 @@ static double label_width(const dmq_svg_rows *c)
     double most = 0;
     char label[128];
 
-    for (int i = 0; i < c->n; i++)
+    for (int i = 0; i < c->n; i++) {
         if (c->row[i].label) {
             fit(label, c->row[i].label);
             most = fmax(most, width_of(label));
         }
+    }
     return 12 + most;
 }
 
@@ -360,12 +371,14 @@ static void draw_row(dmq_text *out, const dmq_axis *a, const dmq_svg_row *r, dou
         dmq_text_add(out, "<path class=\"s%d start\" d=\"M%.1f %.1fv%d\"/>", r->style.colour, x0,
                      y - 3, 6);
     }
-    for (int i = 0; i < r->n; i++)
+    for (int i = 0; i < r->n; i++) {
         if (isfinite(r->value[i]) && (!a->log || r->value[i] > 0))
             dmq_svg_mark(out, r->style, left + place(a, r->value[i], width), y, size);
-    if (r->n > 1 && isfinite(r->mean) && (!a->log || r->mean > 0))
+    }
+    if (r->n > 1 && isfinite(r->mean) && (!a->log || r->mean > 0)) {
         dmq_text_add(out, "<path class=\"s%d mean\" d=\"M%.1f %.1fv14\"/>", r->style.colour,
                      left + place(a, r->mean, width), y - 7);
+    }
     dmq_text_add(out, "</g>");
 }
 
@@ -422,9 +435,10 @@ void dmq_svg_draw_rows(dmq_text *out, const dmq_svg_rows *c)
     }
     for (int i = 0; i < c->n; i++) {
         y += c->row[i].apart ? APART : 0;
-        if (c->row[i].apart && i > 0)
+        if (c->row[i].apart && i > 0) {
             dmq_text_add(out, "<path class=\"rule\" d=\"M0 %.1fH%d\"/>", y - APART / 2.0,
                          DMQ_SVG_WIDTH);
+        }
         draw_row(out, &a, &c->row[i], y + c->row_height / 2.0, left);
         y += c->row_height;
     }

@@ -13,11 +13,12 @@ dmq_status dmq_table_format_parse(dmq_table_format *out, const char *name)
 {
     static const char *const names[] = { "md", "csv", "json" };
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         if (strcmp(name, names[i]) == 0) {
             *out = (dmq_table_format)i;
             return DMQ_OK;
         }
+    }
     return dmq_fail(DMQ_EUSAGE, "--format %s: must be one of md|csv|json", name);
 }
 
@@ -32,33 +33,36 @@ void dmq_seeds_text(char *out, size_t size, const dmq_arm *arm, int limit)
         (void)snprintf(out, size, "%d seeds", arm->n_runs);
         return;
     }
-    for (int i = 0; i < arm->n_runs && n < size; i++)
+    for (int i = 0; i < arm->n_runs && n < size; i++) {
         n += (size_t)snprintf(out + n, size - n, "%s%lld", i ? ", " : "",
                               (long long)arm->run[i]->seed);
+    }
 }
 
 void dmq_images_text(char *out, size_t size, const dmq_results *all)
 {
     int64_t least = INT64_MAX, most = 0;
 
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++) {
             int64_t n = dmq_json_int(dmq_json_get(all->arm[i].run[j]->metrics, "images"), 0);
 
             least = n < least ? n : least;
             most = n > most ? n : most;
         }
-    if (least == most)
+    }
+    if (least == most) {
         (void)snprintf(out, size, "%lld images", (long long)most);
-    else
+    } else {
         (void)snprintf(out, size, "%lld to %lld images", (long long)least, (long long)most);
+    }
 }
 
 dmq_status dmq_devices_text(char **out, const dmq_results *all)
 {
     dmq_text t = { 0 };
 
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++) {
             const dmq_json *m = all->arm[i].run[j]->manifest;
             int64_t threads = dmq_json_int(dmq_json_get(m, "threads"), 0);
@@ -70,6 +74,7 @@ dmq_status dmq_devices_text(char **out, const dmq_results *all)
             if (!t.data || !strstr(t.data, one))
                 dmq_text_add(&t, "%s%s", t.data ? "; " : "", one);
         }
+    }
     return dmq_text_take(out, &t);
 }
 
@@ -123,9 +128,10 @@ static dmq_status csv_ids(dmq_text *t, const dmq_result *run, int fp)
         int64_t n;
         const char *id = dmq_measure_id(run, m, fp, &n);
 
-        if (id)
+        if (id) {
             dmq_text_add(&ids, "%s%s=%s n=%lld", ids.data ? "; " : "", dmq_measures[m].key, id,
                          (long long)n);
+        }
     }
     DMQ_TRY(dmq_text_take(&text, &ids));
     dmq_text_add(t, ",");
@@ -146,9 +152,10 @@ static dmq_status csv_run(dmq_text *t, const char *row, const char *label, const
     csv_begin(t, row, label, bits, run, seed, run);
     for (int m = 0; m < DMQ_MEASURES; m++)
         csv_real(t, dmq_measure_value(run, m, !arm));
-    for (int m = 0; m < DMQ_MEASURES; m++)
+    for (int m = 0; m < DMQ_MEASURES; m++) {
         if (dmq_measure_has_paper(m))
             csv_real(t, arm ? dmq_measure_paper(arm, m) : (double)NAN);
+    }
     return csv_ids(t, run, !arm);
 }
 
@@ -167,9 +174,10 @@ static dmq_status csv_arm(dmq_text *t, const dmq_arm *arm)
 
             csv_real(t, s.n == 0 ? (double)NAN : sd ? dmq_stat_sd(&s) : s.mean);
         }
-        for (int m = 0; m < DMQ_MEASURES; m++)
+        for (int m = 0; m < DMQ_MEASURES; m++) {
             if (dmq_measure_has_paper(m))
                 csv_real(t, sd ? (double)NAN : dmq_measure_paper(arm, m));
+        }
         DMQ_TRY(csv_ids(t, arm->run[0], 0));
     }
 done:
@@ -183,9 +191,10 @@ static dmq_status table_csv(dmq_text *t, const dmq_results *all)
     dmq_text_add(t, "row,label,bits,seed,images,device,folder");
     for (int m = 0; m < DMQ_MEASURES; m++)
         dmq_text_add(t, ",%s", dmq_measures[m].key);
-    for (int m = 0; m < DMQ_MEASURES; m++)
+    for (int m = 0; m < DMQ_MEASURES; m++) {
         if (dmq_measure_has_paper(m))
             dmq_text_add(t, ",paper_%s", dmq_measures[m].key);
+    }
     dmq_text_add(t, ",metrics\n");
     for (int i = 0; i < all->n_fp; i++)
         DMQ_TRY(csv_run(t, "fp", all->fp[i].label, "W32A32", all->fp[i].run, NULL));

@@ -44,10 +44,11 @@ static dmq_status put(sheet *s, int row, int column, const char *text)
     int width;
 
     for (; *text; text++) {
-        if (*text == '|')
+        if (*text == '|') {
             dmq_text_add(&t, "\\|");
-        else
+        } else {
             dmq_text_add_bytes(&t, *text == '\n' || *text == '\r' ? " " : text, 1);
+        }
     }
     DMQ_TRY(dmq_text_take(cell, &t));
     width = width_of(*cell);
@@ -98,12 +99,13 @@ static dmq_status put_row(sheet *s, const char *label, const dmq_arm *arm, const
         dmq_stat stat = { 0 };
         char text[DMQ_CELL];
 
-        if (arm && !c->paper)
+        if (arm && !c->paper) {
             stat = dmq_stat_of(arm, c->measure);
-        else if (arm)
+        } else if (arm) {
             dmq_stat_add(&stat, dmq_measure_paper(arm, c->measure));
-        else if (!c->paper)
+        } else if (!c->paper) {
             dmq_stat_add(&stat, dmq_measure_value(run, c->measure, 1));
+        }
         dmq_cell_text(text, c, stat, "-");
         DMQ_TRY(put(s, row, s->fixed + i, text));
     }
@@ -114,9 +116,10 @@ done:
 /* Whether the arm has a number in any of the columns. */
 static int has_any(const sheet *s, const dmq_arm *arm)
 {
-    for (int i = 0; i < s->n; i++)
+    for (int i = 0; i < s->n; i++) {
         if (dmq_stat_of(arm, s->column[i].measure).n > 0)
             return 1;
+    }
     return 0;
 }
 
@@ -150,9 +153,10 @@ static int take_columns(dmq_column *out, const dmq_column *from, int n, int of_u
 {
     int taken = 0;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if ((dmq_measures[from[i].measure].group == DMQ_MEASURE_BLOCKS) == of_units)
             out[taken++] = from[i];
+    }
     return taken;
 }
 
@@ -173,20 +177,22 @@ static dmq_status write_sheet(dmq_text *t, const dmq_results *all, const dmq_col
     DMQ_TRY(put_head(&s));
     for (int i = 0; i < all->n_fp && !of_units; i++)
         DMQ_TRY(put_row(&s, all->fp[i].label, NULL, all->fp[i].run));
-    for (int i = 0; i < all->n_arms; i++)
+    for (int i = 0; i < all->n_arms; i++) {
         if (!of_units || has_any(&s, &all->arm[i]))
             DMQ_TRY(put_row(&s, all->arm[i].label, &all->arm[i], NULL));
+    }
     write_row(t, &s, 0);
     write_rule(t, &s);
     for (int r = 1; r < s.rows; r++)
         write_row(t, &s, r);
     dmq_text_add(t, "\nmetrics: ");
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (column[i].id) {
             dmq_text_add(t, "%s%s %s", before, dmq_measures[column[i].measure].title, column[i].id);
             dmq_text_add(t, " (n %lld)", (long long)column[i].n);
             before = "; ";
         }
+    }
     dmq_text_add(t, "\n");
 done:
     release_sheet(&s);
@@ -216,10 +222,11 @@ static dmq_status write_notes(dmq_text *t, const dmq_results *all)
         if (source)
             dmq_text_add(t, "published, %s: %s\n", all->arm[i].label, source);
     }
-    for (int i = 0; i < all->n_unfinished; i++)
+    for (int i = 0; i < all->n_unfinished; i++) {
         dmq_text_add(t, "left out: %s (%s, seed %lld): evaluate is not done\n",
                      all->unfinished[i]->path, all->unfinished[i]->label,
                      (long long)all->unfinished[i]->seed);
+    }
 done:
     dmq_free(devices);
     return st;

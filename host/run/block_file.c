@@ -352,15 +352,16 @@ dmq_status dmq_unit_log_tell(const dmq_job *job, const dmq_unit *unit, const dmq
     DMQ_TRY(dmq_json_set_text(event, "block", unit->name));
     DMQ_TRY(dmq_unit_log_json(event, log, 0));
     DMQ_TRY(dmq_folder_event(job->folder, event));
-    if (log->weighted)
+    if (log->weighted) {
         dmq_log_detail(
             "%s: loss %.3g -> %.3g, held out %.3g -> %.3g; ESS %.3f, cos(mse, gm) %+.2f, "
             "group cosine %.2f -> %.2f",
             unit->name, r->nearest_train, r->final_train, r->nearest_held, r->final_held,
             log->weights.ess, log->weights.cosine_mse_gm, log->cosine_before, log->cosine_after);
-    else
+    } else {
         dmq_log_detail("%s: loss %.3g -> %.3g, held out %.3g -> %.3g", unit->name, r->nearest_train,
                        r->final_train, r->nearest_held, r->final_held);
+    }
 done:
     dmq_json_destroy(event);
     return st;

@@ -112,12 +112,13 @@ static dmq_status check_settings(const dmq_experiment *e)
     dmq_model *told = NULL;
 
     DMQ_TRY(dmq_model_from_config(&told, e->config));
-    if (strcmp(told->config_text, e->model->config_text) != 0)
+    if (strcmp(told->config_text, e->model->config_text) != 0) {
         st = dmq_fail(
             DMQ_EDATA,
             "%s is another network than model.* says\n  the file:\n%s  the configuration:\n%s"
             "  hint: leave model.* out, the file knows its own",
             e->model_path, e->model->config_text, told->config_text);
+    }
 done:
     dmq_model_destroy(told);
     return st;
@@ -129,9 +130,10 @@ static dmq_status open_model(dmq_experiment *e, dmq_config *config)
     const char *hash = dmq_config_text(e->config, "model.sha256");
     dmq_status st = DMQ_OK;
 
-    if (!*path)
+    if (!*path) {
         return dmq_config_refuse(e->config, "model.checkpoint",
                                  "the run needs a checkpoint (--model FILE, or a card in extends)");
+    }
     DMQ_TRY(dmq_path_resolve(&e->model_path, path));
     if (!dmq_file_exists(e->model_path)) {
         (void)dmq_fail(DMQ_ENOINPUT, "there is no checkpoint %s", e->model_path);
@@ -174,12 +176,14 @@ static dmq_status check_schedule(const dmq_experiment *e)
         return DMQ_OK;
     if (dmq_config_int(c, "schedule.T") != i->T)
         return dmq_config_refuse(c, "schedule.T", "%s was trained with %d", e->model_path, i->T);
-    if (dmq_config_real(c, "schedule.beta_start") != i->beta_start)
+    if (dmq_config_real(c, "schedule.beta_start") != i->beta_start) {
         return dmq_config_refuse(c, "schedule.beta_start", "%s was trained with %.9g",
                                  e->model_path, i->beta_start);
-    if (dmq_config_real(c, "schedule.beta_end") != i->beta_end)
+    }
+    if (dmq_config_real(c, "schedule.beta_end") != i->beta_end) {
         return dmq_config_refuse(c, "schedule.beta_end", "%s was trained with %.9g", e->model_path,
                                  i->beta_end);
+    }
     return DMQ_OK;
 }
 

@@ -117,11 +117,12 @@ static dmq_status write_config(dmq_folder *f, const dmq_config *c)
         const dmq_origin *o = dmq_config_origin(c, key);
         char where[512];
 
-        if (o->kind == DMQ_ORIGIN_FILE)
+        if (o->kind == DMQ_ORIGIN_FILE) {
             (void)snprintf(where, sizeof where, "%s:%d", o->place, o->line);
-        else
+        } else {
             (void)snprintf(where, sizeof where, "%s",
                            o->kind == DMQ_ORIGIN_DEFAULT ? "default" : o->place);
+        }
         DMQ_TRY(dmq_json_set_text(origins, key, where));
     }
     dmq_free(path);
@@ -334,9 +335,10 @@ dmq_stage_state dmq_folder_look(const dmq_folder *f, const char *stage, const ch
     if (!r || dmq_folder_file(&path, f, dmq_json_text(dmq_json_get(r, "file"), "?")) != DMQ_OK)
         return DMQ_STAGE_MISSING;
     if (dmq_file_exists(path) && dmq_file_size(&size, path) == DMQ_OK &&
-        (int64_t)size == dmq_json_int(dmq_json_get(r, "bytes"), -1))
+        (int64_t)size == dmq_json_int(dmq_json_get(r, "bytes"), -1)) {
         state = strcmp(dmq_json_text(dmq_json_get(r, "key"), ""), key) == 0 ? DMQ_STAGE_DONE
                                                                             : DMQ_STAGE_OTHER;
+    }
     dmq_free(path);
     return state;
 }

@@ -74,7 +74,7 @@ dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key)
     DMQ_TRY(dmq_alloc((void **)&images.data, (size_t)info.count, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&nchw, (size_t)info.count, sizeof(dmq_real)));
     DMQ_TRY(dmq_h5_read_real(nchw, file, "images", info.rank, info.dims));
-    for (int64_t i = 0; i < info.count; i++)
+    for (int64_t i = 0; i < info.count; i++) {
         if (!isfinite(nchw[i])) {
             st = dmq_fail(DMQ_EDATA,
                           "%s: image %lld holds a number that is NaN or infinite\n"
@@ -82,6 +82,7 @@ dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key)
                           path, (long long)(i / (info.count / info.dims[0])));
             goto done;
         }
+    }
     dmq_nhwc_from_nchw(images.data, nchw, images.n, (int)info.dims[1], (int)info.dims[2],
                        (int)info.dims[3]);
     *out = images;

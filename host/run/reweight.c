@@ -48,12 +48,13 @@ static dmq_status groups_of(dmq_groups *out, int *memory, const dmq_calib *calib
     for (int g = 0; g < out->k; g++) {
         out->sample[g] = next;
         out->count[g] = dmq_calib_group(calib, role, g, out->k, next);
-        if (out->count[g] == 0)
+        if (out->count[g] == 0) {
             return dmq_fail(DMQ_EINVAL,
                             "timestep group %d of %d has no %s sample\n  hint: raise "
                             "calibrate.%s, or calibrate.per_timestep",
                             g + 1, out->k, role == DMQ_VALIDATION ? "validation" : "held-out",
                             role == DMQ_VALIDATION ? "validation" : "held_out");
+        }
         next += out->count[g];
     }
     return DMQ_OK;

@@ -235,9 +235,10 @@ static int needed(int id, int only)
 {
     if (only < 0 || id == only)
         return 1;
-    for (int i = 0; i < dmq_stages[only].n_inputs; i++)
+    for (int i = 0; i < dmq_stages[only].n_inputs; i++) {
         if (needed(id, dmq_stages[only].input[i]))
             return 1;
+    }
     return 0;
 }
 
@@ -245,9 +246,10 @@ dmq_status dmq_stages_check(const dmq_experiment *e, int only)
 {
     dmq_status st = DMQ_OK;
 
-    for (int id = 0; id < DMQ_RUN_STAGES; id++)
+    for (int id = 0; id < DMQ_RUN_STAGES; id++) {
         if (needed(id, only) && dmq_stages[id].check)
             DMQ_TRY(dmq_stages[id].check(e));
+    }
 done:
     return st;
 }
@@ -334,9 +336,10 @@ dmq_status dmq_stages_run(const dmq_experiment *e, dmq_folder *f, const dmq_stag
     plan p = { .good = 0 };
 
     DMQ_TRY(look(&p, e, f, o->only));
-    for (int id = 0; id < DMQ_RUN_STAGES; id++)
+    for (int id = 0; id < DMQ_RUN_STAGES; id++) {
         if (needed(id, o->only))
             DMQ_TRY(run_stage(&p, id, e, f, o));
+    }
 done:
     for (int id = 0; id < DMQ_RUN_STAGES; id++)
         dmq_free(p.text[id]);

@@ -38,9 +38,10 @@ static int wanted(const evaluating *v, const char *metric)
     int n;
     const char *const *names = dmq_config_texts(v->config, "evaluate.metrics", &n);
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (strcmp(names[i], metric) == 0)
             return 1;
+    }
     return 0;
 }
 
@@ -272,12 +273,13 @@ static dmq_status noise_error(evaluating *v, dmq_json *q)
     DMQ_TRY(dmq_alloc((void **)&t, (size_t)(each * calib->n_steps), sizeof *t));
     DMQ_TRY(dmq_alloc((void **)&row, (size_t)(each * calib->n_steps), sizeof *row));
     DMQ_TRY(dmq_alloc((void **)&error, (size_t)(each * calib->n_steps), sizeof *error));
-    for (int k = 0; k < calib->n_steps; k++)
+    for (int k = 0; k < calib->n_steps; k++) {
         for (int j = 0; j < each; j++, n++) {
             x[n] = dmq_calib_state(calib, k, from + j);
             t[n] = calib->t[k];
             row[n] = k;
         }
+    }
     DMQ_TRY(dmq_noise_error(error, v->e->model, &source, v->e->lanes, x, t, row, n));
     for (int i = 0; i < n; i++) {
         int g = row[i] * groups / calib->n_steps;
@@ -374,9 +376,10 @@ static dmq_status grid(evaluating *v)
         int n = count < im->n ? count : im->n;
 
         st = dmq_folder_file(&path, v->job->folder, i ? "grid.png" : "grid-fp.png");
-        if (st == DMQ_OK)
+        if (st == DMQ_OK) {
             st = dmq_png_grid(&picture, im->data, n, im->one.dim[1], im->one.dim[2], im->one.dim[3],
                               (int)ceil(sqrt(n)), 2, im->one.dim[1] < 32 ? 3 : 2);
+        }
         if (st == DMQ_OK)
             st = dmq_png_save(path, &picture, NULL, 0);
         dmq_picture_release(&picture);
@@ -395,27 +398,31 @@ dmq_status dmq_evaluate_check(const dmq_experiment *e)
     dmq_dataset *set = NULL;
     dmq_status st = DMQ_OK;
 
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (wanted(&v, later[i]))
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (wanted(&v, later[i])) {
             return dmq_config_refuse(
                 e->config, "evaluate.metrics",
                 "%s needs the Inception network, which this version does not read; "
                 "fd is the Frechet distance with a network of ours",
                 later[i]);
+        }
+    }
     if (!wanted(&v, "fd") && !wanted(&v, "is"))
         return DMQ_OK;
-    if (!*dmq_config_text(e->config, "evaluate.features"))
+    if (!*dmq_config_text(e->config, "evaluate.features")) {
         return dmq_config_refuse(
             e->config, "evaluate.features",
             "fd and is need a feature network; data:shapes16-features.h5 is one, "
             "and metrics: [paired] needs none");
+    }
     DMQ_TRY(open_reference(&set, e));
     DMQ_TRY(open_features(&v));
-    if (v.features->input.dim[1] != e->model->input.dim[1])
+    if (v.features->input.dim[1] != e->model->input.dim[1]) {
         st = dmq_config_refuse(e->config, "evaluate.features",
                                "it is for %d x %d images, the model's are %d x %d",
                                v.features->input.dim[1], v.features->input.dim[2],
                                e->model->input.dim[1], e->model->input.dim[2]);
+    }
 done:
     dmq_dataset_close(set);
     dmq_model_destroy(v.features);

@@ -46,9 +46,10 @@ static dmq_status apply_policy(dmq_choice *choice, const dmq_experiment *e)
     policy.rule = dmq_config_texts(c, "quant.rules", &policy.n_rules);
     policy.act_channels = dmq_config_enum(c, "quant.act.granularity") == 1;
     st = dmq_policy_apply(choice, e->model, &policy);
-    if (st != DMQ_OK)
+    if (st != DMQ_OK) {
         st = dmq_origin_note(
             st, dmq_config_origin(c, policy.n_rules > 0 ? "quant.rules" : "quant.policy"));
+    }
     return st;
 }
 
@@ -160,9 +161,10 @@ static dmq_status weigh(void *context, dmq_unit_work *w)
 
     z->log->groups = dmq_reweight_groups(c, z->calib);
     z->log->cosines = dmq_calib_list(z->calib, DMQ_VALIDATION, NULL) > 0;
-    if (z->log->cosines)
+    if (z->log->cosines) {
         DMQ_TRY(dmq_reweight_cosines(w->block, c, z->calib, w->state->alpha, &z->log->cosine_before,
                                      z->log->cosines_before));
+    }
     if (!weighs(z))
         goto done;
     DMQ_TRY(dmq_alloc((void **)&held, (size_t)z->calib->n, sizeof *held));
@@ -196,9 +198,10 @@ static dmq_status finished(void *context, const dmq_unit_work *w, const dmq_reco
     if (!w->block->temporal) {
         if (dmq_calib_list(z->calib, DMQ_HELD_OUT, NULL) > 0)
             DMQ_TRY(dmq_reweight_group_losses(w->block, z->config, z->calib, log->group_loss));
-        if (log->cosines)
+        if (log->cosines) {
             DMQ_TRY(dmq_reweight_cosines(w->block, z->config, z->calib, w->state->alpha,
                                          &log->cosine_after, log->cosines_after));
+        }
     }
     if (w->weighted)
         dmq_unit_log_weights(log, z->calib, w->train, w->n_train, w->s, w->tau);

@@ -47,9 +47,10 @@ static int piece_done(const sampling *s, int i)
     dmq_images images = { 0 };
     int done = 0;
 
-    if (piece_path(&path, s, i) == DMQ_OK && dmq_file_exists(path))
+    if (piece_path(&path, s, i) == DMQ_OK && dmq_file_exists(path)) {
         done =
             dmq_images_load(&images, path, s->job->key) == DMQ_OK && images.n == piece_count(s, i);
+    }
     dmq_images_release(&images);
     dmq_free(path);
     return done;
@@ -180,14 +181,15 @@ static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *
         goto done;
     }
     job->incomplete = missing > 0 || !dmq_folder_claim(job->folder);
-    if (missing > 0)
+    if (missing > 0) {
         dmq_log_info("sample: shard %d of %d is done; %d pieces are left to others", job->shard,
                      job->n_shards, missing);
-    else if (job->incomplete)
+    } else if (job->incomplete) {
         dmq_log_info("sample: all pieces are there, but others work here still: "
                      "dmq sample --merge joins them");
-    else
+    } else {
         DMQ_TRY(join(&s));
+    }
 done:
     return st;
 }

@@ -14,10 +14,11 @@ static void folder_name(char *out, size_t size, const char *label, int64_t seed)
     size_t n = 0;
 
     for (; *label && n + 24 < size; label++) {
-        if (isalnum((unsigned char)*label) || *label == '.' || *label == '_')
+        if (isalnum((unsigned char)*label) || *label == '.' || *label == '_') {
             out[n++] = (char)tolower((unsigned char)*label);
-        else if (n > 0 && out[n - 1] != '-')
+        } else if (n > 0 && out[n - 1] != '-') {
             out[n++] = '-';
+        }
     }
     while (n > 0 && out[n - 1] == '-')
         n--;
@@ -63,10 +64,12 @@ static dmq_status add_task(dmq_sweep *s, const dmq_config *base, const char *nea
     t->label = label;
     t->seed = seed;
     folder_name(name, sizeof name, label, seed);
-    for (int i = 0; i + 1 < s->n_tasks; i++)
-        if (strcmp(dmq_path_name(s->task[i].folder), name) == 0)
+    for (int i = 0; i + 1 < s->n_tasks; i++) {
+        if (strcmp(dmq_path_name(s->task[i].folder), name) == 0) {
             return dmq_config_refuse(base, "sweep.arms", "two arms would share the folder %s",
                                      name);
+        }
+    }
     DMQ_TRY(dmq_path_join(&t->folder, folder, name));
     DMQ_TRY(make(&t->config, context));
     DMQ_TRY(dmq_config_set(t->config, "sweep.arms", "[]", dmq_config_origin(base, "sweep.arms")));
@@ -107,9 +110,10 @@ dmq_status dmq_sweep_create(dmq_sweep **out, const dmq_config *base, const char 
         DMQ_TRY(dmq_strdup(&s->label[i], arms[i]));
         s->n_arms++;
         s->label[i][colon - arms[i]] = '\0';
-        for (int j = 0; j < n_seeds; j++)
+        for (int j = 0; j < n_seeds; j++) {
             DMQ_TRY(
                 add_task(s, base, near, folder, s->label[i], colon + 1, seeds[j], make, context));
+        }
     }
     *out = s;
     s = NULL;

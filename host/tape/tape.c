@@ -90,10 +90,12 @@ static dmq_cell *add_leaf(dmq_tape *tape, const char *name, dmq_shape shape)
     assert(!tape->planned);
     if (tape->status != DMQ_OK)
         return NULL;
-    for (int d = 0; d < 4; d++)
-        if (shape.dim[d] < 1)
+    for (int d = 0; d < 4; d++) {
+        if (shape.dim[d] < 1) {
             st = dmq_fail(DMQ_ESHAPE, "tape: %s has the shape %s: every axis must be at least 1",
                           name ? name : "a leaf", dmq_shape_text(shape));
+        }
+    }
     if (st == DMQ_OK)
         st = add_cell(&cell, tape, name, shape);
     if (st != DMQ_OK)
@@ -279,9 +281,10 @@ void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents)
 
 void dmq_tape_bind_values(dmq_tape *tape, dmq_real *values)
 {
-    for (int i = 0; i < tape->n_cells; i++)
+    for (int i = 0; i < tape->n_cells; i++) {
         if (tape->cell[i]->root->var.is_param)
             tape->cell[i]->var.value = values + tape->cell[i]->root->var.offset;
+    }
 }
 
 dmq_var *const *dmq_tape_cut(const dmq_tape *tape, int *count)
@@ -294,11 +297,13 @@ dmq_var *const *dmq_tape_cut(const dmq_tape *tape, int *count)
 int dmq_tape_feeds_live(const dmq_tape *tape, const dmq_var *leaf)
 {
     assert(tape->planned);
-    for (int i = tape->n_frozen; i < tape->n_order; i++)
-        for (int k = 0; k < tape->order[i]->n_in; k++)
+    for (int i = tape->n_frozen; i < tape->n_order; i++) {
+        for (int k = 0; k < tape->order[i]->n_in; k++) {
             if (tape->order[i]->in[k] &&
                 dmq_cell_of(tape->order[i]->in[k])->root == dmq_cell_of(leaf))
                 return 1;
+        }
+    }
     return 0;
 }
 
@@ -311,9 +316,10 @@ void dmq_tape_cost(const dmq_tape *tape, double *macs, double *bytes)
 
         if (node->fused_away || node->op == &dmq_op_reshape)
             continue;
-        for (int k = 0; k < node->n_in; k++)
+        for (int k = 0; k < node->n_in; k++) {
             if (node->in[k])
                 numbers += (double)dmq_shape_count(node->in[k]->shape);
+        }
         *bytes += numbers * (double)sizeof(dmq_real);
         if (node->op->macs)
             *macs += node->op->macs(node);
@@ -327,9 +333,10 @@ static int node_text(char *line, size_t size, const dmq_node *node)
     char ins[DMQ_NODE_INPUTS * 12 + 1] = "";
     int n = 0;
 
-    for (int i = 0; i < node->n_in; i++)
+    for (int i = 0; i < node->n_in; i++) {
         if (node->in[i])
             n += snprintf(ins + n, sizeof ins - (size_t)n, " %d", node->in[i]->id);
+    }
     return snprintf(line, size, "%d %s%s%s%s%s -> %s%s%s\n", node->out->id, node->op->name,
                     is_norm && node->n_in > NORM_SHIFT && node->in[NORM_SHIFT] ? "+shift" : "",
                     is_norm && node->attr.norm.silu ? "+silu" : "",
@@ -346,15 +353,17 @@ dmq_status dmq_tape_text(const dmq_tape *tape, char **out)
     dmq_status st;
 
     *out = NULL;
-    for (int i = 0; i < tape->n_nodes; i++)
+    for (int i = 0; i < tape->n_nodes; i++) {
         if (!tape->node[i]->fused_away)
             size += (size_t)node_text(line, sizeof line, tape->node[i]);
+    }
     st = dmq_alloc((void **)&text, size, 1);
     if (st != DMQ_OK)
         return st;
-    for (int i = 0; i < tape->n_nodes; i++)
+    for (int i = 0; i < tape->n_nodes; i++) {
         if (!tape->node[i]->fused_away)
             used += (size_t)node_text(text + used, size - used, tape->node[i]);
+    }
     *out = text;
     return DMQ_OK;
 }
@@ -366,10 +375,11 @@ const char *dmq_var_text(const dmq_var *v)
     char *text = ring[turn];
 
     turn = (turn + 1) % 4;
-    if (v->name)
+    if (v->name) {
         (void)snprintf(text, sizeof ring[0], "%.80s %s", v->name, dmq_shape_text(v->shape));
-    else
+    } else {
         (void)snprintf(text, sizeof ring[0], "%s %s", v->maker ? v->maker->op->name : "a leaf",
                        dmq_shape_text(v->shape));
+    }
     return text;
 }

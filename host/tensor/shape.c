@@ -40,14 +40,15 @@ const char *dmq_shape_text(dmq_shape s)
     char *text = ring[turn];
 
     turn = (turn + 1) % 4;
-    if (s.rank == 1)
+    if (s.rank == 1) {
         (void)snprintf(text, sizeof ring[0], "(%d)", s.dim[0]);
-    else if (s.rank == 2)
+    } else if (s.rank == 2) {
         (void)snprintf(text, sizeof ring[0], "(%d, %d)", s.dim[0], s.dim[1]);
-    else if (s.rank == 3)
+    } else if (s.rank == 3) {
         (void)snprintf(text, sizeof ring[0], "(%d, %d, %d)", s.dim[0], s.dim[1], s.dim[2]);
-    else
+    } else {
         (void)snprintf(text, sizeof ring[0], "(%d, %d, %d, %d)", s.dim[0], s.dim[3], s.dim[1],
                        s.dim[2]);
+    }
     return text;
 }

@@ -367,9 +367,10 @@ static void differences(void **state)
             size_t count = count_of(&b, l);
 
             moved.alpha[l] = check_reals(count);
-            for (size_t j = 0; j < count; j++)
+            for (size_t j = 0; j < count; j++) {
                 moved.alpha[l][j] =
                     (dmq_real)((double)b.alpha[l][j] + (side ? step : -step) * (double)b.tan[l][j]);
+            }
         }
         *to = place(&check_device, &moved);
         m = args_of(to, &moved);

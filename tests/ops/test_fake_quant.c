@@ -331,12 +331,13 @@ static double held(const shape *s, const data *d, const double *offset, size_t t
         double zero = (double)d->zero[at];
         dmq_real code = dmq_fq_code(d->x[i], d->scale[at], d->zero[at]);
 
-        if (code < s->lo)
+        if (code < s->lo) {
             sum += (double)d->dy[i] * ((double)s->lo - zero) * scale;
-        else if (code > s->hi)
+        } else if (code > s->hi) {
             sum += (double)d->dy[i] * ((double)s->hi - zero) * scale;
-        else
+        } else {
             sum += (double)d->dy[i] * ((double)d->x[i] / scale + offset[i]) * scale;
+        }
     }
     return sum;
 }

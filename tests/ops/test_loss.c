@@ -131,9 +131,10 @@ static void differences(void **state)
         for (size_t i = 0; i < 150; i++)
             e.f[i] = d.f[i] - (dmq_real)1e-2 * d.f_tan[i];
         low = run(&check_device, &e, NULL);
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3; i++) {
             assert_true(fabs((double)(up.loss[i] - low.loss[i]) / 2e-2 - (double)r.loss_tan[i]) <
                         2e-3 * (1 + fabs((double)r.loss_tan[i])));
+        }
     }
 }
 

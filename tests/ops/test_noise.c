@@ -176,10 +176,12 @@ static void channels_number_as_nchw(void **state)
     (void)state;
     a.channels = C;
     last = run(&check_device, &a);
-    for (int i = 0; i < 2; i++)
-        for (int c = 0; c < C; c++)
+    for (int i = 0; i < 2; i++) {
+        for (int c = 0; c < C; c++) {
             for (int p = 0; p < HW; p++)
                 assert_true(last[(i * HW + p) * C + c] == flat[(i * C + c) * HW + p]);
+        }
+    }
 }
 
 static void uniforms_and_permutations(void **state)

@@ -141,9 +141,10 @@ static result compute(problem *p, int lanes_count, int size, int n, int each)
     assert_true(dmq_shards_bytes(shards) >= (size_t)lanes_count * PARAMS);
     check_down_real(&check_device, r.grad, grad, count);
     /* what no parameter lies on keeps what was there */
-    for (size_t b = 0; b < blocks; b++)
+    for (size_t b = 0; b < blocks; b++) {
         memset(r.grad + b * PARAMS + 2 * HIDDEN * WIDTH, 0,
                (PARAMS - 2 * HIDDEN * WIDTH) * sizeof *r.grad);
+    }
     dmq_shards_destroy(shards);
     dmq_lanes_destroy(lanes);
     return r;

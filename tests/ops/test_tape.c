@@ -60,11 +60,12 @@ static void compare(const char *name, net *a, net *b, double tolerance)
         size_t count = dmq_shape_count(a->output[i]->shape);
 
         check_same(name, net_value(a, i), net_value(b, i), count, tolerance, tolerance, 1);
-        if (a->output[i]->tan)
+        if (a->output[i]->tan) {
             check_same(name, net_tangent(a, i), net_tangent(b, i), count, 4 * tolerance, tolerance,
                        1);
+        }
     }
-    for (int i = 0; i < a->n_leaves; i++)
+    for (int i = 0; i < a->n_leaves; i++) {
         if (a->leaf[i].tan) {
             const dmq_real *want = net_gradient(b, i);
             double size = check_norm(want, a->leaf[i].count);
@@ -72,6 +73,7 @@ static void compare(const char *name, net *a, net *b, double tolerance)
             check_same(name, net_gradient(a, i), want, a->leaf[i].count, tolerance * (1 + size),
                        tolerance, 1);
         }
+    }
 }
 
 static void equals_the_reference(void **state)

@@ -63,9 +63,10 @@ static void compare_parts(unsigned passes)
     run(n, DMQ_PART_LIVE);
     assert_memory_not_equal(net_value(n, 0), all, count * sizeof *all);
     for (int turn = 0; turn < 2; turn++) {
-        for (int i = 0; i < n_cut; i++)
+        for (int i = 0; i < n_cut; i++) {
             CHECK_OK(n->on->backend->upload(n->on->queue, cut[i]->value, kept[i],
                                             dmq_shape_count(cut[i]->shape) * sizeof *all));
+        }
         for (int again = 0; again <= turn; again++)
             run(n, DMQ_PART_LIVE);
         check_equal("kept, then live", net_value(n, 0), all, count);

@@ -42,9 +42,10 @@ static inline void fixture_fill(dmq_model *m)
             is_gamma = strstr(n->name, "norm") && strstr(n->name, "weight");
         double gain = is_weight ? 1 / sqrt((double)count / n->shape.dim[0]) : 0.1;
 
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             m->params[n->offset + i] =
                 (dmq_real)(gain * fixture_normal((uint64_t)e, (uint32_t)i) + (is_gamma ? 1 : 0));
+        }
     }
 }
 
@@ -125,9 +126,10 @@ static inline dmq_qmodel *fixture_qmodel(const dmq_model *m, dmq_lanes *lanes, c
 
 static inline int fixture_unit(const dmq_model *m, const char *name)
 {
-    for (int u = 0; u < m->n_units; u++)
+    for (int u = 0; u < m->n_units; u++) {
         if (strcmp(m->unit[u].name, name) == 0)
             return u;
+    }
     fail_msg("no unit %s", name);
     return -1;
 }

@@ -23,9 +23,10 @@ static void pieces_stay_where_they_are(void **state)
             piece[i][k] = (unsigned char)(i % 251);
         }
     }
-    for (size_t i = 0; i < 400; i++)
+    for (size_t i = 0; i < 400; i++) {
         for (size_t k = 0; k < (i == 200 ? 100000 : i % 97); k++)
             assert_int_equal(piece[i][k], i % 251);
+    }
     CHECK_OK(dmq_arena_strdup(&name, &arena, "conv_in.weight"));
     assert_string_equal(name, "conv_in.weight");
     CHECK_OK(dmq_arena_strdup(&name, &arena, NULL));

@@ -419,9 +419,10 @@ static void keys_are_checked_against_each_other(void **state)
         dmq_config *c = NULL;
 
         assert_int_equal(dmq_schema_config(&c), DMQ_OK);
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; k < 2; k++) {
             if (cases[i][k])
                 assert_int_equal(dmq_config_set_flag(c, cases[i][k]), DMQ_OK);
+        }
         assert_int_equal(dmq_schema_check(c), DMQ_EINVAL);
         if (strncmp(dmq_message(), cases[i][2], strlen(cases[i][2])) != 0)
             fail_msg("said: %s", dmq_message());

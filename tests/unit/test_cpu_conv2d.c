@@ -150,9 +150,10 @@ static void check_against_ref(dmq_queue *queue, const int *shape, int n, int add
             const float *got = result(&s, (dmq_conv_pass)p, &count);
 
             error = distance(got, result(&r, (dmq_conv_pass)p, &count), count);
-            if (!(error < 4e-6))
+            if (!(error < 4e-6)) {
                 fail_msg("%s by %s, c %d, %dx%d, k %d, add %d: error %g", passes[p], algorithms[g],
                          s.a.c, s.a.h, s.a.wd, s.a.k, add, error);
+            }
             if (p == DMQ_CONV_BACKWARD_WEIGHTS)
                 assert_true(distance(s.dbias, r.dbias, (size_t)s.a.k) < 4e-6);
         }
@@ -167,10 +168,12 @@ static void test_against_ref(void **state)
 
     (void)state;
     assert_int_equal(dmq_backend_cpu()->queue_create(&queue, 0), DMQ_OK);
-    for (int i = 0; i < SHAPES; i++)
-        for (int p = 0; p < 3; p++)
+    for (int i = 0; i < SHAPES; i++) {
+        for (int p = 0; p < 3; p++) {
             for (int add = 0; add < 2; add++)
                 check_against_ref(queue, shapes[i], 3, add, p);
+        }
+    }
     dmq_backend_cpu()->queue_destroy(queue);
 }
 
@@ -190,12 +193,13 @@ static void test_avx2(void **state)
     check_skip("Winograd with AVX2: this is no x86-64");
 #endif
     assert_int_equal(dmq_backend_cpu()->queue_create(&queue, 0), DMQ_OK);
-    for (int i = 0; i < SHAPES; i++)
+    for (int i = 0; i < SHAPES; i++) {
         for (int p = 0; p < 3; p++) {
             check_against_ref(queue, shapes[i], 3, p == 1, p);
             if (p < 2)
                 check_batch(queue, shapes[i], 3, p, DMQ_CONV_WINOGRAD);
         }
+    }
     dmq_backend_cpu()->queue_destroy(queue);
     dmq_cpu_winograd_use(NULL);
 }
@@ -207,7 +211,7 @@ static void test_no_bias(void **state)
 
     (void)state;
     assert_int_equal(dmq_backend_cpu()->queue_create(&queue, 0), DMQ_OK);
-    for (int i = 0; i < SHAPES; i++)
+    for (int i = 0; i < SHAPES; i++) {
         for (int g = 0; g < 4; g++) {
             setup(&s, shapes[i], 2, 0);
             setup(&r, shapes[i], 2, 0);
@@ -219,6 +223,7 @@ static void test_no_bias(void **state)
             teardown(&s);
             teardown(&r);
         }
+    }
     dmq_backend_cpu()->queue_destroy(queue);
 }
 
@@ -243,11 +248,13 @@ static void check_order(dmq_queue *queue, const int *shape, int n, int p, int g)
         got = result(&s, (dmq_conv_pass)p, &count);
         turned = result(&r, (dmq_conv_pass)p, &count);
         per = count / (size_t)n;
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
             if (memcmp(got + (size_t)i * per, turned + (size_t)(n - 1 - i) * per,
-                       per * sizeof(float)) != 0)
+                       per * sizeof(float)) != 0) {
                 fail_msg("%s by %s, c %d, %dx%d, k %d: image %d depends on its place", passes[p],
                          algorithms[g], s.a.c, s.a.h, s.a.wd, s.a.k, i);
+            }
+        }
     }
     teardown(&s);
     teardown(&r);
@@ -259,11 +266,14 @@ static void test_place_in_batch(void **state)
 
     (void)state;
     assert_int_equal(dmq_backend_cpu()->queue_create(&queue, 0), DMQ_OK);
-    for (int i = 0; i < SHAPES; i++)
-        for (int p = 0; p < 2; p++)
-            for (int g = 0; g < 4; g++)
+    for (int i = 0; i < SHAPES; i++) {
+        for (int p = 0; p < 2; p++) {
+            for (int g = 0; g < 4; g++) {
                 for (int n = 4; n <= 16; n *= 2)
                     check_order(queue, shapes[i], n, p, g);
+            }
+        }
+    }
     dmq_backend_cpu()->queue_destroy(queue);
 }
 
@@ -285,9 +295,10 @@ static void check_batch(dmq_queue *queue, const int *shape, int n, int p, int g)
             assert_int_equal(
                 dmq_cpu_conv_run(queue, (dmq_conv_pass)p, (dmq_conv_algorithm)g, &one.a), DMQ_OK);
             alone = result(&one, (dmq_conv_pass)p, &count);
-            if (memcmp(got + (size_t)i * per, alone, per * sizeof(float)) != 0)
+            if (memcmp(got + (size_t)i * per, alone, per * sizeof(float)) != 0) {
                 fail_msg("%s by %s, c %d, %dx%d, k %d, n %d: image %d differs from alone",
                          passes[p], algorithms[g], s.a.c, s.a.h, s.a.wd, s.a.k, n, i);
+            }
         }
         teardown(&one);
     }
@@ -300,11 +311,14 @@ static void test_size_of_batch(void **state)
 
     (void)state;
     assert_int_equal(dmq_backend_cpu()->queue_create(&queue, 0), DMQ_OK);
-    for (int i = 0; i < SHAPES; i++)
-        for (int p = 0; p < 2; p++)
-            for (int g = 1; g < 4; g++)
+    for (int i = 0; i < SHAPES; i++) {
+        for (int p = 0; p < 2; p++) {
+            for (int g = 1; g < 4; g++) {
                 for (int n = 2; n <= 16; n = n * 2 + (n == 4))
                     check_batch(queue, shapes[i], n, p, g);
+            }
+        }
+    }
     dmq_backend_cpu()->queue_destroy(queue);
 }
 

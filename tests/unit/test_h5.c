@@ -376,10 +376,11 @@ static void halves_round_to_nearest_even(void **state)
         float x = dmq_half_to_float((uint16_t)b);
         uint16_t back = dmq_half_from_float(x);
 
-        if ((b & 0x7FFFU) > 0x7C00U)
+        if ((b & 0x7FFFU) > 0x7C00U) {
             assert_true(isnan(x) && (back & 0x7FFFU) > 0x7C00U);
-        else
+        } else {
             assert_int_equal(back, b);
+        }
     }
     for (unsigned b = 0; b < 0x7BFFU; b++) { /* half way goes to the even one */
         double lo = (double)dmq_half_to_float((uint16_t)b);

@@ -157,11 +157,14 @@ static void one_form(dmq_gm_form form, int cosine, int normalize, int matrix_fre
 static void closed_forms(void **state)
 {
     (void)state;
-    for (int form = 0; form < 2; form++)
-        for (int cosine = 0; cosine < 2; cosine++)
-            for (int normalize = 0; normalize < 2; normalize++)
+    for (int form = 0; form < 2; form++) {
+        for (int cosine = 0; cosine < 2; cosine++) {
+            for (int normalize = 0; normalize < 2; normalize++) {
                 for (int free = 0; free < 2; free++)
                     one_form(form ? DMQ_GM_ORIGINAL : DMQ_GM_SURROGATE, cosine, normalize, free);
+            }
+        }
+    }
 }
 
 static void through_the_softmax(void **state)

@@ -76,9 +76,10 @@ static int setup(void **state)
     ok(toy_create(&block, golden, N));
     dmq_h5_close(golden);
     make_samples();
-    for (int i = 0; i < TOY_P; i++) /* away from the targets: what is to be learned */
+    for (int i = 0; i < TOY_P; i++) { /* away from the targets: what is to be learned */
         block->theta[i] +=
             (dmq_real)(0.8 * (dmq_uniform(9, DMQ_FOR_TEST, 0, 3, (uint32_t)i) - 0.5));
+    }
     for (int i = 0; i < N_TRAIN; i++)
         train[i] = i;
     for (int i = 0; i < N_HELD; i++)

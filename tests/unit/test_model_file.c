@@ -160,12 +160,13 @@ static void write_like(const char *without, const char *with, const char *nan_in
             numbers[k] = 0.5f;
         if (nan_in && strcmp(e->name, nan_in) == 0)
             numbers[n - 1] = NAN;
-        if (e->rank4)
+        if (e->rank4) {
             OK(dmq_h5_write_f32(file, e->name, DMQ_DIMS(d[0], d[3], d[1], d[2]), numbers));
-        else if (e->shape.rank == 2)
+        } else if (e->shape.rank == 2) {
             OK(dmq_h5_write_f32(file, e->name, DMQ_DIMS(d[0], d[1]), numbers));
-        else
+        } else {
             OK(dmq_h5_write_f32(file, e->name, DMQ_DIMS(d[0]), numbers));
+        }
     }
     if (with)
         OK(dmq_h5_write_f32(file, with, DMQ_DIMS(2, 2), numbers));

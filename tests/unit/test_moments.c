@@ -94,9 +94,10 @@ static void inception_limits(void **state)
     double mean, sd;
 
     (void)state;
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++) {
         for (int j = 0; j < 4; j++)
             distinct[i * 4 + j] = i % 4 == j ? 200 : -200;
+    }
     ok(dmq_inception_score(&mean, &sd, same, 20, 4, 1));
     assert_true(fabs(mean - 1) < 1e-12);
     ok(dmq_inception_score(&mean, &sd, distinct, 20, 4, 1));

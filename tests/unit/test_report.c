@@ -56,9 +56,10 @@ static void read_attribute(reader *r)
     r->at++;
     if (*r->at++ != '"')
         wrong(r, "an attribute without quotes");
-    for (; *r->at != '"'; r->at++)
+    for (; *r->at != '"'; r->at++) {
         if (*r->at == '\0' || *r->at == '<')
             wrong(r, "an attribute that does not end");
+    }
     r->at++;
 }
 
@@ -103,11 +104,12 @@ static void read_entity(reader *r)
 {
     static const char *const known[] = { "&amp;", "&lt;", "&gt;", "&quot;", "&#39;", "&nbsp;" };
 
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strncmp(r->at, known[i], strlen(known[i])) == 0) {
             r->at += strlen(known[i]);
             return;
         }
+    }
     wrong(r, "an & that is no entity");
 }
 
@@ -117,14 +119,15 @@ static int check_form(const char *page)
     reader r = { .at = page };
 
     while (*r.at) {
-        if (*r.at == '<')
+        if (*r.at == '<') {
             read_tag(&r);
-        else if (*r.at == '&')
+        } else if (*r.at == '&') {
             read_entity(&r);
-        else if (*r.at == '>')
+        } else if (*r.at == '>') {
             wrong(&r, "a > in a text");
-        else
+        } else {
             r.at++;
+        }
     }
     assert_int_equal(r.depth, 0);
     return r.elements;

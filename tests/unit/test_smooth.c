@@ -278,9 +278,10 @@ static void batch_softmax_is_the_renormalized_one(void **state)
     a.w = batch;
     a.n = BATCH;
     CHECK_OK(dmq_simplex_forward_ref(NULL, &a));
-    for (int i = 0; i < BATCH; i++)
+    for (int i = 0; i < BATCH; i++) {
         assert_true(fabs((double)batch[i] - (double)all[5 * i + 1] / sum) <
                     (is_double ? 1e-16 : 1e-7));
+    }
 }
 
 /* y with the rounding held is smooth in the scale, and that slope is the gradient. */

@@ -365,9 +365,10 @@ static void the_table_as_a_document(void **state)
     for (size_t i = 0; i < dmq_json_count(dmq_json_get(root, "columns")); i++) {
         const dmq_json *c = dmq_json_at(dmq_json_get(root, "columns"), i);
 
-        if (strcmp(dmq_json_text(dmq_json_get(c, "key"), ""), "fd") == 0)
+        if (strcmp(dmq_json_text(dmq_json_get(c, "key"), ""), "fd") == 0) {
             assert_string_equal(dmq_json_text(dmq_json_get(c, "id"), ""),
                                 "fd8/abc/shapes16-heldout-16/uint8-round");
+        }
     }
     dmq_json_destroy(root);
     dmq_free(text);
