@@ -35,15 +35,17 @@ extern "C" {
 #ifdef DMQ_SIMT
 #include "simt.h"
 #define DMQ_DEVICE(name)    extern "C" dmq_status name##_simt
+#define DMQ_LAUNCHER(name)  name##_simt
 #define dmq_cuda_scratch    dmq_simt_scratch
 #define DMQ_SHARED(T, name) T *name = static_cast<T *>(dmq_simt::shared())
-#define DMQ_LAUNCH(kernel, grid, block, shared_bytes, queue, ...)       \
-    ((void)(queue), dmq_simt::launch(#kernel, grid, block, shared_bytes, \
-                                     [&] { kernel(__VA_ARGS__); }))
+#define DMQ_LAUNCH(kernel, grid, block, shared_bytes, queue, ...) \
+    ((void)(queue),                                               \
+     dmq_simt::launch(#kernel, grid, block, shared_bytes, [&] { kernel(__VA_ARGS__); }))
 enum { DMQ_GRID_MOST = 5 }; /* few, so that the loops behind them are run */
 #else
 #include <cuda_runtime.h>
-#define DMQ_DEVICE(name) extern "C" dmq_status name##_cuda
+#define DMQ_DEVICE(name)   extern "C" dmq_status name##_cuda
+#define DMQ_LAUNCHER(name) name##_cuda /* as another launcher calls it */
 /** Dynamic shared memory of the block, as an array of T (at most 16-byte aligned). */
 #define DMQ_SHARED(T, name)                                           \
     extern __shared__ __align__(16) unsigned char dmq_shared_bytes[]; \

@@ -3,7 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Those that no kernel file holds stay NULL. */
+/* Those that no kernel file holds stay NULL. Where the device asks a library first, the kernels that it
+   falls back on stand for it here. */
+#define dmq_conv2d_forward_simt          dmq_conv2d_forward_plain_simt
+#define dmq_conv2d_backward_data_simt    dmq_conv2d_backward_data_plain_simt
+#define dmq_conv2d_backward_weights_simt dmq_conv2d_backward_weights_plain_simt
+#define dmq_matmul_simt                  dmq_matmul_plain_simt
 #define DECLARE(slot, args) \
     dmq_status dmq_##slot##_simt(dmq_queue *queue, const args *a) __attribute__((weak));
 DMQ_BACKEND_OPS(DECLARE)
