@@ -24,6 +24,16 @@ dmq_status dmq_path_join(char **out, const char *folder, const char *name)
     return st;
 }
 
+dmq_status dmq_path_append(char **out, const char *path, const char *suffix)
+{
+    size_t size = strlen(path) + strlen(suffix) + 1;
+    dmq_status st = dmq_alloc((void **)out, size, 1);
+
+    if (st == DMQ_OK)
+        (void)snprintf(*out, size, "%s%s", path, suffix);
+    return st;
+}
+
 const char *dmq_path_name(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -11,6 +11,9 @@
 /** folder/name; name alone when it is absolute or folder is NULL, "" or ".". */
 dmq_status dmq_path_join(char **out, const char *folder, const char *name);
 
+/** The same path with something behind it: "a/b.c" and ".sha256". */
+dmq_status dmq_path_append(char **out, const char *path, const char *suffix);
+
 /** The folder that holds it: "a/b.c" -> "a", "b.c" -> ".", "/b" -> "/". */
 dmq_status dmq_path_folder(char **out, const char *path);
 

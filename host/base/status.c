@@ -6,14 +6,13 @@
 
 static _Thread_local char message[4096];
 
-dmq_status dmq_fail(dmq_status code, const char *format, ...)
+void dmq_message_write(const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    return code;
 }
 
 /* Where a new line goes: a place stands before the first hint, all else at the end. */
@@ -24,7 +23,7 @@ static size_t place_of(const char *line)
     return hint ? (size_t)(hint - message) : strlen(message);
 }
 
-dmq_status dmq_fail_note(dmq_status code, const char *format, ...)
+void dmq_message_note(const char *format, ...)
 {
     char line[sizeof message], rest[sizeof message];
     size_t n;
@@ -36,7 +35,6 @@ dmq_status dmq_fail_note(dmq_status code, const char *format, ...)
     n = place_of(line);
     (void)snprintf(rest, sizeof rest, "%s", message + n);
     (void)snprintf(message + n, sizeof message - n, "%s%s%s", message[0] ? "\n" : "", line, rest);
-    return code;
 }
 
 const char *dmq_message(void)

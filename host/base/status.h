@@ -26,19 +26,23 @@ typedef enum dmq_status {
 } dmq_status;
 
 /**
- * Write the message of this thread's failure and return the code.
+ * Write the message of this thread's failure; the value is the code. A macro, so that a compiler and an
+ * analyzer see in the caller that a failure is never DMQ_OK.
  *
  * The first line says what is wrong with both sides named ("fake_quant: act3 has 5 scales, x has 2
  * channels"); further lines may start with "  at " (place) and "  hint: " (way out).
  */
-dmq_status dmq_fail(dmq_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define dmq_fail(code, ...) (dmq_message_write(__VA_ARGS__), (dmq_status)(code))
 
 /**
- * Append one line to the message of this thread's failure; returns code unchanged. A line that begins with
+ * Append one line to the message of this thread's failure; the value is the code. A line that begins with
  * "  at " goes before the hints.
  */
-dmq_status dmq_fail_note(dmq_status code, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+#define dmq_fail_note(code, ...) (dmq_message_note(__VA_ARGS__), (dmq_status)(code))
+
+/** What dmq_fail and dmq_fail_note write; for them alone. */
+void dmq_message_write(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void dmq_message_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /** The message of this thread's last failure; "" if there was none. Valid until the next dmq_fail. */
 const char *dmq_message(void);

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static dmq_status make_config(dmq_config **out, void *context)
+static dmq_status make_config(dmq_config **out, const void *context)
 {
     return dmq_setup_config(out, context);
 }
@@ -68,8 +68,7 @@ dmq_status dmq_cmd_sweep(const dmq_options *o)
     DMQ_TRY(dmq_setup_progress(o));
     DMQ_TRY(dmq_setup_config(&base, o));
     DMQ_TRY(dmq_setup_folder(&folder, o, base));
-    DMQ_TRY(
-        dmq_sweep_create(&sweep, base, o->config[0], folder, make_config, (void *)(uintptr_t)o));
+    DMQ_TRY(dmq_sweep_create(&sweep, base, o->config[0], folder, make_config, o));
     if (o->task >= sweep->n_tasks) {
         st = dmq_fail(DMQ_EUSAGE, "--task %d: there are %d tasks, 0 to %d", o->task, sweep->n_tasks,
                       sweep->n_tasks - 1);

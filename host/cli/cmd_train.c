@@ -52,8 +52,7 @@ static dmq_status places(training *t, const dmq_options *o)
         DMQ_TRY(dmq_folder_create(folder));
         DMQ_TRY(dmq_path_join(&t->out, folder, "model.h5"));
     }
-    DMQ_TRY(dmq_alloc((void **)&t->checkpoint, strlen(t->out) + 8, 1));
-    (void)strcat(strcpy(t->checkpoint, t->out), ".train");
+    DMQ_TRY(dmq_path_append(&t->checkpoint, t->out, ".train"));
     if (dmq_file_exists(t->out) && !o->overwrite) {
         st = dmq_fail(DMQ_EEXIST, "%s is there already", t->out);
         st = dmq_fail_note(st, "  hint: --overwrite trains it again; -o names another file");

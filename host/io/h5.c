@@ -1,6 +1,7 @@
 #include "io/h5.h"
 
 #include "base/memory.h"
+#include "base/path.h"
 #include "io/file.h"
 #include "io/h5_handle.h"
 
@@ -336,9 +337,7 @@ static dmq_status member_name(char **out, dmq_h5 *file, hid_t group, H5_index_t 
     if (n < 0 || n >= (ssize_t)sizeof name - 1 ||
         H5Oget_info_by_name2(group, name, &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
         return dmq_h5_failed(file, "a member's name");
-    if (info.type == H5O_TYPE_GROUP)
-        (void)strcat(name, "/");
-    return dmq_strdup(out, name);
+    return dmq_path_append(out, name, info.type == H5O_TYPE_GROUP ? "/" : "");
 }
 
 dmq_status dmq_h5_list(dmq_h5_names *out, dmq_h5 *file, const char *group)

@@ -459,7 +459,7 @@ static void to_ints(int64_t *out, const unsigned char *bytes, size_t n, dmq_st_t
             out[i] = i32;
         } else if (type == DMQ_ST_I8) {
             memcpy(&i8, bytes + i, 1);
-            out[i] = i8;
+            out[i] = (int64_t)i8;
         } else {
             out[i] = bytes[i];
         }
@@ -478,6 +478,7 @@ dmq_status dmq_safetensors_read_f32(float *out, const dmq_safetensors *file, con
                    1U << DMQ_ST_F32 | 1U << DMQ_ST_F16 | 1U << DMQ_ST_BF16 | 1U << DMQ_ST_F64,
                    "a float tensor", rank, dims));
     width = t->count ? (size_t)(t->bytes / (uint64_t)t->count) : 1;
+    assert(width > 0 && width <= PIECE);
     while (done_count < (size_t)t->count) {
         size_t n = (size_t)t->count - done_count;
 
@@ -503,6 +504,7 @@ dmq_status dmq_safetensors_read_i64(int64_t *out, const dmq_safetensors *file, c
                        1U << DMQ_ST_BOOL,
                    "a tensor of whole numbers", rank, dims));
     width = t->count ? (size_t)(t->bytes / (uint64_t)t->count) : 1;
+    assert(width > 0 && width <= PIECE);
     while (done_count < (size_t)t->count) {
         size_t n = (size_t)t->count - done_count;
 

@@ -81,7 +81,7 @@ static void make_header(dmq_text *out, const dmq_st_source *const *order, int co
         for (int k = 0; k < order[i]->rank; k++)
             dmq_text_add(out, "%s%lld", k ? "," : "", (long long)order[i]->dims[k]);
         dmq_text_add(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)end,
-                     (unsigned long long)(end + bytes));
+                     (unsigned long long)end + bytes);
         end += bytes;
     }
     dmq_text_add_bytes(out, "}", 1);
@@ -142,12 +142,12 @@ dmq_status dmq_safetensors_save(const char *path, const dmq_st_source *tensors, 
     char *temp = NULL, *text = NULL;
     size_t size;
 
-    DMQ_TRY(dmq_alloc((void **)&order, (size_t)count, sizeof *order));
+    DMQ_TRY(dmq_alloc((void **)&order, (size_t)count, sizeof(dmq_st_source *)));
     for (int i = 0; i < count; i++) {
         assert(tensors[i].type < DMQ_ST_OTHER && tensors[i].rank <= DMQ_SAFETENSORS_RANK);
         order[i] = &tensors[i];
     }
-    qsort(order, (size_t)count, sizeof *order, by_width_and_name);
+    qsort(order, (size_t)count, sizeof(dmq_st_source *), by_width_and_name);
     DMQ_TRY(check_names(path, order, count));
     for (int i = 0; i < n_metadata; i++) {
         if (!dmq_text_is_utf8(metadata[i][0]) || !dmq_text_is_utf8(metadata[i][1])) {

@@ -15,6 +15,6 @@
 #include "report/results.h"
 
 /** The page's text; the caller frees. EDATA when columns would mix metrics, or a file is damaged. */
-dmq_status dmq_html_render(char **out, const dmq_results *results);
+dmq_status dmq_html_render(char **out, const dmq_results *all);
 
 #endif

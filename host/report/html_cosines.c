@@ -14,7 +14,7 @@ typedef struct cosines {
 
 static void add_matrix(dmq_stat *to, const dmq_json *list, int k)
 {
-    if (dmq_json_count(list) != (size_t)(k * k))
+    if (dmq_json_count(list) != (size_t)k * (size_t)k)
         return;
     for (int i = 0; i < k * k; i++)
         dmq_stat_add(&to[i], dmq_json_real(dmq_json_at(list, (size_t)i), (double)NAN));

@@ -119,7 +119,7 @@ done:
 /* q becomes grey + factor (q - fp): grey where they agree. */
 static void subtract(few *q, const few *fp, double factor)
 {
-    size_t count = (size_t)(q->n * q->h * q->w * q->c);
+    size_t count = (size_t)q->n * (size_t)q->h * (size_t)q->w * (size_t)q->c;
 
     for (size_t i = 0; i < count; i++)
         q->data[i] = (float)(factor * ((double)q->data[i] - (double)fp->data[i]));
@@ -155,7 +155,7 @@ static dmq_status difference(double *out, const dmq_result *run, int n)
     DMQ_TRY(load(&q, run, "images-q.h5", n));
     if (!fits(&fp, &q))
         goto done;
-    count = (size_t)(q.n * q.h * q.w * q.c);
+    count = (size_t)q.n * (size_t)q.h * (size_t)q.w * (size_t)q.c;
     for (size_t i = 0; i < count; i++) {
         double d = (double)q.data[i] - (double)fp.data[i];
 

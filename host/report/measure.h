@@ -45,7 +45,7 @@ double dmq_measure_value(const dmq_result *run, int measure, int fp);
 const char *dmq_measure_id(const dmq_result *run, int measure, int fp, int64_t *n);
 
 /** EDATA when a column would mix metrics. Warns [other-units] when unit measures are over other units. */
-dmq_status dmq_measures_check(const dmq_results *results);
+dmq_status dmq_measures_check(const dmq_results *all);
 
 /** Mean and spread of what was added, from { 0 }. */
 typedef struct dmq_stat {
@@ -86,13 +86,13 @@ typedef struct dmq_column {
 enum { DMQ_COLUMNS = 2 * DMQ_MEASURES };
 
 /** The columns that hold at least one number, hidden ones left out; returns how many. */
-int dmq_columns_choose(dmq_column *out, const dmq_results *results);
+int dmq_columns_choose(dmq_column *out, const dmq_results *all);
 
 /** Choose exponent and decimals for numbers of these sizes: three digits or so of each. */
 void dmq_column_form(dmq_column *column, double least, double most);
 
 /** Fill in id and n from the first run that has them. */
-void dmq_column_find_id(dmq_column *column, const dmq_results *results);
+void dmq_column_find_id(dmq_column *column, const dmq_results *all);
 
 /** Room for a cell. */
 enum { DMQ_CELL = 64 };

@@ -70,7 +70,7 @@ typedef struct dmq_results {
 dmq_status dmq_results_load(dmq_results **out, const char *const *folders, int n_folders);
 
 /** Takes NULL. */
-void dmq_results_destroy(dmq_results *results);
+void dmq_results_destroy(dmq_results *all);
 
 /** The text of a setting of the run ("quant.act.bits"); otherwise when it has none or a list. */
 const char *dmq_result_setting(const dmq_result *run, const char *key, const char *otherwise);

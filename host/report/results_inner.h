@@ -5,6 +5,6 @@
 #include "report/results.h"
 
 /** Sort the runs, make arms, baselines and the list of unfinished runs. folders: as they were given. */
-dmq_status dmq_results_arrange(dmq_results *results, const char *const *folders);
+dmq_status dmq_results_arrange(dmq_results *all, const char *const *folders);
 
 #endif

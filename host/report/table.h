@@ -20,15 +20,15 @@ typedef enum dmq_table_format { DMQ_TABLE_MD, DMQ_TABLE_CSV, DMQ_TABLE_JSON } dm
 dmq_status dmq_table_format_parse(dmq_table_format *out, const char *name);
 
 /** The text of the table, with a line end; the caller frees. EDATA when columns would mix metrics. */
-dmq_status dmq_table_render(char **out, const dmq_results *results, dmq_table_format format);
+dmq_status dmq_table_render(char **out, const dmq_results *all, dmq_table_format format);
 
 /** "1, 2, 3": seeds of an arm; "12 seeds" when there are more than limit. */
 void dmq_seeds_text(char *out, size_t size, const dmq_arm *arm, int limit);
 
 /** "256 images", "256 or 1024 images": what rows are measured on. */
-void dmq_images_text(char *out, size_t size, const dmq_results *results);
+void dmq_images_text(char *out, size_t size, const dmq_results *all);
 
 /** "cpu, 2 threads, dmq 0.1.0"; the different ones joined by "; ". The caller frees. */
-dmq_status dmq_devices_text(char **out, const dmq_results *results);
+dmq_status dmq_devices_text(char **out, const dmq_results *all);
 
 #endif

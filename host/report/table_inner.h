@@ -4,6 +4,6 @@
 
 #include "report/table.h"
 
-dmq_status dmq_table_md(dmq_text *out, const dmq_results *results);
+dmq_status dmq_table_md(dmq_text *out, const dmq_results *all);
 
 #endif

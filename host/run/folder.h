@@ -63,7 +63,7 @@ typedef enum dmq_stage_state {
 dmq_status dmq_folder_open(dmq_folder **out, const dmq_folder_options *options);
 
 /** The process that works in a folder; 0: none of this machine. Takes no lock and writes nothing. */
-long dmq_folder_worker(const char *path);
+long dmq_folder_worker(const char *folder);
 
 /** Be the only one, if the other shards are gone: 1 when it is so. */
 int dmq_folder_claim(dmq_folder *folder);

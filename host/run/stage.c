@@ -144,8 +144,7 @@ static dmq_status check_stored(const char *path, int *usable)
     dmq_status st = DMQ_OK;
 
     *usable = dmq_file_exists(path);
-    DMQ_TRY(dmq_alloc((void **)&beside, strlen(path) + 8, 1));
-    (void)strcat(strcpy(beside, path), ".sha256");
+    DMQ_TRY(dmq_path_append(&beside, path, ".sha256"));
     if (!*usable || !dmq_file_exists(beside))
         goto done;
     DMQ_TRY(dmq_file_read(&want, NULL, beside, DMQ_HASH_TEXT));
@@ -165,8 +164,7 @@ static dmq_status note_stored(const char *path)
     char hash[DMQ_HASH_TEXT], *beside = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&beside, strlen(path) + 8, 1));
-    (void)strcat(strcpy(beside, path), ".sha256");
+    DMQ_TRY(dmq_path_append(&beside, path, ".sha256"));
     DMQ_TRY(dmq_hash_file(hash, path));
     DMQ_TRY(dmq_file_write_text(beside, hash));
 done:

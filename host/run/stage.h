@@ -49,8 +49,8 @@ typedef struct dmq_stage {
 extern const dmq_stage dmq_stages[DMQ_RUN_STAGES];
 
 /** The key of a stage, and the text that it is the hash of (may be NULL; the caller frees). */
-dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experiment *experiment,
-                         dmq_stage_id stage);
+dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experiment *e,
+                         dmq_stage_id id);
 
 typedef struct dmq_stage_options {
     int only;            /**< a dmq_stage_id: this one and what it needs; -1: all */

@@ -54,7 +54,7 @@ done:
 
 static dmq_status add_task(dmq_sweep *s, const dmq_config *base, const char *near,
                            const char *folder, const char *label, const char *words, int64_t seed,
-                           dmq_config_maker *make, void *context)
+                           dmq_config_maker *make, const void *context)
 {
     dmq_task *t = &s->task[s->n_tasks];
     char name[160], text[32], *copy = NULL;
@@ -84,7 +84,7 @@ done:
 }
 
 dmq_status dmq_sweep_create(dmq_sweep **out, const dmq_config *base, const char *near,
-                            const char *folder, dmq_config_maker *make, void *context)
+                            const char *folder, dmq_config_maker *make, const void *context)
 {
     dmq_sweep *s = NULL;
     int n_arms, n_seeds;

@@ -30,7 +30,7 @@ typedef struct dmq_sweep {
 } dmq_sweep;
 
 /** How a configuration is made anew for every task: by the caller, who knows files and flags. */
-typedef dmq_status dmq_config_maker(dmq_config **out, void *context);
+typedef dmq_status dmq_config_maker(dmq_config **out, const void *context);
 
 /**
  * @param base    the sweep's own configuration
@@ -38,7 +38,7 @@ typedef dmq_status dmq_config_maker(dmq_config **out, void *context);
  * @param folder  of the sweep
  */
 dmq_status dmq_sweep_create(dmq_sweep **out, const dmq_config *base, const char *near,
-                            const char *folder, dmq_config_maker *make, void *context);
+                            const char *folder, dmq_config_maker *make, const void *context);
 
 /** Takes NULL. */
 void dmq_sweep_destroy(dmq_sweep *sweep);

@@ -127,7 +127,7 @@ void dmq_unit_log_read(dmq_unit_log *log, const dmq_json *json)
     int64_t k = dmq_json_int(dmq_json_get(json, "groups"), 0);
 
     log->groups = k > 0 && k <= DMQ_MAX_GROUPS ? (int)k : 0;
-    log->cosines = cosines && dmq_json_count(cosines) == (size_t)(log->groups * log->groups);
+    log->cosines = cosines && dmq_json_count(cosines) == (size_t)log->groups * (size_t)log->groups;
     for (int i = 0; log->cosines && i < log->groups * log->groups; i++)
         log->cosines_before[i] = dmq_json_real(dmq_json_at(cosines, (size_t)i), NAN);
     if (log->cosines)

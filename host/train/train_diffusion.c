@@ -112,7 +112,7 @@ done:
 static dmq_status check_fit(const dmq_model *model, const dmq_dataset *set)
 {
     const dmq_shape image = dmq_shape4(1, set->size, set->size, set->channels);
-    dmq_shape result = image;
+    dmq_shape result;
 
     if (model->n_values == 0) {
         return dmq_fail(DMQ_EINVAL, "train: a network of kind %s makes no noise prediction",

@@ -115,6 +115,9 @@ static void paths(void **state)
     assert_int_equal(dmq_path_absolute(&out, "x"), DMQ_OK);
     assert_true(out[0] == '/' && dmq_path_has_suffix(out, "/x"));
     dmq_free(out);
+    assert_int_equal(dmq_path_append(&out, "a/b.c", ".sha256"), DMQ_OK);
+    assert_string_equal(out, "a/b.c.sha256");
+    dmq_free(out);
     assert_string_equal(dmq_path_name("a/b.c"), "b.c");
     assert_string_equal(dmq_path_name("b.c"), "b.c");
     assert_false(dmq_path_has_suffix("z", ".npz"));
