@@ -68,17 +68,20 @@ static void note_failure(dmq_lanes *lanes, int piece, dmq_status status)
 static void work(dmq_lanes *lanes, int i)
 {
     run *r = lanes->run;
+    dmq_status st;
 
     while (!atomic_load(&r->failed)) {
         int piece = atomic_fetch_add(&r->next, 1);
-        dmq_status st;
 
         if (piece >= r->n_pieces)
-            return;
+            break;
         st = r->fn(r->context, piece, i, lanes->lane[i].queue);
         if (st != DMQ_OK)
             note_failure(lanes, piece, st);
     }
+    st = lanes->backend->sync(lanes->lane[i].queue);
+    if (st != DMQ_OK)
+        note_failure(lanes, r->n_pieces, st); /* behind all that a piece has to say */
 }
 
 /* ------------------------------------------------------------------ threads */
@@ -177,7 +180,7 @@ dmq_status dmq_lanes_create(dmq_lanes **out, const dmq_backend *backend, int cou
     DMQ_TRY(dmq_alloc((void **)&lanes, 1, sizeof *lanes));
     lanes->backend = backend;
     /* OMP_NUM_THREADS, or the cores that this process may use */
-    lanes->count = count > 0 ? count : omp_get_max_threads();
+    lanes->count = count > 0 ? count : backend->host_memory ? omp_get_max_threads() : 1;
     (void)pthread_mutex_init(&lanes->lock, NULL); /* these three cannot fail on Linux */
     (void)pthread_cond_init(&lanes->begin, NULL);
     (void)pthread_cond_init(&lanes->end, NULL);

@@ -12,7 +12,10 @@
 
 typedef struct dmq_lanes dmq_lanes;
 
-/** count threads (0: as many as the machine has cores), each with a queue of the backend. */
+/**
+ * count threads, each with a queue of the backend. 0: as many as the machine has cores where they compute;
+ * one for a device, which is kept busy by one.
+ */
 dmq_status dmq_lanes_create(dmq_lanes **out, const dmq_backend *backend, int count);
 void dmq_lanes_destroy(dmq_lanes *lanes);
 
@@ -26,8 +29,9 @@ dmq_queue *dmq_lanes_queue(const dmq_lanes *lanes, int lane);
 typedef dmq_status dmq_piece_fn(void *context, int piece, int lane, dmq_queue *queue);
 
 /**
- * Run pieces 0..n_pieces-1, handed out in ascending order. After a failure no further piece starts;
- * the status and message of the failed piece with the smallest number are returned.
+ * Run pieces 0..n_pieces-1, handed out in ascending order; all that they asked of their queues has been done
+ * when it returns. After a failure no further piece starts; the status and message of the failed piece with
+ * the smallest number are returned.
  */
 dmq_status dmq_lanes_run(dmq_lanes *lanes, int n_pieces, dmq_piece_fn *fn, void *context);
 

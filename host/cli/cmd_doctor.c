@@ -32,7 +32,10 @@ static dmq_status self_test(const dmq_backend *be, double *worst)
                           .pad_left = 1,
                           .ho = S,
                           .wo = S };
+    enum { WHOLE = N * S * S * C, ALL = 2 * WHOLE + C * 9 * C };
     dmq_queue *queue = NULL;
+    void *memory = NULL;
+    dmq_real *device;
     dmq_status st = DMQ_OK;
 
     for (size_t i = 0; i < sizeof x / sizeof *x; i++)
@@ -42,13 +45,21 @@ static dmq_status self_test(const dmq_backend *be, double *worst)
     a.y = want;
     DMQ_TRY(dmq_conv2d_forward_ref(NULL, &a));
     DMQ_TRY(be->queue_create(&queue, 0));
-    a.y = got;
+    DMQ_TRY(be->alloc(&memory, ALL * sizeof *device));
+    device = memory;
+    a.x = device;
+    a.y = device + WHOLE;
+    a.w = device + 2 * WHOLE;
+    DMQ_TRY(be->upload(queue, device, x, sizeof x));
+    DMQ_TRY(be->upload(queue, device + 2 * WHOLE, w, sizeof w));
     DMQ_TRY(be->conv2d_forward(queue, &a));
+    DMQ_TRY(be->download(queue, got, a.y, sizeof got));
     DMQ_TRY(be->sync(queue));
     *worst = 0;
     for (size_t i = 0; i < sizeof got / sizeof *got; i++)
         *worst = fmax(*worst, fabs((double)got[i] - (double)want[i]));
 done:
+    be->free(memory);
     be->queue_destroy(queue);
     return st;
 }

@@ -100,6 +100,7 @@ static dmq_status train_features(training *t, const dmq_train_place *place, char
     DMQ_TRY(dmq_features_create(&t->model, &net));
     dmq_model_init(t->model, f.train.seed);
     DMQ_TRY(dmq_train_features(t->model, text, t->set, &f, t->lanes, place, NULL, NULL));
+    DMQ_TRY(dmq_model_place(t->model, t->lanes));
     DMQ_TRY(
         dmq_features_accuracy(&accuracy, t->model, t->set, DMQ_DATASET_HELD_OUT, 2000, t->lanes));
     dmq_log_info("train: %.1f %% of 2000 held-out images are recognised", 100 * accuracy);

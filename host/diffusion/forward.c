@@ -7,13 +7,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { GROUP = DMQ_FORWARD_GROUP };
-
 typedef struct lane {
     dmq_tape *tape;
     dmq_index *row;
     dmq_var *x, *t, *y;
-    dmq_real *host; /**< (GROUP, per) in memory order */
+    dmq_real *host;  /**< (group, per) in memory order */
+    dmq_real *times; /**< (group) */
+    int *steps;      /**< (group) */
 } lane;
 
 typedef struct job {
@@ -21,6 +21,7 @@ typedef struct job {
     const dmq_forward_args *a;
     const dmq_backend *be;
     size_t per;
+    int group; /**< samples of one pass */
     lane *lane;
 } job;
 
@@ -30,16 +31,18 @@ static dmq_status lane_create(job *j, lane *l, const dmq_hook_source *source)
     dmq_shape shape = j->model->input;
     dmq_hooks hooks;
 
-    shape.dim[0] = GROUP;
+    shape.dim[0] = j->group;
     DMQ_TRY(dmq_tape_create(&l->tape, j->be, DMQ_TAPE_FORWARD));
     l->x = dmq_tape_input(l->tape, "x", shape);
-    l->t = dmq_tape_input(l->tape, "t", dmq_shape1(GROUP));
-    l->row = dmq_tape_index(l->tape, "step", GROUP);
+    l->t = dmq_tape_input(l->tape, "t", dmq_shape1(j->group));
+    l->row = dmq_tape_index(l->tape, "step", j->group);
     hooks = dmq_hooks_for(source, l->tape, l->row);
     l->y = dmq_model_record(j->model, l->tape, &hooks, l->x, l->t);
     dmq_tape_output(l->tape, l->y);
     DMQ_TRY(dmq_tape_plan(l->tape));
-    DMQ_TRY(dmq_alloc((void **)&l->host, GROUP * j->per, sizeof *l->host));
+    DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)j->group * j->per, sizeof *l->host));
+    DMQ_TRY(dmq_alloc((void **)&l->times, (size_t)j->group, sizeof *l->times));
+    DMQ_TRY(dmq_alloc((void **)&l->steps, (size_t)j->group, sizeof *l->steps));
 done:
     return st;
 }
@@ -62,8 +65,8 @@ static dmq_status check_input(const job *j)
 /** Number of the sample at a place of a group: padded by the group's first. */
 static int sample_at(const job *j, int piece, int place)
 {
-    int n = piece * GROUP + place;
-    return n < j->a->n ? n : piece * GROUP;
+    int n = piece * j->group + place;
+    return n < j->a->n ? n : piece * j->group;
 }
 
 static dmq_status load(const job *j, lane *l, dmq_queue *queue, int piece)
@@ -71,9 +74,9 @@ static dmq_status load(const job *j, lane *l, dmq_queue *queue, int piece)
     dmq_status st = DMQ_OK;
     const dmq_forward_args *a = j->a;
     const int *d = j->model->input.dim;
-    dmq_real t[GROUP];
+    size_t group = (size_t)j->group;
 
-    for (int i = 0; i < GROUP; i++) {
+    for (int i = 0; i < j->group; i++) {
         int n = sample_at(j, piece, i);
         const dmq_real *x = a->x + (size_t)n * j->per;
         if (a->nhwc) {
@@ -81,12 +84,12 @@ static dmq_status load(const job *j, lane *l, dmq_queue *queue, int piece)
         } else {
             dmq_nhwc_from_nchw(l->host + (size_t)i * j->per, x, 1, d[3], d[1], d[2]);
         }
-        t[i] = a->t[n];
-        l->row->value[i] = a->step ? a->step[n] : 0;
+        l->times[i] = a->t[n];
+        l->steps[i] = a->step ? a->step[n] : 0;
     }
-    DMQ_TRY(j->be->upload(queue, l->x->value, l->host, GROUP * j->per * sizeof *l->host));
-    DMQ_TRY(j->be->upload(queue, l->t->value, t, sizeof t));
-    DMQ_TRY(j->be->sync(queue)); /* t is on the stack */
+    DMQ_TRY(j->be->upload(queue, l->x->value, l->host, group * j->per * sizeof *l->host));
+    DMQ_TRY(j->be->upload(queue, l->t->value, l->times, group * sizeof *l->times));
+    DMQ_TRY(dmq_tape_index_set(l->tape, l->row, queue, l->steps));
 done:
     return st;
 }
@@ -97,10 +100,11 @@ static dmq_status keep(const job *j, lane *l, dmq_queue *queue, int piece)
     const dmq_forward_args *a = j->a;
     const int *d = j->model->value[j->model->output].shape.dim;
 
-    DMQ_TRY(j->be->download(queue, l->host, l->y->value, GROUP * j->per * sizeof *l->host));
+    DMQ_TRY(
+        j->be->download(queue, l->host, l->y->value, (size_t)j->group * j->per * sizeof *l->host));
     DMQ_TRY(j->be->sync(queue));
-    for (int i = 0; i < GROUP && piece * GROUP + i < a->n; i++) {
-        int n = piece * GROUP + i;
+    for (int i = 0; i < j->group && piece * j->group + i < a->n; i++) {
+        int n = piece * j->group + i;
         const dmq_real *y = l->host + (size_t)i * j->per;
         dmq_real *out = a->out + (size_t)n * j->per;
         for (size_t k = 0; k < j->per; k++) {
@@ -134,8 +138,12 @@ dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source
                            const dmq_forward_args *a)
 {
     dmq_status st = DMQ_OK;
-    job j = { model, a, dmq_lanes_backend(lanes), dmq_shape_count(model->input), NULL };
-    int n_lanes = dmq_lanes_count(lanes), pieces = (a->n + GROUP - 1) / GROUP;
+    job j = { .model = model,
+              .a = a,
+              .be = dmq_lanes_backend(lanes),
+              .per = dmq_shape_count(model->input),
+              .group = dmq_lanes_backend(lanes)->shard };
+    int n_lanes = dmq_lanes_count(lanes), pieces = (a->n + j.group - 1) / j.group;
     void *memory = NULL;
 
     assert(a->n > 0);
@@ -156,6 +164,8 @@ done:
     for (int i = 0; j.lane && i < n_lanes; i++) {
         dmq_tape_destroy(j.lane[i].tape);
         dmq_free(j.lane[i].host);
+        dmq_free(j.lane[i].times);
+        dmq_free(j.lane[i].steps);
     }
     dmq_free(memory);
     return st;

@@ -1,17 +1,15 @@
 /**
  * The network once, on given x and t: what `dmq forward` does, and what measures by timestep need.
  *
- * In groups of DMQ_FORWARD_GROUP samples, the last one padded by its first sample, each a piece for the
- * lanes; sample n is computed in group n / DMQ_FORWARD_GROUP at its place, so the number of lanes does not
- * change a bit.
+ * In groups of as many samples as the backend's shard has, the last one padded by its first sample, each a
+ * piece for the lanes; a sample always has the same group and place, so the number of lanes does not change
+ * a bit.
  */
 #ifndef DMQ_DIFFUSION_FORWARD_H
 #define DMQ_DIFFUSION_FORWARD_H
 
 #include "backend/lanes.h"
 #include "model/hook_source.h"
-
-#define DMQ_FORWARD_GROUP 8
 
 typedef struct dmq_forward_args {
     const dmq_real
@@ -24,6 +22,7 @@ typedef struct dmq_forward_args {
 } dmq_forward_args;
 
 /**
+ * @param model   on the device of the lanes (dmq_model_place)
  * @param source  hooks for each tape, NULL: full precision
  * @return        EDATA when x or t is not finite, EDIVERGE when the result is not
  */

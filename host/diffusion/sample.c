@@ -7,15 +7,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { GROUP = DMQ_SAMPLE_GROUP };
-
 /** What one lane has. */
 typedef struct lane {
     dmq_tape *tape;
-    dmq_index *row; /**< (GROUP) step of each image: all the same */
+    dmq_index *row; /**< (group) step of each image: all the same */
     dmq_var *x, *eps;
-    dmq_real *z;    /**< (GROUP, per) device memory; NULL when the sampler draws no noise */
-    dmq_real *host; /**< (GROUP, per) */
+    dmq_real *z;    /**< (group, per) device memory; NULL when the sampler draws no noise */
+    dmq_real *host; /**< (group, per) */
+    int *steps;     /**< (group) for row */
 } lane;
 
 struct dmq_sample {
@@ -23,6 +22,7 @@ struct dmq_sample {
     const dmq_sampler *sampler;
     dmq_lanes *lanes;
     const dmq_backend *be;
+    int group;       /**< images of one pass */
     size_t per;      /**< numbers an image */
     dmq_tape *times; /**< the temporal unit over all steps */
     dmq_var *t;      /**< (n_steps) */
@@ -99,11 +99,11 @@ static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *sou
     dmq_hooks hooks;
     int noisy = 0;
 
-    shape.dim[0] = GROUP;
+    shape.dim[0] = s->group;
     DMQ_TRY(dmq_alloc(&memory, (size_t)s->model->n_values, sizeof(dmq_var *)));
     DMQ_TRY(dmq_tape_create(&l->tape, s->be, DMQ_TAPE_FORWARD));
     l->x = dmq_tape_input(l->tape, "x", shape);
-    l->row = dmq_tape_index(l->tape, "step", GROUP);
+    l->row = dmq_tape_index(l->tape, "step", s->group);
     hooks = dmq_hooks_for(source, l->tape, l->row);
     l->eps = record_network(s, l, &hooks, memory);
     dmq_tape_output(l->tape, l->eps);
@@ -111,8 +111,9 @@ static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *sou
     for (int i = 0; i < s->sampler->n_steps; i++)
         noisy |= s->sampler->step[i].sigma != 0;
     if (noisy)
-        DMQ_TRY(s->be->alloc((void **)&l->z, GROUP * s->per * sizeof *l->z));
-    DMQ_TRY(dmq_alloc((void **)&l->host, GROUP * s->per, sizeof *l->host));
+        DMQ_TRY(s->be->alloc((void **)&l->z, (size_t)s->group * s->per * sizeof *l->z));
+    DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)s->group * s->per, sizeof *l->host));
+    DMQ_TRY(dmq_alloc((void **)&l->steps, (size_t)s->group, sizeof *l->steps));
 done:
     dmq_free(memory);
     return st;
@@ -133,6 +134,7 @@ dmq_status dmq_sample_create(dmq_sample **out, const dmq_model *model, const dmq
     s->sampler = sampler;
     s->lanes = lanes;
     s->be = dmq_lanes_backend(lanes);
+    s->group = s->be->shard;
     s->per = dmq_shape_count(model->input);
     DMQ_TRY(record_times(s, source));
     DMQ_TRY(dmq_alloc(&memory, (size_t)dmq_lanes_count(lanes), sizeof *s->lane));
@@ -155,6 +157,7 @@ void dmq_sample_destroy(dmq_sample *sample)
         dmq_tape_destroy(sample->lane[i].tape);
         sample->be->free(sample->lane[i].z);
         dmq_free(sample->lane[i].host);
+        dmq_free(sample->lane[i].steps);
     }
     dmq_free(sample->lane);
     dmq_tape_destroy(sample->times);
@@ -178,21 +181,22 @@ static dmq_status run_times(dmq_sample *s)
 {
     dmq_status st = DMQ_OK;
     dmq_queue *queue = dmq_lanes_queue(s->lanes, 0);
-    int n = s->sampler->n_steps;
-    void *memory = NULL;
-    dmq_real *t;
+    int n = s->sampler->n_steps, *row = NULL;
+    dmq_real *t = NULL;
 
-    DMQ_TRY(dmq_alloc(&memory, (size_t)n, sizeof *t));
-    t = memory;
+    DMQ_TRY(dmq_alloc((void **)&t, (size_t)n, sizeof *t));
+    DMQ_TRY(dmq_alloc((void **)&row, (size_t)n, sizeof *row));
     for (int i = 0; i < n; i++) {
         t[i] = (dmq_real)s->sampler->step[i].t;
-        s->times_row->value[i] = i;
+        row[i] = i;
     }
     DMQ_TRY(s->be->upload(queue, s->t->value, t, (size_t)n * sizeof *t));
+    DMQ_TRY(dmq_tape_index_set(s->times, s->times_row, queue, row));
     DMQ_TRY(dmq_tape_forward(s->times, queue, DMQ_PART_ALL));
     DMQ_TRY(s->be->sync(queue));
 done:
-    dmq_free(memory);
+    dmq_free(t);
+    dmq_free(row);
     return st;
 }
 
@@ -200,7 +204,7 @@ static dmq_status draw(const job *j, dmq_queue *queue, dmq_real *out, dmq_purpos
                        uint64_t first, int step)
 {
     const dmq_noise_args a = { .out = out,
-                               .n = GROUP,
+                               .n = j->s->group,
                                .per = j->s->per,
                                .seed = j->seed,
                                .purpose = purpose,
@@ -219,7 +223,7 @@ static dmq_status step_run(const job *j, lane *l, dmq_queue *queue, uint64_t fir
                            .eps = l->eps->value,
                            .z = l->z,
                            .out = l->x->value,
-                           .count = GROUP * s->per,
+                           .count = (size_t)s->group * s->per,
                            .r = (dmq_real)step->r,
                            .c = (dmq_real)step->c,
                            .sigma = (dmq_real)step->sigma,
@@ -232,8 +236,9 @@ static dmq_status step_run(const job *j, lane *l, dmq_queue *queue, uint64_t fir
 
     if (step->a == step->a_next && !a.clip && !watched)
         return DMQ_OK;
-    for (int i = 0; i < GROUP; i++)
-        l->row->value[i] = step->index;
+    for (int i = 0; i < s->group; i++)
+        l->steps[i] = step->index;
+    DMQ_TRY(dmq_tape_index_set(l->tape, l->row, queue, l->steps));
     DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
     if (watched)
         DMQ_TRY(j->watch->step(j->watch->context, queue, step->index, first, a.x, a.eps));
@@ -250,9 +255,10 @@ static dmq_status keep(const job *j, lane *l, dmq_queue *queue, uint64_t first)
     dmq_status st = DMQ_OK;
     dmq_sample *s = j->s;
     uint64_t from = first < j->first ? j->first : first;
-    uint64_t to = first + GROUP > j->end ? j->end : first + GROUP;
+    uint64_t to = first + (uint64_t)s->group > j->end ? j->end : first + (uint64_t)s->group;
 
-    DMQ_TRY(s->be->download(queue, l->host, l->x->value, GROUP * s->per * sizeof *l->host));
+    DMQ_TRY(
+        s->be->download(queue, l->host, l->x->value, (size_t)s->group * s->per * sizeof *l->host));
     DMQ_TRY(s->be->sync(queue));
     for (uint64_t n = from; n < to; n++) {
         const dmq_real *image = l->host + (n - first) * s->per;
@@ -275,7 +281,7 @@ static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue
     dmq_status st = DMQ_OK;
     const job *j = context;
     lane *l = &j->s->lane[lane_number];
-    uint64_t first = (j->first / GROUP + (uint64_t)piece) * GROUP;
+    uint64_t group = (uint64_t)j->s->group, first = (j->first / group + (uint64_t)piece) * group;
 
     DMQ_TRY(draw(j, queue, l->x->value, DMQ_FOR_LATENT, first, 0));
     for (int i = 0; i < j->s->sampler->n_steps; i++) {
@@ -293,7 +299,8 @@ dmq_status dmq_sample_run(dmq_sample *sample, dmq_real *out, uint64_t seed, uint
 {
     dmq_status st = DMQ_OK;
     job j = { sample, out, seed, first, first + count, watch };
-    uint64_t groups = (first + count + GROUP - 1) / GROUP - first / GROUP;
+    uint64_t group = (uint64_t)sample->group;
+    uint64_t groups = (first + count + group - 1) / group - first / group;
 
     assert(count > 0 && groups < INT32_MAX);
     DMQ_TRY(run_times(sample));

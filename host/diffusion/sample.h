@@ -4,9 +4,9 @@
  *   x = noise(seed, DMQ_FOR_LATENT, image)
  *   for each step i: x = r_i x + c_i eps(x, t_i) + sigma_i noise(seed, DMQ_FOR_SAMPLER, image, i)
  *
- * Images are computed in groups of 8, image n always in group n/8 at place n%8, so no lane count, no cut
- * of a job into ranges and no number of images asked for at once changes a bit of any image; a range
- * that cuts a group computes the whole group and keeps its part.
+ * Images are computed in groups of g, the backend's shard (8 on a CPU), image n always in group n/g at place
+ * n%g, so no lane count, no cut of a job into ranges and no number of images asked for at once changes a
+ * bit of any image; a range that cuts a group computes the whole group and keeps its part.
  *
  * Time embeddings depend on the step alone: the temporal unit runs once for all steps, as one batch whose
  * row is the step, and the groups look their row up. The index of rows is also what per-step tables of
@@ -24,16 +24,13 @@
 
 #include <stdint.h>
 
-/** Images a group. Part of what a run's numbers depend on: as many for everybody. */
-#define DMQ_SAMPLE_GROUP 8
-
 typedef struct dmq_sample dmq_sample;
 
 /** What can be looked at on the way. Called from the threads of the lanes, images in any order. */
 typedef struct dmq_sample_watch {
     void *context;
     /**
-     * After the network ran and before x moves; may be NULL. x, eps: (DMQ_SAMPLE_GROUP, H, W, C) of
+     * After the network ran and before x moves; may be NULL. x, eps: (group, H, W, C) of
      * images first, first + 1, ..., device memory; some of them may lie outside of the range asked for.
      */
     dmq_status (*step)(void *context, dmq_queue *queue, int step, uint64_t first, const dmq_real *x,
@@ -46,7 +43,8 @@ typedef struct dmq_sample_watch {
  * Record one tape a lane.
  *
  * @param source   hooks for each tape, NULL: full precision
- * @param model, sampler, lanes  must outlive the result; parameters may change between runs
+ * @param model, sampler, lanes  must outlive the result; parameters, on the device of the lanes
+ *                               (dmq_model_place), may change between runs
  */
 dmq_status dmq_sample_create(dmq_sample **out, const dmq_model *model, const dmq_sampler *sampler,
                              const dmq_hook_source *source, dmq_lanes *lanes);

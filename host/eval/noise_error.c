@@ -4,14 +4,14 @@
 
 #include <string.h>
 
-#define SHARD 8
-
 /* Both networks on one tape of a lane: the same x and t, two results. */
 typedef struct lane_pair {
     dmq_tape *tape;
     dmq_var *x, *t, *fp, *q;
     dmq_index *row;
-    dmq_real *host; /* (2, SHARD, per) */
+    dmq_real *host;  /* (2, shard, per) */
+    dmq_real *times; /* (shard) */
+    int *steps;      /* (shard) */
 } lane_pair;
 
 typedef struct measuring {
@@ -20,7 +20,7 @@ typedef struct measuring {
     const dmq_real *const *x;
     const int *t, *row;
     size_t per;
-    int n;
+    int n, shard;
     double *error;
 } measuring;
 
@@ -28,22 +28,24 @@ static dmq_status open_pair(lane_pair *p, const dmq_backend *be, const dmq_model
                             const dmq_hook_source *source)
 {
     dmq_shape in = model->input;
+    size_t shard = (size_t)be->shard;
     dmq_hooks hooks;
     dmq_status st = DMQ_OK;
 
-    in.dim[0] = SHARD;
+    in.dim[0] = be->shard;
     DMQ_TRY(dmq_tape_create(&p->tape, be, DMQ_TAPE_FORWARD));
     p->x = dmq_tape_input(p->tape, "x", in);
-    p->t = dmq_tape_input(p->tape, "t", dmq_shape1(SHARD));
-    p->row = dmq_tape_index(p->tape, "step", SHARD);
+    p->t = dmq_tape_input(p->tape, "t", dmq_shape1(be->shard));
+    p->row = dmq_tape_index(p->tape, "step", be->shard);
     p->fp = dmq_model_record(model, p->tape, NULL, p->x, p->t);
     hooks = dmq_hooks_for(source, p->tape, p->row);
     p->q = dmq_model_record(model, p->tape, &hooks, p->x, p->t);
     dmq_tape_output(p->tape, p->fp);
     dmq_tape_output(p->tape, p->q);
     DMQ_TRY(dmq_tape_plan(p->tape));
-    DMQ_TRY(
-        dmq_alloc((void **)&p->host, 2 * SHARD * dmq_shape_count(model->input), sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&p->host, 2 * dmq_shape_count(in), sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&p->times, shard, sizeof *p->times));
+    DMQ_TRY(dmq_alloc((void **)&p->steps, shard, sizeof *p->steps));
 done:
     return st;
 }
@@ -52,26 +54,26 @@ static dmq_status measure(void *context, int piece, int lane, dmq_queue *queue)
 {
     measuring *m = context;
     lane_pair *p = &m->lane[lane];
-    size_t bytes = SHARD * m->per * sizeof(dmq_real);
-    dmq_real t[SHARD];
+    size_t shard = (size_t)m->shard, bytes = shard * m->per * sizeof(dmq_real);
     dmq_status st = DMQ_OK;
-    int first = piece * SHARD;
+    int first = piece * m->shard;
 
-    for (int i = 0; i < SHARD; i++) { /* past the end the last sample stands in */
+    for (int i = 0; i < m->shard; i++) { /* past the end the last sample stands in */
         int s = first + i < m->n ? first + i : m->n - 1;
 
         memcpy(p->host + (size_t)i * m->per, m->x[s], m->per * sizeof(dmq_real));
-        t[i] = (dmq_real)m->t[s];
-        p->row->value[i] = m->row[s];
+        p->times[i] = (dmq_real)m->t[s];
+        p->steps[i] = m->row[s];
     }
     DMQ_TRY(m->be->upload(queue, p->x->value, p->host, bytes));
-    DMQ_TRY(m->be->upload(queue, p->t->value, t, sizeof t));
+    DMQ_TRY(m->be->upload(queue, p->t->value, p->times, shard * sizeof *p->times));
+    DMQ_TRY(dmq_tape_index_set(p->tape, p->row, queue, p->steps));
     DMQ_TRY(dmq_tape_forward(p->tape, queue, DMQ_PART_ALL));
     DMQ_TRY(m->be->download(queue, p->host, p->fp->value, bytes));
-    DMQ_TRY(m->be->download(queue, p->host + SHARD * m->per, p->q->value, bytes));
+    DMQ_TRY(m->be->download(queue, p->host + shard * m->per, p->q->value, bytes));
     DMQ_TRY(m->be->sync(queue));
-    for (int i = 0; i < SHARD && first + i < m->n; i++) {
-        const dmq_real *f = p->host + (size_t)i * m->per, *q = f + SHARD * m->per;
+    for (int i = 0; i < m->shard && first + i < m->n; i++) {
+        const dmq_real *f = p->host + (size_t)i * m->per, *q = f + shard * m->per;
         double sum = 0;
 
         for (size_t j = 0; j < m->per; j++)
@@ -93,17 +95,20 @@ dmq_status dmq_noise_error(double *error, const dmq_model *model, const dmq_hook
                     .row = row,
                     .per = dmq_shape_count(model->input),
                     .n = n,
+                    .shard = dmq_lanes_backend(lanes)->shard,
                     .error = error };
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_alloc((void **)&m.lane, (size_t)n_lanes, sizeof *m.lane));
     for (int i = 0; i < n_lanes; i++)
         DMQ_TRY(open_pair(&m.lane[i], m.be, model, source));
-    DMQ_TRY(dmq_lanes_run(lanes, (n + SHARD - 1) / SHARD, measure, &m));
+    DMQ_TRY(dmq_lanes_run(lanes, (n + m.shard - 1) / m.shard, measure, &m));
 done:
     for (int i = 0; m.lane && i < n_lanes; i++) {
         dmq_tape_destroy(m.lane[i].tape);
         dmq_free(m.lane[i].host);
+        dmq_free(m.lane[i].times);
+        dmq_free(m.lane[i].steps);
     }
     dmq_free(m.lane);
     return st;

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GROUP = 8 };
-
 /** Entries of one stage. */
 typedef struct stage {
     int conv[2], norm[2];
@@ -191,7 +189,7 @@ void dmq_features_record(dmq_var **features, dmq_var **logits, const dmq_model *
 typedef struct lane {
     dmq_tape *tape;
     dmq_var *x, *features, *logits;
-    dmq_real *host; /**< (GROUP, larger of F and classes) */
+    dmq_real *host; /**< (group, larger of F and classes) */
 } lane;
 
 typedef struct job {
@@ -199,7 +197,7 @@ typedef struct job {
     const dmq_backend *be;
     const dmq_real *images;
     dmq_real *features, *logits;
-    int n, n_lanes;
+    int n, n_lanes, group;
     size_t per;
     lane *lane;
 } job;
@@ -210,14 +208,14 @@ static dmq_status lane_create(job *j, lane *l)
     dmq_shape shape = j->model->input;
     int classes = dmq_features_config_of(j->model)->classes, width = dmq_features_width(j->model);
 
-    shape.dim[0] = GROUP;
+    shape.dim[0] = j->group;
     DMQ_TRY(dmq_tape_create(&l->tape, j->be, DMQ_TAPE_FORWARD));
     l->x = dmq_tape_input(l->tape, "x", shape);
     dmq_features_record(&l->features, &l->logits, j->model, l->tape, l->x);
     dmq_tape_output(l->tape, l->features);
     dmq_tape_output(l->tape, l->logits);
     DMQ_TRY(dmq_tape_plan(l->tape));
-    DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)(GROUP * (classes > width ? classes : width)),
+    DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)(j->group * (classes > width ? classes : width)),
                       sizeof *l->host));
 done:
     return st;
@@ -231,7 +229,7 @@ static dmq_status keep(const job *j, lane *l, dmq_queue *queue, dmq_real *out, c
 
     if (!out)
         return DMQ_OK;
-    DMQ_TRY(j->be->download(queue, l->host, v->value, GROUP * width * sizeof *l->host));
+    DMQ_TRY(j->be->download(queue, l->host, v->value, (size_t)j->group * width * sizeof *l->host));
     DMQ_TRY(j->be->sync(queue));
     memcpy(out + (size_t)first * width, l->host, (size_t)count * width * sizeof *out);
 done:
@@ -243,9 +241,9 @@ static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue
     dmq_status st = DMQ_OK;
     const job *j = context;
     lane *l = &j->lane[lane_number];
-    int first = piece * GROUP, count = j->n - first < GROUP ? j->n - first : GROUP;
+    int first = piece * j->group, count = j->n - first < j->group ? j->n - first : j->group;
 
-    for (int i = 0; i < GROUP; i++) { /* padded by the last image */
+    for (int i = 0; i < j->group; i++) { /* padded by the last image */
         int n = first + (i < count ? i : count - 1);
         const dmq_real *image = j->images + (size_t)n * j->per;
 
@@ -267,8 +265,14 @@ dmq_status dmq_features_run(dmq_real *features, dmq_real *logits, const dmq_mode
                             dmq_lanes *lanes, const dmq_real *images, int n)
 {
     dmq_status st = DMQ_OK;
-    job j = { model, dmq_lanes_backend(lanes),      images, features, logits, n,
-              0,     dmq_shape_count(model->input), NULL };
+    job j = { .model = model,
+              .be = dmq_lanes_backend(lanes),
+              .images = images,
+              .features = features,
+              .logits = logits,
+              .n = n,
+              .group = dmq_lanes_backend(lanes)->shard,
+              .per = dmq_shape_count(model->input) };
 
     assert(n > 0);
     if (!dmq_features_is(model)) {
@@ -279,7 +283,7 @@ dmq_status dmq_features_run(dmq_real *features, dmq_real *logits, const dmq_mode
     j.n_lanes = dmq_lanes_count(lanes);
     for (int i = 0; i < j.n_lanes; i++)
         DMQ_TRY(lane_create(&j, &j.lane[i]));
-    DMQ_TRY(dmq_lanes_run(lanes, (n + GROUP - 1) / GROUP, group_run, &j));
+    DMQ_TRY(dmq_lanes_run(lanes, (n + j.group - 1) / j.group, group_run, &j));
 done:
     for (int i = 0; i < j.n_lanes; i++) {
         dmq_tape_destroy(j.lane[i].tape);

@@ -45,9 +45,11 @@ void dmq_features_record(dmq_var **features, dmq_var **logits, const dmq_model *
                          dmq_tape *tape, dmq_var *x);
 
 /**
- * Features and logits of images, in groups of 8 over the lanes: the same for any number of them.
+ * Features and logits of images, in groups of the backend's shard over the lanes: the same for any number of
+ * them.
  *
  * @param features  (n, F), logits: (n, classes); each may be NULL
+ * @param model     on the device of the lanes (dmq_model_place)
  * @param images    (n, H, W, C) in [-1, 1], host memory as all
  * @return          EDATA when an image is not finite, or the model is of another kind
  */

@@ -109,24 +109,51 @@ done:
     return st;
 }
 
-dmq_status dmq_qmodel_push_weight(const dmq_qmodel *q, dmq_queue *queue, int layer)
+typedef dmq_status copy_fn(const dmq_mirror *m, dmq_queue *queue, void *host, size_t bytes);
+
+static dmq_status push(const dmq_mirror *m, dmq_queue *queue, void *host, size_t bytes)
+{
+    return dmq_mirror_push(m, queue, host, bytes);
+}
+
+static dmq_status copy_weight(const dmq_qmodel *q, dmq_queue *queue, int layer, copy_fn *copy)
 {
     const dmq_entry *entry = &q->model->entry[q->model->layer[layer].weight];
 
-    return dmq_mirror_push(&q->w_place, queue, dmq_qmodel_weight(q, layer),
-                           dmq_shape_count(entry->shape) * sizeof *q->w_quant);
+    return copy(&q->w_place, queue, dmq_qmodel_weight(q, layer),
+                dmq_shape_count(entry->shape) * sizeof *q->w_quant);
 }
 
-dmq_status dmq_qmodel_push_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row)
+static dmq_status copy_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row, copy_fn *copy)
 {
     const dmq_qlayer *l = &q->layer[layer];
     size_t cols = (size_t)l->table_cols, at = (size_t)row * cols, bytes = cols * sizeof(dmq_real);
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_mirror_push(&q->tables_place, queue, l->act_scale + at, bytes));
-    DMQ_TRY(dmq_mirror_push(&q->tables_place, queue, l->act_zero + at, bytes));
+    DMQ_TRY(copy(&q->tables_place, queue, l->act_scale + at, bytes));
+    DMQ_TRY(copy(&q->tables_place, queue, l->act_zero + at, bytes));
 done:
     return st;
+}
+
+dmq_status dmq_qmodel_push_weight(const dmq_qmodel *q, dmq_queue *queue, int layer)
+{
+    return copy_weight(q, queue, layer, push);
+}
+
+dmq_status dmq_qmodel_pull_weight(const dmq_qmodel *q, dmq_queue *queue, int layer)
+{
+    return copy_weight(q, queue, layer, dmq_mirror_pull);
+}
+
+dmq_status dmq_qmodel_push_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row)
+{
+    return copy_row(q, queue, layer, row, push);
+}
+
+dmq_status dmq_qmodel_pull_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row)
+{
+    return copy_row(q, queue, layer, row, dmq_mirror_pull);
 }
 
 /* Each table at a multiple of 64 bytes. */

@@ -56,9 +56,13 @@ void dmq_qmodel_destroy(dmq_qmodel *q);
  */
 dmq_status dmq_qmodel_place(dmq_qmodel *q, dmq_lanes *lanes);
 
-/** Copy to the device what was written in w_quant of a layer; the row of its tables. */
+/** Copy w_quant of a layer to the device, and from it. */
 dmq_status dmq_qmodel_push_weight(const dmq_qmodel *q, dmq_queue *queue, int layer);
+dmq_status dmq_qmodel_pull_weight(const dmq_qmodel *q, dmq_queue *queue, int layer);
+
+/** Copy a row of a layer's tables to the device, and from it. */
 dmq_status dmq_qmodel_push_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row);
+dmq_status dmq_qmodel_pull_row(const dmq_qmodel *q, dmq_queue *queue, int layer, int row);
 
 /** Allocate tables of that many rows for every layer with act_bits, scale 1 and zero 0. Once. */
 dmq_status dmq_qmodel_tables(dmq_qmodel *q, int rows);

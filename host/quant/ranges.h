@@ -34,10 +34,10 @@ typedef struct dmq_ranges_config {
 /** mse, per channel, 80 candidates, 2.4. */
 void dmq_ranges_defaults(dmq_ranges_config *config);
 
-/** Scale, zero, nearest codes and w_quant of every layer with weight bits. config NULL: the defaults. */
+/**
+ * Scale, zero, nearest codes and w_quant of every layer with weight bits, w_quant on the device too.
+ * Model and q are on the device of the lanes. config NULL: the defaults.
+ */
 dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, const dmq_ranges_config *config);
-
-/** Nearest codes and w_quant of one layer by the ranges that it has. */
-dmq_status dmq_ranges_round(dmq_qmodel *q, int layer, const dmq_backend *be, dmq_queue *queue);
 
 #endif

@@ -24,12 +24,15 @@ typedef struct row {
 
 /* What is known of one layer's input on one lane. */
 typedef struct observer {
+    const dmq_qmodel *q;
     dmq_qlayer *layer;
+    int number; /* of the layer */
     const char *name;
     const row *row;
     double *lo, *hi;     /* (table_cols) running values of a range, at its first channel */
     dmq_real *min, *max; /* (table_cols) of this pass */
-    dmq_real *half;      /* mse of a split layer: its halves, gathered */
+    dmq_mirror seen;     /* of the block with min and max, one behind the other */
+    dmq_real *half;      /* on the device: mse of a split layer: its halves, gathered */
 } observer;
 
 typedef struct lane {
@@ -37,7 +40,8 @@ typedef struct lane {
     dmq_var *x, *t;
     observer *observer; /* (n_layers) */
     row row;
-    int *order; /* (samples of a row) */
+    int *order;      /* (samples of a row) */
+    dmq_real *times; /* (batch) */
 } lane;
 
 typedef struct job {
@@ -96,9 +100,12 @@ static dmq_status by_extremes(observer *o, const dmq_backend *be, dmq_queue *que
 {
     const dmq_qlayer *l = o->layer;
     int c = l->table_cols, step = l->act_channels ? 1 : l->split_at > 0 ? l->split_at : c;
-    dmq_minmax_args look = {
-        .x = x, .lo = o->min, .hi = o->max, .outer = outer, .c = c, .inner = 1
-    };
+    dmq_minmax_args look = { .x = x,
+                             .lo = dmq_mirror_device(&o->seen, o->min),
+                             .hi = dmq_mirror_device(&o->seen, o->max),
+                             .outer = outer,
+                             .c = c,
+                             .inner = 1 };
     dmq_status st = DMQ_OK;
 
     if (c == 1) {
@@ -106,13 +113,24 @@ static dmq_status by_extremes(observer *o, const dmq_backend *be, dmq_queue *que
         look.inner = outer;
     }
     DMQ_TRY(be->minmax(queue, &look));
+    DMQ_TRY(dmq_mirror_pull(&o->seen, queue, o->min, o->seen.bytes));
+    DMQ_TRY(be->sync(queue));
     for (int from = 0; from < c; from += step) {
         if (l->split_at > 0 && !l->act_channels && from > 0)
             step = c - from;
         DMQ_TRY(update(o, from, from + step));
     }
+    DMQ_TRY(dmq_qmodel_push_row(o->q, queue, o->number, o->row->number));
 done:
     return st;
+}
+
+/* The table's entry of a channel in this row, on the device. */
+static dmq_real *on_device(const observer *o, dmq_real *table, int c)
+{
+    size_t at = (size_t)o->row->number * (size_t)o->layer->table_cols + (size_t)c;
+
+    return dmq_mirror_device(&o->q->tables_place, table + at);
 }
 
 /* Channels from..to of x (outer, c), one behind the other. */
@@ -121,10 +139,10 @@ static dmq_status search(observer *o, const dmq_backend *be, dmq_queue *queue, c
 {
     dmq_qlayer *l = o->layer;
     int cols = l->table_cols, width = to - from;
-    size_t at = (size_t)o->row->number * (size_t)cols;
+    size_t at = (size_t)o->row->number * (size_t)cols + (size_t)from;
     dmq_range_search_args a = { .x = x,
-                                .scale = l->act_scale + at + from,
-                                .zero = l->act_zero + at + from,
+                                .scale = on_device(o, l->act_scale, from),
+                                .zero = on_device(o, l->act_zero, from),
                                 .outer = 1,
                                 .c = 1,
                                 .inner = outer * width,
@@ -134,16 +152,21 @@ static dmq_status search(observer *o, const dmq_backend *be, dmq_queue *queue, c
     dmq_status st = DMQ_OK;
 
     if (width < cols) {
-        for (int i = 0; i < outer; i++) {
-            memcpy(o->half + (size_t)i * (size_t)width, x + (size_t)i * (size_t)cols + from,
-                   (size_t)width * sizeof *x);
-        }
+        DMQ_TRY(be->copy2d(queue, &(dmq_copy2d_args){ .src = x + from,
+                                                      .dst = o->half,
+                                                      .rows = (size_t)outer,
+                                                      .cols = (size_t)width,
+                                                      .src_ld = (size_t)cols,
+                                                      .dst_ld = (size_t)width }));
         a.x = o->half;
     }
     DMQ_TRY(be->range_search(queue, &a));
-    for (int c = 1; c < width; c++) {
-        a.scale[c] = a.scale[0];
-        a.zero[c] = a.zero[0];
+    DMQ_TRY(dmq_mirror_pull(&o->q->tables_place, queue, l->act_scale + at, sizeof *a.scale));
+    DMQ_TRY(dmq_mirror_pull(&o->q->tables_place, queue, l->act_zero + at, sizeof *a.zero));
+    DMQ_TRY(be->sync(queue));
+    for (size_t c = 1; c < (size_t)width; c++) {
+        l->act_scale[at + c] = l->act_scale[at];
+        l->act_zero[at + c] = l->act_zero[at];
     }
 done:
     return st;
@@ -153,27 +176,31 @@ static dmq_status by_search(observer *o, const dmq_backend *be, dmq_queue *queue
                             int outer)
 {
     dmq_qlayer *l = o->layer;
-    size_t at = (size_t)o->row->number * (size_t)l->table_cols;
+    dmq_range_search_args a = { .x = x,
+                                .scale = on_device(o, l->act_scale, 0),
+                                .zero = on_device(o, l->act_zero, 0),
+                                .outer = outer,
+                                .c = l->table_cols,
+                                .inner = 1,
+                                .bits = l->act_bits,
+                                .candidates = 80,
+                                .power = (dmq_real)2.4 };
     dmq_status st = DMQ_OK;
 
     if (l->act_channels) {
-        return be->range_search(queue, &(dmq_range_search_args){ .x = x,
-                                                                 .scale = l->act_scale + at,
-                                                                 .zero = l->act_zero + at,
-                                                                 .outer = outer,
-                                                                 .c = l->table_cols,
-                                                                 .inner = 1,
-                                                                 .bits = l->act_bits,
-                                                                 .candidates = 80,
-                                                                 .power = (dmq_real)2.4 });
+        DMQ_TRY(be->range_search(queue, &a));
+        DMQ_TRY(dmq_qmodel_pull_row(o->q, queue, o->number, o->row->number));
+        goto done;
     }
     if (l->split_at > 0 && !o->half) {
-        DMQ_TRY(
-            dmq_alloc((void **)&o->half, (size_t)outer * (size_t)l->table_cols, sizeof *o->half));
+        size_t bytes = (size_t)outer * (size_t)l->table_cols * sizeof *o->half;
+
+        DMQ_TRY(be->alloc((void **)&o->half, bytes));
     }
     DMQ_TRY(search(o, be, queue, x, outer, 0, l->split_at > 0 ? l->split_at : l->table_cols));
     if (l->split_at > 0)
         DMQ_TRY(search(o, be, queue, x, outer, l->split_at, l->table_cols));
+    DMQ_TRY(dmq_qmodel_push_row(o->q, queue, o->number, o->row->number));
 done:
     return st;
 }
@@ -185,10 +212,9 @@ static dmq_status observe(void *context, const dmq_backend *be, dmq_queue *queue
     observer *o = context;
     const dmq_qlayer *l = o->layer;
     int c = l->table_cols, outer = (int)(dmq_shape_count(shape) / (size_t)c);
-    size_t at = (size_t)o->row->number * (size_t)c;
     dmq_fake_quant_args quantize = { .x = x,
-                                     .scale = l->act_scale + at,
-                                     .zero = l->act_zero + at,
+                                     .scale = on_device(o, l->act_scale, 0),
+                                     .zero = on_device(o, l->act_zero, 0),
                                      .y = y,
                                      .n = 1,
                                      .outer = c == 1 ? 1 : outer,
@@ -236,18 +262,22 @@ static dmq_status make_lane(lane *l, const job *j, const dmq_backend *be)
     l->row.search = j->config->init == DMQ_TABLES_MSE;
     l->row.extremes = j->config->init == DMQ_TABLES_MINMAX;
     DMQ_TRY(dmq_alloc((void **)&l->order, (size_t)j->samples, sizeof *l->order));
+    DMQ_TRY(dmq_alloc((void **)&l->times, (size_t)j->batch, sizeof *l->times));
     DMQ_TRY(dmq_alloc((void **)&l->observer, (size_t)model->n_layers, sizeof *l->observer));
     for (int i = 0; i < model->n_layers; i++) {
         observer *o = &l->observer[i];
         size_t cols = (size_t)j->q->layer[i].table_cols;
 
+        o->q = j->q;
         o->layer = &j->q->layer[i];
+        o->number = i;
         o->name = model->layer[i].name;
         o->row = &l->row;
         DMQ_TRY(dmq_alloc((void **)&o->lo, cols, sizeof *o->lo));
         DMQ_TRY(dmq_alloc((void **)&o->hi, cols, sizeof *o->hi));
-        DMQ_TRY(dmq_alloc((void **)&o->min, cols, sizeof *o->min));
-        DMQ_TRY(dmq_alloc((void **)&o->max, cols, sizeof *o->max));
+        DMQ_TRY(dmq_alloc((void **)&o->min, 2 * cols, sizeof *o->min));
+        o->max = o->min + cols;
+        DMQ_TRY(dmq_mirror_init(&o->seen, be, o->min, 2 * cols * sizeof *o->min));
     }
     s.dim[0] = j->batch;
     DMQ_TRY(dmq_tape_create(&l->tape, be, DMQ_TAPE_FORWARD));
@@ -259,22 +289,23 @@ done:
     return st;
 }
 
-static void destroy_lane(lane *l, int n_layers)
+static void destroy_lane(lane *l, int n_layers, const dmq_backend *be)
 {
     dmq_tape_destroy(l->tape);
     for (int i = 0; l->observer && i < n_layers; i++) {
         dmq_free(l->observer[i].lo);
         dmq_free(l->observer[i].hi);
-        dmq_free(l->observer[i].half);
+        be->free(l->observer[i].half);
+        dmq_mirror_release(&l->observer[i].seen);
         dmq_free(l->observer[i].min);
-        dmq_free(l->observer[i].max);
     }
     dmq_free(l->observer);
     dmq_free(l->order);
+    dmq_free(l->times);
 }
 
 /* Sample s of a row into place i of the batch: of step k, or of any step. */
-static void fill(const job *j, lane *l, int i, int s, int k)
+static dmq_status fill(const job *j, lane *l, dmq_queue *queue, int i, int s, int k)
 {
     size_t per = dmq_shape_count(j->calib->image);
 
@@ -282,9 +313,10 @@ static void fill(const job *j, lane *l, int i, int s, int k)
         k = s / j->per_step;
         s = s % j->per_step;
     }
-    memcpy(l->x->value + (size_t)i * per, dmq_calib_state(j->calib, k, s),
-           per * sizeof *l->x->value);
-    l->t->value[i] = (dmq_real)j->calib->t[k];
+    l->times[i] = (dmq_real)j->calib->t[k];
+    return dmq_tape_backend(l->tape)->upload(queue, l->x->value + (size_t)i * per,
+                                             dmq_calib_state(j->calib, k, s),
+                                             per * sizeof *l->x->value);
 }
 
 static dmq_status row_piece(void *context, int k, int lane_number, dmq_queue *queue)
@@ -302,8 +334,13 @@ static dmq_status row_piece(void *context, int k, int lane_number, dmq_queue *qu
             dmq_permutation(l->order, j->samples, j->config->seed, DMQ_FOR_OBSERVE, (uint64_t)k,
                             (uint32_t)pass);
         }
-        for (int i = 0; i < j->batch; i++)
-            fill(j, l, i, l->order[((pass > 0 ? pass - 1 : 0) * j->batch + i) % j->samples], k);
+        for (int i = 0; i < j->batch; i++) {
+            int at = ((pass > 0 ? pass - 1 : 0) * j->batch + i) % j->samples;
+
+            DMQ_TRY(fill(j, l, queue, i, l->order[at], k));
+        }
+        DMQ_TRY(dmq_tape_backend(l->tape)->upload(queue, l->t->value, l->times,
+                                                  (size_t)j->batch * sizeof *l->times));
         DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
     }
     dmq_progress_add(1, NULL);
@@ -372,7 +409,7 @@ dmq_status dmq_tables_run(dmq_qmodel *q, const dmq_calib *calib, dmq_lanes *lane
     warn_empty(q);
 done:
     for (int i = 0; j.lane && i < j.n_lanes; i++)
-        destroy_lane(&j.lane[i], q->model->n_layers);
+        destroy_lane(&j.lane[i], q->model->n_layers, dmq_lanes_backend(lanes));
     dmq_free(j.lane);
     return st;
 }

@@ -44,7 +44,7 @@ typedef struct dmq_tables_config {
 void dmq_tables_defaults(dmq_tables_config *config);
 
 /**
- * Make the tables of every layer with act_bits. A qmodel has tables of one kind only.
+ * Make the tables of every layer with act_bits, on the device of the lanes too, where model and q are. A qmodel has tables of one kind only.
  *
  * @return EINVAL for settings that cannot be; EDIVERGE with layer and step when an input is not finite;
  *         ESTOP on a signal

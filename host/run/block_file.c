@@ -158,6 +158,7 @@ dmq_status dmq_block_file_load(const dmq_job *job, dmq_qmodel *q, int unit, int 
             l->code[j] = (int16_t)*at++;
         l->learned = 1;
         dmq_qmodel_dequantize(q, u->layer[i]);
+        DMQ_TRY(dmq_qmodel_push_weight(q, dmq_lanes_queue(job->experiment->lanes, 0), u->layer[i]));
     }
     *done = 1;
 done:

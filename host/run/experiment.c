@@ -216,6 +216,7 @@ dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const c
     DMQ_TRY(open_model(e, config));
     DMQ_TRY(open_sampler(e));
     DMQ_TRY(dmq_lanes_create(&e->lanes, e->backend, threads));
+    DMQ_TRY(dmq_model_place(e->model, e->lanes));
     *out = e;
     e = NULL;
 done:

@@ -107,6 +107,7 @@ static dmq_status open_features(evaluating *v)
         st = dmq_fail_note(st, "  hint: dmq train with train.task: features makes one");
         goto done;
     }
+    DMQ_TRY(dmq_model_place(v->features, v->e->lanes));
     v->width = dmq_features_width(v->features);
     v->classes = dmq_features_config_of(v->features)->classes;
 done:
@@ -256,6 +257,7 @@ static dmq_status noise_error(evaluating *v, dmq_json *q)
     path = NULL;
     DMQ_TRY(dmq_folder_file(&path, v->job->folder, dmq_stages[DMQ_RUN_QUANTIZE].file));
     DMQ_TRY(dmq_quant_load(&model, path, v->e->model, v->e->model_hash, v->e->sampler));
+    DMQ_TRY(dmq_qmodel_place(model, v->e->lanes));
     dmq_attach_init(&attach, model);
     attach.acts = model->table_rows > 0;
     source = dmq_attach_source(&attach);

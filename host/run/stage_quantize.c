@@ -69,6 +69,7 @@ static dmq_status choose(quantizing *z)
                  cover.size_bytes / 1e6, cover.size_fp_bytes / 1e6);
     DMQ_TRY(dmq_json_set_real(z->job->folder->manifest, "size_bytes", cover.size_bytes));
     DMQ_TRY(dmq_qmodel_create(&z->q, z->e->model, choice));
+    DMQ_TRY(dmq_qmodel_place(z->q, z->e->lanes));
 done:
     dmq_free(choice);
     return st;

@@ -17,6 +17,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Images that a piece has a multiple of: a group of a CPU, and the same cut on every device. */
+enum { WHOLE = 8 };
+
 typedef struct sampling {
     dmq_job *job;
     const char *what; /* "fp" or "q" */
@@ -164,7 +167,7 @@ static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *
     sampling s = { .job = job,
                    .what = what,
                    .count = dmq_config_int(e->config, "sample.count"),
-                   .piece = (batch + DMQ_SAMPLE_GROUP - 1) / DMQ_SAMPLE_GROUP * DMQ_SAMPLE_GROUP,
+                   .piece = (batch + WHOLE - 1) / WHOLE * WHOLE,
                    .seed = (uint64_t)dmq_config_int64(e->config, "sample.seed"),
                    .per = dmq_shape_count(e->model->input) };
     dmq_status st = DMQ_OK;
@@ -210,6 +213,7 @@ dmq_status dmq_stage_sample(dmq_job *job)
 
     DMQ_TRY(dmq_folder_file(&path, job->folder, dmq_stages[DMQ_RUN_QUANTIZE].file));
     DMQ_TRY(dmq_quant_load(&q, path, e->model, e->model_hash, e->sampler));
+    DMQ_TRY(dmq_qmodel_place(q, e->lanes));
     dmq_attach_init(&attach, q);
     attach.acts = q->table_rows > 0;
     source = dmq_attach_source(&attach);

@@ -25,6 +25,7 @@ dmq_status dmq_feed_init(dmq_feed *feed, const dmq_dataset *set, uint64_t images
         DMQ_TRY(dmq_alloc((void **)&l->row, 2 * n, sizeof *l->row));
         DMQ_TRY(dmq_alloc((void **)&l->index, n, sizeof *l->index));
         DMQ_TRY(dmq_alloc((void **)&l->sample, n, sizeof *l->sample));
+        DMQ_TRY(dmq_alloc((void **)&l->label, n, sizeof *l->label));
     }
 done:
     if (st != DMQ_OK)
@@ -41,6 +42,7 @@ void dmq_feed_release(dmq_feed *feed)
         dmq_free(l->row);
         dmq_free(l->index);
         dmq_free(l->sample);
+        dmq_free(l->label);
     }
     dmq_free(feed->lane);
     feed->lane = NULL;

@@ -17,6 +17,7 @@ typedef struct dmq_feed_lane {
     dmq_real *row;    /**< (2, shard) for the caller */
     uint64_t *index;  /**< (shard) numbers in the data set */
     uint64_t *sample; /**< (shard) numbers in the batch */
+    int *label;       /**< (shard) for the caller */
 } dmq_feed_lane;
 
 typedef struct dmq_feed {

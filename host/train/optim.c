@@ -106,6 +106,8 @@ dmq_status dmq_optim_create(dmq_optim **out, const dmq_model *model, const dmq_o
     DMQ_TRY(be->alloc((void **)&o->g, bytes));
     DMQ_TRY(dmq_alloc((void **)&o->host, model->n_params, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&o->norm, (size_t)model->n_entries, sizeof(double)));
+    DMQ_TRY(
+        dmq_mirror_init(&o->norm_place, be, o->norm, (size_t)model->n_entries * sizeof(double)));
     DMQ_TRY(put(o, o->m, o->host)); /* zeros */
     DMQ_TRY(put(o, o->v, o->host));
     DMQ_TRY(put(o, o->g, o->host));
@@ -131,6 +133,7 @@ void dmq_optim_destroy(dmq_optim *o)
     be->free(o->ema);
     be->free(o->g);
     dmq_free(o->host);
+    dmq_mirror_release(&o->norm_place);
     dmq_free(o->norm);
     dmq_free(o);
 }
@@ -175,17 +178,23 @@ static dmq_status norm_piece(void *context, int piece, int lane, dmq_queue *queu
 
     (void)lane;
     return dmq_lanes_backend(o->lanes)->dot(
-        queue, &(dmq_dot_args){
-                   .x = g, .y = g, .count = dmq_shape_count(e->shape), .out = &o->norm[piece] });
+        queue, &(dmq_dot_args){ .x = g,
+                                .y = g,
+                                .count = dmq_shape_count(e->shape),
+                                .out = dmq_mirror_device(&o->norm_place, &o->norm[piece]) });
 }
 
 static dmq_status find_scale(update *u)
 {
     dmq_status st = DMQ_OK;
     dmq_optim *o = u->o;
+    dmq_queue *queue = dmq_lanes_queue(o->lanes, 0);
     double sum = 0;
 
     DMQ_TRY(dmq_lanes_run(o->lanes, o->model->n_entries, norm_piece, u));
+    DMQ_TRY(dmq_mirror_pull(&o->norm_place, queue, o->norm,
+                            (size_t)o->model->n_entries * sizeof *o->norm));
+    DMQ_TRY(dmq_lanes_backend(o->lanes)->sync(queue));
     for (int i = 0; i < o->model->n_entries; i++)
         sum += o->norm[i];
     if (!isfinite(sum)) {

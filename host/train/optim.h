@@ -33,7 +33,8 @@ typedef struct dmq_optim {
     dmq_lanes *lanes;
     dmq_real *p, *m, *v, *ema, *g; /**< (n_params) device memory; g is written by the caller */
     dmq_real *host;                /**< (n_params) for moving them */
-    double *norm;                  /**< (n_entries) squares of the gradient */
+    double *norm;                  /**< (n_entries) squares of the gradient, for reading them */
+    dmq_mirror norm_place;         /**< where they are written */
     int step;                      /**< done so far */
 } dmq_optim;
 

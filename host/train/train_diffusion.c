@@ -54,8 +54,8 @@ static int time_of(const task *k, uint64_t b, uint32_t i)
 }
 
 /** x = sqrt(alpha-bar) image + sqrt(1 - alpha-bar) eps, on the device, where eps is made. */
-static dmq_status add_noise(const task *k, const dmq_shard *shard, const dmq_feed_lane *l,
-                            const dmq_real *share, uint32_t i)
+static dmq_status add_noise(const task *k, const dmq_shard *shard, const dmq_real *share,
+                            uint32_t i)
 {
     dmq_status st = DMQ_OK;
     const dmq_backend *be = dmq_tape_backend(shard->tape);
@@ -67,7 +67,7 @@ static dmq_status add_noise(const task *k, const dmq_shard *shard, const dmq_fee
                                                               .per = per,
                                                               .seed = k->config->train.seed,
                                                               .purpose = DMQ_FOR_TRAIN_NOISE,
-                                                              .sample = l->sample,
+                                                              .first = (uint64_t)shard->first,
                                                               .step = i,
                                                               .channels = k->feed.set->channels }));
     for (int r = 0; r < shard->size; r++) {
@@ -104,7 +104,7 @@ static dmq_status fill(void *context, const dmq_shard *shard, uint32_t i)
     }
     DMQ_TRY(be->upload(shard->queue, s->x->value, l->x, rows * per * sizeof *l->x));
     DMQ_TRY(be->upload(shard->queue, s->t->value, t, rows * sizeof *t));
-    DMQ_TRY(add_noise(k, shard, l, share, i));
+    DMQ_TRY(add_noise(k, shard, share, i));
 done:
     return st;
 }

@@ -48,17 +48,18 @@ static dmq_status fill(void *context, const dmq_shard *shard, uint32_t i)
     task *k = context;
     const dmq_backend *be = dmq_tape_backend(shard->tape);
     const state *s = shard->state;
-    const dmq_feed_lane *l = &k->feed.lane[shard->lane];
+    dmq_feed_lane *l = &k->feed.lane[shard->lane];
     size_t count = (size_t)shard->size * k->feed.per;
 
-    DMQ_TRY(dmq_feed_fill(&k->feed, shard, i, s->label->value));
+    DMQ_TRY(dmq_feed_fill(&k->feed, shard, i, l->label));
+    DMQ_TRY(dmq_tape_index_set(shard->tape, s->label, shard->queue, l->label));
     DMQ_TRY(be->upload(shard->queue, s->image->value, l->x, count * sizeof *l->x));
     DMQ_TRY(be->noise_normal(shard->queue, &(dmq_noise_args){ .out = s->noise->value,
                                                               .n = shard->size,
                                                               .per = k->feed.per,
                                                               .seed = k->config->train.seed,
                                                               .purpose = DMQ_FOR_TRAIN_NOISE,
-                                                              .sample = l->sample,
+                                                              .first = (uint64_t)shard->first,
                                                               .step = i,
                                                               .channels = k->feed.set->channels }));
     DMQ_TRY(be->axpby(shard->queue, &(dmq_axpby_args){ .x = s->noise->value,

@@ -205,7 +205,7 @@ static dmq_status see(void *context, dmq_queue *queue, int step, uint64_t first,
     seen *s = context;
     (void)queue;
     (void)eps;
-    for (uint64_t n = first; n < first + DMQ_SAMPLE_GROUP && n < IMAGES; n++) {
+    for (uint64_t n = first; n < first + 8 && n < IMAGES; n++) {
         if (s->next[n]++ != step)
             return dmq_fail(DMQ_EDATA, "steps out of order");
         memcpy(s->x + ((uint64_t)step * IMAGES + n) * PER, x + (n - first) * PER, PER * sizeof *x);
@@ -369,7 +369,7 @@ static void every_failed_allocation_is_reported(void **state)
 {
     (void)state;
     dmq_sampler *s = sampler_of((dmq_sampler_config){ .steps = 2, .eta = 1 });
-    dmq_real *out = reals(DMQ_SAMPLE_GROUP * PER);
+    dmq_real *out = reals(8 * PER);
     dmq_lanes *lanes = NULL;
     dmq_status st;
     long n = 0, step = 1;
@@ -380,7 +380,7 @@ static void every_failed_allocation_is_reported(void **state)
         dmq_alloc_fail_at(n += step);
         st = dmq_sample_create(&sample, model, s, NULL, lanes);
         if (st == DMQ_OK)
-            st = dmq_sample_run(sample, out, SEED, 0, DMQ_SAMPLE_GROUP, NULL);
+            st = dmq_sample_run(sample, out, SEED, 0, 8, NULL);
         dmq_alloc_fail_at(0);
         assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
         dmq_sample_destroy(sample);
