@@ -1,5 +1,5 @@
 /* The table of the CUDA device. */
-#include "backend/backend.h"
+#include "cuda/choices.h"
 #include "cuda/device.h"
 
 /* A slot without a kernel yet says so when it is called. */
@@ -13,26 +13,29 @@
     }
 DMQ_BACKEND_OPS(DECLARE)
 
+/* Samples in a piece of work: the batch of a reconstruction, which fills the device at 32 x 32 pixels. */
+enum { SHARD = 32 };
+
 dmq_status dmq_backend_cuda_open(const dmq_backend **out, int device)
 {
     static dmq_backend table;
-    int count = 0;
-    cudaError_t error = cudaGetDeviceCount(&count);
+    dmq_status st = DMQ_OK;
+    const char *why = NULL;
+    int count = dmq_cuda_count(&why);
 
     *out = NULL;
-    if (error != cudaSuccess || count == 0) {
-        return dmq_fail(DMQ_ENOTSUP, "backend: cuda: no device: %s\n  hint: use cpu, or auto",
-                        error == cudaSuccess ? "the driver shows none" : cudaGetErrorString(error));
+    if (count == 0) {
+        return dmq_fail(DMQ_ENOTSUP, "backend: cuda: no device: %s\n  hint: use cpu, or auto", why);
     }
     if (device < 0 || device >= count) {
         return dmq_fail(DMQ_ENOTSUP, "backend: cuda:%d is not there: the machine has %d device%s",
                         device, count, count == 1 ? "" : "s");
     }
-    error = cudaSetDevice(device);
-    if (error != cudaSuccess)
-        return dmq_cuda_failed(error, "cudaSetDevice");
+    DMQ_TRY(dmq_cuda_open(device));
+    DMQ_TRY(dmq_cuda_choices_open());
     if (!table.name) {
-        table = (dmq_backend){ .alloc = dmq_cuda_alloc,
+        table = (dmq_backend){ .shard = SHARD,
+                               .alloc = dmq_cuda_alloc,
                                .free = dmq_cuda_free,
                                .upload = dmq_cuda_upload,
                                .download = dmq_cuda_download,
@@ -44,5 +47,6 @@ dmq_status dmq_backend_cuda_open(const dmq_backend **out, int device)
         table.name = "cuda";
     }
     *out = &table;
-    return DMQ_OK;
+done:
+    return st;
 }

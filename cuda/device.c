@@ -1,23 +1,203 @@
 #include "cuda/device.h"
 
-#include "base/memory.h"
+#include <pthread.h>
+#include <stdlib.h>
 
-#include <assert.h>
+/* One device a process. */
+static struct {
+    int number, open;
+    cudaMemPool_t pool;  /* NULL: the device has no pools; cudaMalloc, then */
+    cudaStream_t stream; /* of allocations and frees, in their order */
+    size_t budget;       /* 0: none */
+    size_t total;
+    dmq_precision precision;
+    dmq_queue *queues;
+    pthread_mutex_t lock;
+} device = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-enum { SCRATCH_BYTES = 32 << 20 }; /* as kernels/device.cuh has it */
+static _Thread_local int device_is_set;
 
-void *dmq_cuda_stream(dmq_queue *queue);
-dmq_status dmq_cuda_launched(const char *kernel);
-dmq_status dmq_cuda_scratch(void **out, dmq_queue *queue, size_t bytes);
+static double mib(size_t bytes)
+{
+    return (double)bytes / 1048576;
+}
+
+/* Bytes given out; without a pool, all that is taken of the device. */
+static size_t bytes_used(void)
+{
+    size_t free_bytes = 0, total = 0;
+    uint64_t used = 0;
+
+    if (device.pool) {
+        (void)cudaMemPoolGetAttribute(device.pool, cudaMemPoolAttrUsedMemCurrent, &used);
+        return (size_t)used;
+    }
+    (void)cudaMemGetInfo(&free_bytes, &total);
+    return total - free_bytes;
+}
 
 dmq_status dmq_cuda_failed(cudaError_t error, const char *call)
 {
     size_t free_bytes = 0, total = 0;
 
+    (void)cudaGetLastError(); /* or the next launch would report it again */
     (void)cudaMemGetInfo(&free_bytes, &total);
     return dmq_fail(error == cudaErrorMemoryAllocation ? DMQ_ENOMEM : DMQ_EDEVICE,
                     "cuda: %s: %s (%.0f of %.0f MiB are free)", call, cudaGetErrorString(error),
-                    (double)free_bytes / 1048576, (double)total / 1048576);
+                    mib(free_bytes), mib(total));
+}
+
+static dmq_status out_of_memory(size_t bytes, const char *why)
+{
+    size_t free_bytes = 0, total = 0;
+
+    (void)cudaGetLastError();
+    (void)cudaMemGetInfo(&free_bytes, &total);
+    return dmq_fail(DMQ_ENOMEM,
+                    "cuda: no %.1f MiB of device memory (%s): %.1f MiB are in use, %.1f of %.1f "
+                    "MiB are free, the budget is %.1f MiB\n"
+                    "  hint: a smaller recon.cache_budget; DMQ_CUDA_BUDGET sets the budget",
+                    mib(bytes), why, mib(bytes_used()), mib(free_bytes), mib(total),
+                    mib(device.budget ? device.budget : total));
+}
+
+/* "40G", "512M", "64K" or bytes. */
+static dmq_status read_budget(size_t *out)
+{
+    const char *text = getenv("DMQ_CUDA_BUDGET");
+    char *end = NULL;
+    unsigned long long value;
+    int shift = 0;
+
+    *out = 0;
+    if (!text || !*text)
+        return DMQ_OK;
+    value = strtoull(text, &end, 10);
+    if (*end == 'K' || *end == 'M' || *end == 'G')
+        shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 30;
+    if (shift)
+        end++;
+    if (end == text || *end || text[0] == '-' || value == 0 || value > SIZE_MAX >> shift) {
+        return dmq_fail(DMQ_EINVAL,
+                        "cuda: DMQ_CUDA_BUDGET = %s: must be a size such as 512M or 40G", text);
+    }
+    *out = (size_t)value << shift;
+    return DMQ_OK;
+}
+
+/* A pool that gives nothing back to the driver: what one unit frees, the next one takes. */
+static dmq_status open_pool(void)
+{
+    struct cudaMemPoolProps wanted = { .allocType = cudaMemAllocationTypePinned,
+                                       .location = { .type = cudaMemLocationTypeDevice,
+                                                     .id = device.number } };
+    uint64_t keep = UINT64_MAX;
+    dmq_status st = DMQ_OK;
+    int has = 0;
+
+    DMQ_CUDA(cudaDeviceGetAttribute(&has, cudaDevAttrMemoryPoolsSupported, device.number));
+    if (!has)
+        goto done;
+    DMQ_CUDA(cudaMemPoolCreate(&device.pool, &wanted));
+    DMQ_CUDA(cudaMemPoolSetAttribute(device.pool, cudaMemPoolAttrReleaseThreshold, &keep));
+done:
+    return st;
+}
+
+static dmq_status open_locked(int number)
+{
+    dmq_status st = DMQ_OK;
+    size_t free_bytes = 0;
+
+    if (device.open && device.number != number) {
+        return dmq_fail(DMQ_ENOTSUP,
+                        "backend: cuda:%d: this process already computes on cuda:%d; one device a "
+                        "process",
+                        number, device.number);
+    }
+    if (device.open)
+        return DMQ_OK;
+    device.number = number;
+    DMQ_TRY(read_budget(&device.budget));
+    DMQ_CUDA(cudaSetDevice(number));
+    DMQ_CUDA(cudaMemGetInfo(&free_bytes, &device.total));
+    if (!device.stream)
+        DMQ_CUDA(cudaStreamCreateWithFlags(&device.stream, cudaStreamNonBlocking));
+    if (!device.pool)
+        DMQ_TRY(open_pool());
+    device.open = 1;
+done:
+    return st;
+}
+
+dmq_status dmq_cuda_open(int number)
+{
+    dmq_status st;
+
+    (void)pthread_mutex_lock(&device.lock);
+    st = open_locked(number);
+    (void)pthread_mutex_unlock(&device.lock);
+    return st;
+}
+
+int dmq_cuda_count(const char **why)
+{
+    int count = 0, driver = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+
+    (void)cudaGetLastError();
+    (void)cudaDriverGetVersion(&driver); /* the error without a driver speaks of an old one */
+    *why = driver == 0            ? "this machine has no driver"
+           : error == cudaSuccess ? "the driver shows none"
+                                  : cudaGetErrorString(error);
+    return error == cudaSuccess ? count : 0;
+}
+
+int dmq_cuda_number(void)
+{
+    return device.number;
+}
+
+dmq_status dmq_cuda_use(void)
+{
+    dmq_status st = DMQ_OK;
+
+    if (!device_is_set) {
+        DMQ_CUDA(cudaSetDevice(device.number));
+        device_is_set = 1;
+    }
+done:
+    return st;
+}
+
+static cudaError_t take(void **out, size_t bytes)
+{
+    cudaError_t error;
+
+    if (!device.pool)
+        return cudaMalloc(out, bytes);
+    error = cudaMallocFromPoolAsync(out, bytes, device.pool, device.stream);
+    if (error == cudaErrorMemoryAllocation) { /* what the pool keeps may lie in the wrong pieces */
+        (void)cudaGetLastError();
+        (void)cudaStreamSynchronize(device.stream);
+        (void)cudaMemPoolTrimTo(device.pool, 0);
+        error = cudaMallocFromPoolAsync(out, bytes, device.pool, device.stream);
+    }
+    /* The stream has nothing but frees, which wait for the queues: then the memory is free for all. */
+    return error == cudaSuccess ? cudaStreamSynchronize(device.stream) : error;
+}
+
+static dmq_status alloc_locked(void **out, size_t bytes)
+{
+    size_t used = bytes_used();
+    cudaError_t error;
+
+    if (device.budget && (bytes > device.budget || used > device.budget - bytes))
+        return out_of_memory(bytes, "beyond the budget");
+    error = take(out, bytes);
+    if (error == cudaErrorMemoryAllocation)
+        return out_of_memory(bytes, device.pool ? "cudaMallocFromPoolAsync" : "cudaMalloc");
+    return error == cudaSuccess ? DMQ_OK : dmq_cuda_failed(error, "cudaMallocFromPoolAsync");
 }
 
 dmq_status dmq_cuda_alloc(void **out, size_t bytes)
@@ -25,92 +205,87 @@ dmq_status dmq_cuda_alloc(void **out, size_t bytes)
     dmq_status st = DMQ_OK;
 
     *out = NULL;
-    DMQ_CUDA(cudaMalloc(out, bytes ? bytes : 1));
+    DMQ_TRY(dmq_cuda_use());
+    (void)pthread_mutex_lock(&device.lock);
+    st = alloc_locked(out, bytes ? bytes : 1);
+    (void)pthread_mutex_unlock(&device.lock);
+    if (st != DMQ_OK)
+        *out = NULL;
 done:
     return st;
 }
 
 void dmq_cuda_free(void *memory)
 {
-    (void)cudaFree(memory);
-}
-
-dmq_status dmq_cuda_upload(dmq_queue *queue, void *device, const void *host, size_t bytes)
-{
-    dmq_status st = DMQ_OK;
-
-    DMQ_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, queue->stream));
-    /* The caller may reuse its memory at once. */
-    DMQ_CUDA(cudaStreamSynchronize(queue->stream));
-done:
-    return st;
-}
-
-dmq_status dmq_cuda_download(dmq_queue *queue, void *host, const void *device, size_t bytes)
-{
-    dmq_status st = DMQ_OK;
-
-    DMQ_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, queue->stream));
-    DMQ_CUDA(cudaStreamSynchronize(queue->stream));
-done:
-    return st;
-}
-
-dmq_status dmq_cuda_queue_create(dmq_queue **out, int lane)
-{
-    dmq_queue *q = NULL;
-    dmq_status st = DMQ_OK;
-
-    *out = NULL;
-    DMQ_TRY(dmq_alloc((void **)&q, 1, sizeof *q));
-    q->lane = lane;
-    DMQ_CUDA(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking));
-    DMQ_CUDA(cudaMalloc(&q->scratch, SCRATCH_BYTES));
-    *out = q;
-    q = NULL;
-done:
-    dmq_cuda_queue_destroy(q);
-    return st;
-}
-
-void dmq_cuda_queue_destroy(dmq_queue *queue)
-{
-    if (!queue)
+    if (!memory || dmq_cuda_use() != DMQ_OK)
         return;
-    if (queue->stream)
-        (void)cudaStreamDestroy(queue->stream);
-    (void)cudaFree(queue->scratch);
-    dmq_free(queue);
-}
-
-dmq_status dmq_cuda_sync(dmq_queue *queue)
-{
-    dmq_status st = DMQ_OK;
-
-    DMQ_CUDA(cudaStreamSynchronize(queue->stream));
-done:
-    return st;
-}
-
-void *dmq_cuda_stream(dmq_queue *queue)
-{
-    return queue->stream;
-}
-
-dmq_status dmq_cuda_launched(const char *kernel)
-{
-    cudaError_t error = cudaGetLastError();
-
-    return error == cudaSuccess ? DMQ_OK : dmq_cuda_failed(error, kernel);
-}
-
-dmq_status dmq_cuda_scratch(void **out, dmq_queue *queue, size_t bytes)
-{
-    *out = NULL;
-    if (bytes > SCRATCH_BYTES) {
-        return dmq_fail(DMQ_ENOMEM, "cuda: a launcher asks for %zu bytes of scratch, there are %d",
-                        bytes, SCRATCH_BYTES);
+    (void)pthread_mutex_lock(&device.lock);
+    if (!device.pool) {
+        (void)cudaFree(memory); /* waits for the whole device */
+    } else {
+        /* Behind all that was asked of every queue. A queue that is being captured runs nothing. */
+        for (dmq_queue *q = device.queues; q; q = q->next) {
+            if (!q->captures) {
+                (void)cudaEventRecord(q->fence, q->stream);
+                (void)cudaStreamWaitEvent(device.stream, q->fence, 0);
+            }
+        }
+        (void)cudaFreeAsync(memory, device.stream);
     }
-    *out = queue->scratch;
+    (void)pthread_mutex_unlock(&device.lock);
+}
+
+void dmq_cuda_queue_list(dmq_queue *queue, int in)
+{
+    (void)pthread_mutex_lock(&device.lock);
+    if (in) {
+        queue->next = device.queues;
+        device.queues = queue;
+    } else {
+        for (dmq_queue **at = &device.queues; *at; at = &(*at)->next) {
+            if (*at == queue) {
+                *at = queue->next;
+                break;
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&device.lock);
+}
+
+dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended)
+{
+    cudaError_t error;
+
+    (void)pthread_mutex_lock(&device.lock);
+    error = ended ? cudaStreamEndCapture(queue->stream, ended)
+                  : cudaStreamBeginCapture(queue->stream, cudaStreamCaptureModeThreadLocal);
+    queue->captures = !ended && error == cudaSuccess;
+    (void)pthread_mutex_unlock(&device.lock);
+    return error == cudaSuccess
+               ? DMQ_OK
+               : dmq_cuda_failed(error, ended ? "cudaStreamEndCapture" : "cudaStreamBeginCapture");
+}
+
+size_t dmq_cuda_workspace_bytes(void)
+{
+    const size_t most = (size_t)256 << 20;
+    size_t share = device.total / 64;
+
+    return share < most ? share / 256 * 256 : most;
+}
+
+dmq_precision dmq_cuda_precision(void)
+{
+    return device.precision;
+}
+
+dmq_status dmq_backend_cuda_precision(dmq_precision precision)
+{
+    if (precision == DMQ_FP16) {
+        return dmq_fail(DMQ_ENOTSUP,
+                        "cuda: device.precision = fp16: there are no kernels with FP16 "
+                        "operands yet\n  hint: tf32 rounds to the same mantissa");
+    }
+    device.precision = precision;
     return DMQ_OK;
 }

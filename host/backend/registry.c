@@ -1,4 +1,5 @@
 #include "backend/backend.h"
+#include "backend/cuda.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,3 +55,36 @@ dmq_status dmq_backend_open(const dmq_backend **out, const char *name)
     }
     return DMQ_OK;
 }
+
+dmq_status dmq_backend_precision(const dmq_backend *backend, dmq_precision precision)
+{
+#ifdef DMQ_HAVE_CUDA
+    if (strcmp(backend->name, "cuda") == 0)
+        return dmq_backend_cuda_precision(precision);
+#endif
+    if (precision == DMQ_FP32)
+        return DMQ_OK;
+    return dmq_fail(DMQ_ENOTSUP,
+                    "backend: %s computes in fp32; device.precision = %s is for cuda\n"
+                    "  hint: leave device.precision out, or --device cuda",
+                    backend->name, precision == DMQ_TF32 ? "tf32" : "fp16");
+}
+
+#ifndef DMQ_HAVE_CUDA
+void dmq_backend_cuda_choices(char *text, size_t room)
+{
+    if (room > 0)
+        text[0] = 0;
+}
+
+void dmq_backend_cuda_print(FILE *out)
+{
+    (void)fprintf(out, "CUDA     not in this build\n");
+}
+
+int dmq_backend_cuda_self_test(FILE *out)
+{
+    (void)out;
+    return 0;
+}
+#endif

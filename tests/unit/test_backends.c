@@ -64,9 +64,11 @@ static void what_is_absent_is_named(void **state)
     assert_non_null(strstr(dmq_message(), "\"gpu\""));
     assert_non_null(strstr(dmq_message(), "auto, cpu, cuda, ref or check"));
     if (dmq_backend_open(&b, "cuda") == DMQ_ENOTSUP) {
-        assert_non_null(strstr(dmq_message(), "without CUDA"));
+        int built = strstr(dmq_message(), "no device") != NULL;
+
+        assert_true(built || strstr(dmq_message(), "without CUDA"));
         assert_int_equal(dmq_backend_open(&b, "cuda:1"), DMQ_ENOTSUP);
-        assert_non_null(strstr(dmq_message(), "cuda:1"));
+        assert_non_null(strstr(dmq_message(), built ? "no device" : "cuda:1"));
     }
 }
 

@@ -1,0 +1,30 @@
+/* cuDNN as the machine has it. */
+#include "cuda/libraries.h"
+
+#define TEXT_OF(x) #x
+#define TEXT(x)    TEXT_OF(x)
+
+#define NAME(name) "cudnn" #name,
+static const char *const names[] = { DMQ_CUDNN_CALLS(NAME) };
+
+static dmq_cudnn table;
+_Static_assert(sizeof table == sizeof names, "the table is a row of functions");
+
+static dmq_cuda_library library = { .title = "cuDNN",
+                                    .file = "libcudnn.so." TEXT(CUDNN_MAJOR),
+                                    .symbols = names,
+                                    .count = sizeof names / sizeof *names,
+                                    .table = &table };
+
+dmq_status dmq_cudnn_load(const dmq_cudnn **out)
+{
+    dmq_status st = dmq_cuda_library_load(&library);
+
+    *out = st == DMQ_OK ? &table : NULL;
+    return st;
+}
+
+const char *dmq_cudnn_place(void)
+{
+    return library.place;
+}
