@@ -179,7 +179,7 @@ void bench_resblock_close(bench_resblock *b)
 dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, int number,
                                   dmq_real *loss)
 {
-    dmq_real weight[DMQ_SHARD * DMQ_WAVE];
+    dmq_real weight[DMQ_BATCH_MAX];
 
     for (int i = 0; i < n; i++)
         weight[i] = (dmq_real)(1.0 / n);

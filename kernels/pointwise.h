@@ -6,6 +6,7 @@
  *   geglu     y = a * gelu(g), (a | g) the halves of the last axis
  *   binary    y = p + q or p * q with broadcast over three axes (stride 0 repeats)
  *   axpby     y = alpha x + beta y
+ *   fill      y = value
  */
 #ifndef DMQ_KERNELS_POINTWISE_H
 #define DMQ_KERNELS_POINTWISE_H
@@ -67,5 +68,13 @@ typedef struct dmq_axpby_args {
 } dmq_axpby_args;
 
 dmq_status dmq_axpby_ref(dmq_queue *queue, const dmq_axpby_args *a);
+
+typedef struct dmq_fill_args {
+    dmq_real *y; /**< (count) */
+    size_t count;
+    dmq_real value;
+} dmq_fill_args;
+
+dmq_status dmq_fill_ref(dmq_queue *queue, const dmq_fill_args *a);
 
 #endif

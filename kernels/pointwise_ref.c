@@ -127,3 +127,11 @@ dmq_status dmq_axpby_ref(dmq_queue *queue, const dmq_axpby_args *a)
     }
     return DMQ_OK;
 }
+
+dmq_status dmq_fill_ref(dmq_queue *queue, const dmq_fill_args *a)
+{
+    (void)queue;
+    for (size_t i = 0; i < a->count; i++)
+        a->y[i] = a->value;
+    return DMQ_OK;
+}

@@ -37,6 +37,7 @@ typedef struct toy {
     dmq_tape *tape;
     dmq_queue *queue;
     const dmq_backend *be;
+    dmq_space space;
     dmq_var *vx, *vemb, *vy, *out, *loss;
     int calls; /* gradient evaluations, to count the cost of a form */
 } toy;
@@ -169,6 +170,7 @@ static inline void toy_destroy(toy *t)
     if (!t)
         return;
     dmq_tape_destroy(t->tape);
+    dmq_space_release(&t->space);
     if (t->be)
         t->be->queue_destroy(t->queue);
     dmq_free(t->x);
@@ -218,11 +220,13 @@ static inline dmq_status toy_create(toy **out, dmq_h5 *file, int n)
     DMQ_TRY(dmq_alloc((void **)&t->emb, (size_t)n * TOY_C, sizeof(dmq_real)));
     t->be = dmq_backend_ref();
     DMQ_TRY(t->be->queue_create(&t->queue, 0));
+    dmq_space_init_queue(&t->space, t->be, t->queue);
     DMQ_TRY(toy_load(t, file));
     DMQ_TRY(toy_record(t));
     t->problem = (dmq_problem){ .context = t,
                                 .n_theta = TOY_P,
                                 .n_samples = n,
+                                .space = &t->space,
                                 .grad = toy_grad,
                                 .grad_each = toy_grad_each,
                                 .jvp = toy_jvp,

@@ -18,6 +18,7 @@
 #include "kernels/embed.h"
 #include "kernels/fake_quant.h"
 #include "kernels/group_norm.h"
+#include "kernels/jacobian.h"
 #include "kernels/kernel.h"
 #include "kernels/layer_norm.h"
 #include "kernels/layout.h"
@@ -67,6 +68,7 @@
     X(binary_forward, dmq_binary_args)          \
     X(binary_backward, dmq_binary_args)         \
     X(axpby, dmq_axpby_args)                    \
+    X(fill, dmq_fill_args)                      \
     X(copy2d, dmq_copy2d_args)                  \
     X(permute, dmq_permute_args)                \
     X(upsample_forward, dmq_resample_args)      \
@@ -84,6 +86,8 @@
     X(adam, dmq_adam_args)                      \
     X(sum_blocks, dmq_sum_blocks_args)          \
     X(dot, dmq_dot_args)                        \
+    X(jacobian_times, dmq_jacobian_args)        \
+    X(jacobian_dots, dmq_jacobian_args)         \
     X(noise_normal, dmq_noise_args)             \
     X(sampler_update, dmq_sampler_args)         \
     X(simplex_forward, dmq_simplex_args)        \

@@ -1,7 +1,9 @@
-/* Operations that move numbers or only add them: copies, permutation, up-sampling, column sums. */
+/* Operations that move numbers or only add them: copies, look-up, permutation, up-sampling,
+   column sums. */
 #include "backend/cpu.h"
 #include "backend/cpu_math.h"
 
+#include <assert.h>
 #include <string.h>
 
 DMQ_CLONES
@@ -25,6 +27,18 @@ dmq_status dmq_copy2d_cpu(dmq_queue *queue, const dmq_copy2d_args *a)
     (void)queue;
     for (size_t i = 0; i < a->rows; i++)
         put_row(a->dst + i * a->dst_ld, a->src + i * a->src_ld, a->cols, a->add);
+    return DMQ_OK;
+}
+
+dmq_status dmq_embed_forward_cpu(dmq_queue *queue, const dmq_embed_args *a)
+{
+    size_t d = (size_t)a->d;
+
+    (void)queue;
+    for (int i = 0; i < a->n; i++) {
+        assert(a->index[i] >= 0 && a->index[i] < a->rows);
+        put_row(a->y + (size_t)i * d, a->table + (size_t)a->index[i] * d, d, a->add);
+    }
     return DMQ_OK;
 }
 

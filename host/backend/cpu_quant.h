@@ -36,6 +36,10 @@ dmq_status dmq_adam_cpu(dmq_queue *queue, const dmq_adam_args *a);
 dmq_status dmq_sum_blocks_cpu(dmq_queue *queue, const dmq_sum_blocks_args *a);
 dmq_status dmq_dot_cpu(dmq_queue *queue, const dmq_dot_args *a);
 
+/* cpu_jacobian.c: dots bit for bit the reference's */
+dmq_status dmq_jacobian_times_cpu(dmq_queue *queue, const dmq_jacobian_args *a);
+dmq_status dmq_jacobian_dots_cpu(dmq_queue *queue, const dmq_jacobian_args *a);
+
 /* cpu_noise.c */
 dmq_status dmq_noise_normal_cpu(dmq_queue *queue, const dmq_noise_args *a);
 

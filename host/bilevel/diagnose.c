@@ -1,28 +1,29 @@
 #include "bilevel/diagnose.h"
 
 #include "base/memory.h"
-#include "bilevel/vec.h"
 
 #include <stdlib.h>
 
 dmq_status dmq_group_cosines(const dmq_problem *problem, const dmq_real *theta,
                              const dmq_groups *groups, double *matrix, double *mean)
 {
+    dmq_space *space = problem->space;
     size_t p = problem->n_theta, k = (size_t)groups->k;
     dmq_status st = DMQ_OK;
     dmq_real *g = NULL;
-    double sum = 0;
+    double *gram = NULL, sum = 0;
 
-    DMQ_TRY(dmq_alloc((void **)&g, k * p, sizeof *g));
+    DMQ_TRY(dmq_space_alloc(&g, space, k * p));
+    DMQ_TRY(dmq_alloc((void **)&gram, k * k, sizeof *gram));
     for (size_t t = 0; t < k; t++) {
         DMQ_TRY(problem->grad(problem->context, theta, groups->sample[t], NULL, groups->count[t],
                               g + t * p, NULL));
     }
+    DMQ_TRY(dmq_space_dots(gram, space, g, groups->k, g, groups->k, p));
     for (size_t t = 0; t < k; t++) {
         for (size_t j = 0; j <= t; j++) {
-            const dmq_real *x = g + t * p, *y = g + j * p;
-            double norms = dmq_vec_norm(x, p) * dmq_vec_norm(y, p);
-            double c = t == j ? 1 : norms > 0 ? dmq_vec_dot(x, y, p) / norms : 0;
+            double norms = sqrt(gram[t * k + t]) * sqrt(gram[j * k + j]);
+            double c = t == j ? 1 : norms > 0 ? gram[t * k + j] / norms : 0;
 
             matrix[t * k + j] = matrix[j * k + t] = c;
             sum += t == j ? 0 : c;
@@ -30,22 +31,24 @@ dmq_status dmq_group_cosines(const dmq_problem *problem, const dmq_real *theta,
     }
     *mean = k > 1 ? sum / ((double)k * ((double)k - 1) / 2) : 1;
 done:
-    dmq_free(g);
+    dmq_space_free(space, g);
+    dmq_free(gram);
     return st;
 }
 
 dmq_status dmq_alignment_with(const dmq_problem *problem, const dmq_real *theta, const int *train,
                               int n, const int *held_out, int n_held_out, dmq_real *out)
 {
+    dmq_space *space = problem->space;
     dmq_status st = DMQ_OK;
     dmq_real *g = NULL;
 
-    DMQ_TRY(dmq_alloc((void **)&g, problem->n_theta, sizeof *g));
+    DMQ_TRY(dmq_space_alloc(&g, space, problem->n_theta));
     DMQ_TRY(problem->grad(problem->context, theta, held_out, NULL, n_held_out, g, NULL));
-    dmq_vec_axpby(g, 0, g, 1.0 / n_held_out, problem->n_theta);
+    DMQ_TRY(dmq_space_axpby(space, g, 0, g, 1.0 / n_held_out, problem->n_theta));
     DMQ_TRY(problem->jvp(problem->context, theta, train, n, g, out));
 done:
-    dmq_free(g);
+    dmq_space_free(space, g);
     return st;
 }
 

@@ -1,32 +1,43 @@
 #include "bilevel/hypergradient.h"
 
 #include "base/memory.h"
-#include "bilevel/jacobian.h"
 #include "bilevel/vec.h"
 #include "kernels/noise.h"
 
 #include <assert.h>
 #include <string.h>
 
+/* Long vectors lie in the problem's space, those over samples and groups in host memory. */
 struct dmq_hyper {
     const dmq_problem *problem;
+    dmq_space *space; /* the problem's */
+    dmq_space host;   /* for the alignment of vectors over samples */
     dmq_hyper_config config;
     int n_max, k_max;
     dmq_real *jacobian;   /* (n, P), explicit only */
-    double *sums;         /* of products with it */
-    dmq_real *scale;      /* (n): c_i */
-    dmq_real *signed_w;   /* (K, n): weights of weighted backward passes */
     dmq_real *theta_star; /* (P) */
     dmq_real *g;          /* (K, P): g_t; of the surrogate form later J phi_t */
-    dmq_real *compare;    /* (K, n): J^T g_t, then G_t */
-    dmq_real *phi;        /* (K, n) or (K, P): phi_t of the form */
+    dmq_real *phi;        /* (K, P) of the original form, else NULL */
     dmq_real *q;          /* (P) */
     dmq_real *sum;        /* (P) */
     dmq_real *direction;  /* (P) */
     dmq_real *work;       /* (2 P) */
+    double *dots;         /* (K, n) or more: products as they come */
+    dmq_real *scale;      /* (n): c_i */
+    dmq_real *signed_w;   /* (K, n): weights of weighted backward passes */
+    dmq_real *compare;    /* (K, n): J^T g_t, then G_t */
+    dmq_real *phi_w;      /* (K, n): phi_t of the surrogate form */
     dmq_real *w_tilde;    /* (n) */
     dmq_real *loss;       /* (samples) */
 };
+
+/* Vectors over samples have a backend of their own where the problem's is not on the host. */
+static void open_host_space(dmq_hyper *h)
+{
+    const dmq_backend *be = h->space->be;
+
+    dmq_space_init_queue(&h->host, be->host_memory ? be : dmq_backend_ref(), NULL);
+}
 
 dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, int k,
                             const dmq_hyper_config *config)
@@ -34,30 +45,33 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
     dmq_status st = DMQ_OK;
     dmq_hyper *h = NULL;
     size_t p = problem->n_theta, rows = (size_t)n, groups = (size_t)k;
+    size_t dots = groups * (rows > groups ? rows : groups);
 
     assert(n > 0 && k > 0 && k <= DMQ_MAX_GROUPS);
     DMQ_TRY(dmq_alloc((void **)&h, 1, sizeof *h));
     h->problem = problem;
+    h->space = problem->space;
     h->config = *config;
     h->n_max = n;
     h->k_max = k;
-    if (!config->matrix_free) {
-        DMQ_TRY(dmq_alloc((void **)&h->jacobian, rows * p, sizeof(dmq_real)));
-        DMQ_TRY(dmq_alloc((void **)&h->sums, dmq_jacobian_sums(problem, n, k), sizeof(double)));
-    }
+    open_host_space(h);
+    if (!config->matrix_free)
+        DMQ_TRY(dmq_space_alloc(&h->jacobian, h->space, rows * p));
+    if (config->form == DMQ_GM_ORIGINAL)
+        DMQ_TRY(dmq_space_alloc(&h->phi, h->space, groups * p));
+    DMQ_TRY(dmq_space_alloc(&h->theta_star, h->space, p));
+    DMQ_TRY(dmq_space_alloc(&h->g, h->space, groups * p));
+    DMQ_TRY(dmq_space_alloc(&h->q, h->space, p));
+    DMQ_TRY(dmq_space_alloc(&h->sum, h->space, p));
+    DMQ_TRY(dmq_space_alloc(&h->direction, h->space, p));
+    DMQ_TRY(dmq_space_alloc(&h->work, h->space, 2 * p));
+    DMQ_TRY(dmq_alloc((void **)&h->dots, dots, sizeof *h->dots));
     DMQ_TRY(dmq_alloc((void **)&h->scale, rows, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->signed_w, groups * rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->w_tilde, rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->theta_star, p, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->g, groups * p, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->compare, groups * rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->phi, groups * (config->form == DMQ_GM_ORIGINAL ? p : rows),
-                      sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->q, p, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->sum, p, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->phi_w, groups * rows, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&h->w_tilde, rows, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&h->loss, (size_t)problem->n_samples, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->direction, p, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->work, 2 * p, sizeof(dmq_real)));
     *out = h;
     h = NULL;
 done:
@@ -69,20 +83,22 @@ void dmq_hyper_destroy(dmq_hyper *h)
 {
     if (!h)
         return;
-    dmq_free(h->jacobian);
-    dmq_free(h->sums);
+    dmq_space_free(h->space, h->jacobian);
+    dmq_space_free(h->space, h->phi);
+    dmq_space_free(h->space, h->theta_star);
+    dmq_space_free(h->space, h->g);
+    dmq_space_free(h->space, h->q);
+    dmq_space_free(h->space, h->sum);
+    dmq_space_free(h->space, h->direction);
+    dmq_space_free(h->space, h->work);
+    dmq_space_release(&h->host);
+    dmq_free(h->dots);
     dmq_free(h->scale);
     dmq_free(h->signed_w);
-    dmq_free(h->w_tilde);
-    dmq_free(h->theta_star);
-    dmq_free(h->g);
     dmq_free(h->compare);
-    dmq_free(h->phi);
-    dmq_free(h->q);
-    dmq_free(h->sum);
+    dmq_free(h->phi_w);
+    dmq_free(h->w_tilde);
     dmq_free(h->loss);
-    dmq_free(h->direction);
-    dmq_free(h->work);
     dmq_free(h);
 }
 
@@ -120,7 +136,7 @@ static dmq_status prepare(dmq_hyper *h, const dmq_real *theta, const int *train,
         } else {
             DMQ_TRY(p->grad(p->context, theta, train + i, NULL, 1, h->work, NULL));
         }
-        norm = dmq_vec_norm(row, p->n_theta);
+        DMQ_TRY(dmq_space_norm(&norm, h->space, row, p->n_theta));
         h->scale[i] = (dmq_real)(norm > 0 ? 1 / norm : 0);
     }
 done:
@@ -139,7 +155,7 @@ static dmq_status times(dmq_hyper *h, const dmq_real *theta, const int *train, i
             h->signed_w[l * n + i] = v[l * n + i] * h->scale[i];
     }
     if (h->jacobian)
-        return dmq_jacobian_times(out, p, h->jacobian, n, h->signed_w, m);
+        return dmq_space_times(h->space, out, h->jacobian, n, h->signed_w, m, p->n_theta);
     for (int l = 0; l < m; l++) {
         DMQ_TRY(p->grad(p->context, theta, train, h->signed_w + l * n, n,
                         out + (size_t)l * p->n_theta, NULL));
@@ -156,7 +172,9 @@ static dmq_status times_transposed(dmq_hyper *h, const dmq_real *theta, const in
     dmq_status st = DMQ_OK;
 
     if (h->jacobian)
-        DMQ_TRY(dmq_jacobian_dots(out, p, h->jacobian, n, x, m, h->sums));
+        DMQ_TRY(dmq_space_dots(h->dots, h->space, h->jacobian, n, x, m, p->n_theta));
+    for (int i = 0; i < m * n && h->jacobian; i++)
+        out[i] = (dmq_real)h->dots[i];
     for (int l = 0; l < m && !h->jacobian; l++)
         DMQ_TRY(p->jvp(p->context, theta, train, n, x + (size_t)l * p->n_theta, out + l * n));
     for (int l = 0; l < m; l++) {
@@ -178,7 +196,7 @@ static dmq_status group_gradient(dmq_hyper *h, const dmq_real *theta, const int 
 
     assert(count > 0 && count <= p->n_samples);
     DMQ_TRY(p->grad(p->context, theta, sample, NULL, count, g, h->loss));
-    dmq_vec_axpby(g, 0, g, 1.0 / count, p->n_theta);
+    DMQ_TRY(dmq_space_axpby(h->space, g, 0, g, 1.0 / count, p->n_theta));
     for (int i = 0; i < count; i++)
         sum += (double)h->loss[i];
     if (loss)
@@ -190,33 +208,39 @@ done:
 dmq_status dmq_hvp(const dmq_problem *problem, const dmq_real *theta, const int *sample, int count,
                    const dmq_real *v, double move, dmq_real *work, dmq_real *out)
 {
+    dmq_space *space = problem->space;
     size_t n = problem->n_theta;
-    double rms = dmq_vec_norm(v, n) / sqrt((double)n), e;
+    double norm, e;
     dmq_status st = DMQ_OK;
 
-    memset(out, 0, n * sizeof *out);
-    if (!(rms > 0))
-        return st;
-    e = move / rms;
+    DMQ_TRY(dmq_space_norm(&norm, space, v, n));
+    DMQ_TRY(dmq_space_fill(space, out, 0, n));
+    if (!(norm > 0))
+        goto done;
+    e = move / (norm / sqrt((double)n));
     for (int side = 1; side >= -1; side -= 2) {
         dmq_real *point = work, *g = work + n;
 
-        dmq_vec_move(point, theta, side * e, v, n);
+        DMQ_TRY(dmq_space_move(space, point, theta, side * e, v, n));
         DMQ_TRY(problem->grad(problem->context, point, sample, NULL, count, g, NULL));
-        dmq_vec_axpby(out, 1, g, side / (2 * e * count), n);
+        DMQ_TRY(dmq_space_axpby(space, out, 1, g, side / (2 * e * count), n));
     }
 done:
     return st;
 }
 
-/* phi_t of the alignment of k vectors a_t (length m): -c sum_{t<k} <a_t, a_k>, or of their directions.
-   Returns the value. phi may not be a. */
-static double alignment(dmq_real *phi, const dmq_real *a, int k, size_t m, int cosine)
+/* phi_t of the alignment of k vectors a_t (length m): -c sum_{t<k} <a_t, a_k>, or of their directions,
+   and the value. phi may not be a. */
+static dmq_status alignment(double *out, dmq_space *space, dmq_real *phi, const dmq_real *a, int k,
+                            size_t m, int cosine)
 {
-    double c = k > 1 ? 2.0 / (k * (k - 1.0)) : 0, value = 0, norm[DMQ_MAX_GROUPS];
+    double c = k > 1 ? 2.0 / (k * (k - 1.0)) : 0, value = 0, dot, norm[DMQ_MAX_GROUPS];
+    dmq_status st = DMQ_OK;
 
     for (int t = 0; t < k; t++) {
-        norm[t] = cosine ? dmq_vec_norm(a + (size_t)t * m, m) : 1;
+        norm[t] = 1;
+        if (cosine)
+            DMQ_TRY(dmq_space_norm(&norm[t], space, a + (size_t)t * m, m));
         if (!(norm[t] > 0))
             norm[t] = 1; /* a zero gradient has no direction: its terms vanish by themselves */
     }
@@ -224,34 +248,42 @@ static double alignment(dmq_real *phi, const dmq_real *a, int k, size_t m, int c
         dmq_real *f = phi + (size_t)t * m;
         const dmq_real *at = a + (size_t)t * m;
 
-        memset(f, 0, m * sizeof *f);
+        DMQ_TRY(dmq_space_fill(space, f, 0, m));
         for (int j = 0; j < k; j++) {
             if (j != t)
-                dmq_vec_axpby(f, 1, a + (size_t)j * m, 1 / norm[j], m);
+                DMQ_TRY(dmq_space_axpby(space, f, 1, a + (size_t)j * m, 1 / norm[j], m));
         }
-        value -= 0.5 * c * dmq_vec_dot(f, at, m) / norm[t];
+        DMQ_TRY(dmq_space_dot(&dot, space, f, at, m));
+        value -= 0.5 * c * dot / norm[t];
         if (cosine) /* S - a^ (a^ . S) */
-            dmq_vec_axpby(f, 1, at, -dmq_vec_dot(f, at, m) / (norm[t] * norm[t]), m);
-        dmq_vec_axpby(f, 0, f, -c / norm[t], m);
+            DMQ_TRY(dmq_space_axpby(space, f, 1, at, -dot / (norm[t] * norm[t]), m));
+        DMQ_TRY(dmq_space_axpby(space, f, 0, f, -c / norm[t], m));
     }
-    return value;
+    *out = value;
+done:
+    return st;
 }
 
-static double mean_cosine(const dmq_real *g, int k, size_t p)
+/* The mean of the cosines of all pairs of g_t. */
+static dmq_status mean_cosine(double *out, dmq_hyper *h, int k)
 {
-    double sum = 0, norm[DMQ_MAX_GROUPS];
+    const double *gram = h->dots;
+    double sum = 0;
     int pairs = 0;
+    dmq_status st = DMQ_OK;
 
+    DMQ_TRY(dmq_space_dots(h->dots, h->space, h->g, k, h->g, k, h->problem->n_theta));
     for (int t = 0; t < k; t++) {
-        norm[t] = dmq_vec_norm(g + (size_t)t * p, p);
         for (int j = 0; j < t; j++) {
-            double norms = norm[t] * norm[j];
+            double norms = sqrt(gram[t * k + t]) * sqrt(gram[j * k + j]);
 
-            sum += norms > 0 ? dmq_vec_dot(g + (size_t)t * p, g + (size_t)j * p, p) / norms : 0;
+            sum += norms > 0 ? gram[t * k + j] / norms : 0;
             pairs++;
         }
     }
-    return pairs ? sum / pairs : 1;
+    *out = pairs ? sum / pairs : 1;
+done:
+    return st;
 }
 
 static dmq_status move_theta(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
@@ -261,7 +293,7 @@ static dmq_status move_theta(dmq_hyper *h, const dmq_real *theta, const int *tra
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(times(h, theta, train, n, w, 1, h->direction));
-    dmq_vec_move(h->theta_star, theta, -h->config.eta, h->direction, p);
+    DMQ_TRY(dmq_space_move(h->space, h->theta_star, theta, -h->config.eta, h->direction, p));
 done:
     return st;
 }
@@ -276,14 +308,14 @@ static dmq_status curvature(dmq_hyper *h, const dmq_real *theta, const int *trai
     dmq_status st = DMQ_OK;
 
     if (surrogate) { /* J is at theta, H_t at theta*: the two points are not to be mixed */
-        DMQ_TRY(times(h, theta, train, n, h->phi, groups->k, h->g));
+        DMQ_TRY(times(h, theta, train, n, h->phi_w, groups->k, h->g));
         v = h->g;
     }
-    memset(h->sum, 0, p * sizeof *h->sum);
+    DMQ_TRY(dmq_space_fill(h->space, h->sum, 0, p));
     for (int t = 0; t < groups->k; t++) {
         DMQ_TRY(dmq_hvp(h->problem, h->theta_star, groups->sample[t], groups->count[t],
                         v + (size_t)t * p, h->config.hvp_move, h->work, h->q));
-        dmq_vec_axpby(h->sum, 1, h->q, 1, p);
+        DMQ_TRY(dmq_space_axpby(h->space, h->sum, 1, h->q, 1, p));
     }
 done:
     return st;
@@ -301,10 +333,10 @@ static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta, const 
         size_t count = (size_t)groups->k * (size_t)n;
 
         dmq_vec_axpby(h->compare, 0, h->compare, -c->eta, count);
-        *value = alignment(h->phi, h->compare, groups->k, (size_t)n, c->cosine);
+        DMQ_TRY(alignment(value, &h->host, h->phi_w, h->compare, groups->k, (size_t)n, c->cosine));
         factor = c->eta * c->eta;
     } else {
-        *value = alignment(h->phi, h->g, groups->k, p, c->cosine);
+        DMQ_TRY(alignment(value, h->space, h->phi, h->g, groups->k, p, c->cosine));
         factor = -c->eta;
     }
     DMQ_TRY(curvature(h, theta, train, n, groups));
@@ -356,9 +388,9 @@ static dmq_status mse_gradient(dmq_hyper *h, const dmq_real *theta, const int *t
         for (int t = 0; t < groups->k; t++)
             dmq_vec_axpby(d_mse, 1, h->compare + (size_t)t * count, mean, count);
     } else {
-        memset(h->q, 0, p * sizeof *h->q);
+        DMQ_TRY(dmq_space_fill(h->space, h->q, 0, p));
         for (int t = 0; t < groups->k; t++)
-            dmq_vec_axpby(h->q, 1, h->g + (size_t)t * p, mean, p);
+            DMQ_TRY(dmq_space_axpby(h->space, h->q, 1, h->g + (size_t)t * p, mean, p));
         DMQ_TRY(times_transposed(h, theta, train, n, h->q, 1, d_mse));
     }
     dmq_vec_axpby(d_mse, 0, d_mse, -h->config.eta, count);
@@ -373,11 +405,13 @@ dmq_status dmq_hyper_eval(dmq_hyper *h, const dmq_real *theta, const int *train,
     size_t p = h->problem->n_theta;
     dmq_status st = DMQ_OK;
     dmq_hyper_result r = { 0 };
+    double norm;
 
     assert(n <= h->n_max && groups->k <= h->k_max);
     DMQ_TRY(prepare(h, theta, train, n));
     DMQ_TRY(move_theta(h, theta, train, n, w));
-    r.move = h->config.eta * dmq_vec_norm(h->direction, p) / sqrt((double)p);
+    DMQ_TRY(dmq_space_norm(&norm, h->space, h->direction, p));
+    r.move = h->config.eta * norm / sqrt((double)p);
     for (int t = 0; t < groups->k; t++) {
         double loss;
 
@@ -385,7 +419,7 @@ dmq_status dmq_hyper_eval(dmq_hyper *h, const dmq_real *theta, const int *train,
                                h->g + (size_t)t * p, &loss));
         r.loss_mse += loss / groups->k;
     }
-    r.cosine = mean_cosine(h->g, groups->k, p);
+    DMQ_TRY(mean_cosine(&r.cosine, h, groups->k));
 
     DMQ_TRY(mse_gradient(h, theta, train, n, groups, d_mse));
     memset(d_gm, 0, (size_t)n * sizeof *d_gm);
@@ -415,7 +449,7 @@ dmq_status dmq_hyper_eta_for_move(dmq_hyper *h, const dmq_real *theta, const int
 
     DMQ_TRY(prepare(h, theta, train, n));
     DMQ_TRY(times(h, theta, train, n, w, 1, h->direction));
-    norm = dmq_vec_norm(h->direction, p);
+    DMQ_TRY(dmq_space_norm(&norm, h->space, h->direction, p));
     *eta = norm > 0 ? move * sqrt((double)p) / norm : 0;
 done:
     return st;

@@ -73,7 +73,7 @@ typedef struct dmq_hyper_result {
 } dmq_hyper_result;
 
 /**
- * @param theta  (P), not changed
+ * @param theta  (P) in the problem's space, not changed
  * @param train  n sample numbers; w their weights (n)
  * @param d_mse, d_gm  (n) out; d_gm is zeroed without gm
  */
@@ -97,7 +97,8 @@ dmq_status dmq_hyper_rate_for_share(dmq_hyper *hyper, const dmq_real *theta, con
 
 /**
  * H v by a central difference: (grad(theta + e v) - grad(theta - e v)) / (2 e), e = move / rms(v), of the
- * mean loss over `count` samples. Zero for v = 0.
+ * mean loss over `count` samples. Zero for v = 0. theta, v and out (P) and work (2 P) lie in the problem's
+ * space.
  */
 dmq_status dmq_hvp(const dmq_problem *problem, const dmq_real *theta, const int *sample, int count,
                    const dmq_real *v, double move, dmq_real *work, dmq_real *out);

@@ -37,12 +37,3 @@ void dmq_vec_axpby(dmq_real *y, double beta, const dmq_real *x, double alpha, si
     else if (beta == 1) DMQ_EACH(size_t i = 0; i < n; i++) y[i] += a * x[i];
     else DMQ_EACH(size_t i = 0; i < n; i++) y[i] = a * x[i] + b * y[i];
 }
-
-DMQ_CLONES
-void dmq_vec_move(dmq_real *z, const dmq_real *x, double alpha, const dmq_real *y, size_t n)
-{
-    const dmq_real a = (dmq_real)alpha;
-
-    DMQ_EACH(size_t i = 0; i < n; i++)
-    z[i] = x[i] + a * y[i];
-}

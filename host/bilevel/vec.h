@@ -1,6 +1,6 @@
 /**
- * Small vector sums of the bilevel optimizer, in double and in a fixed order: its dot products are
- * between gradients of about 1e-6 and decide signs.
+ * Sums of short vectors in host memory, over samples and groups, in double and in a fixed order. Long
+ * vectors, of the length of theta, are recon/space.h's.
  */
 #ifndef DMQ_BILEVEL_VEC_H
 #define DMQ_BILEVEL_VEC_H
@@ -12,8 +12,5 @@ double dmq_vec_norm(const dmq_real *x, size_t n);
 
 /** y = alpha x + beta y, y may be x; beta = 0 does not read y. */
 void dmq_vec_axpby(dmq_real *y, double beta, const dmq_real *x, double alpha, size_t n);
-
-/** z = x + alpha y; none of them overlap. */
-void dmq_vec_move(dmq_real *z, const dmq_real *x, double alpha, const dmq_real *y, size_t n);
 
 #endif

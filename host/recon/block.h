@@ -10,9 +10,12 @@
  * Prefix caching: what does not depend on theta (norm, SiLU and quantizer in front of the first
  * convolution, a full-precision shortcut) is computed once a sample and kept; a pass gathers rows of it
  * and replays the live part of the tape. A frozen side of the sum at the end (the input, or its shortcut)
- * is taken from the target instead: |a + b - y| = |b - (y - a)|. Passes run over shards of DMQ_SHARD samples on lanes; their
- * weight gradients are joined in the order of the shards, DMQ_WAVE shards at a time, so neither the
- * number of lanes nor who ran what changes a bit.
+ * is taken from the target instead: |a + b - y| = |b - (y - a)|. Passes run over shards of samples
+ * (dmq_shard_size) on lanes; their weight gradients are joined in the order of the shards, DMQ_WAVE shards
+ * at a time, so neither the number of lanes nor who ran what changes a bit.
+ *
+ * Everything of the length of theta or of the samples lies in the memory of the lanes' backend, theta
+ * itself included. Numbers of samples, weights and losses of a call are host memory.
  *
  * block->problem is the block as problem.h sees it.
  */
@@ -56,18 +59,21 @@ dmq_status dmq_block_create(dmq_block **out, dmq_qmodel *q, const dmq_calib *cal
 /** Takes NULL. */
 void dmq_block_destroy(dmq_block *block);
 
+/** Where theta and what is like it live. */
+dmq_space *dmq_block_space(const dmq_block *block);
+
 /** alpha whose soft weights are the full-precision ones, clipped to their ranges. (n_theta) */
 dmq_status dmq_block_init(dmq_block *block, dmq_real *alpha);
 
 /** Set the weights of the next passes: soft weights of theta, or what w_quant holds. */
 dmq_status dmq_block_soften(dmq_block *block, const dmq_real *theta);
-void dmq_block_take_quantized(dmq_block *block);
+dmq_status dmq_block_take_quantized(dmq_block *block);
 
 /** Losses at the weights set; n samples. */
 dmq_status dmq_block_losses(dmq_block *block, const int *sample, int n, dmq_real *loss);
 
 typedef struct dmq_block_step {
-    dmq_real *alpha, *m, *v; /**< (n_theta) each, changed in place */
+    dmq_real *alpha, *m, *v; /**< (n_theta) each, backend memory, changed in place */
     double lr, beta1, beta2, eps;
     double reg_weight, reg_beta;
     int step;          /**< 1, 2, ... */
@@ -76,9 +82,9 @@ typedef struct dmq_block_step {
 
 /**
  * One iteration: gradient of sum_i weight[i] ell_{sample[i]} at the weights set (which must be those of
- * alpha), regularizer, Adam, soft weights of the new alpha. Allocates nothing.
+ * alpha), regularizer, Adam, soft weights of the new alpha. Allocates nothing after the first of its n.
  *
- * @param n     1..DMQ_SHARD * DMQ_WAVE
+ * @param n     1..DMQ_BATCH_MAX
  * @param loss  (n) out: before the step
  */
 dmq_status dmq_block_iterate(dmq_block *block, const int *sample, const dmq_real *weight, int n,
@@ -88,7 +94,7 @@ dmq_status dmq_block_iterate(dmq_block *block, const int *sample, const dmq_real
 dmq_status dmq_block_harden(dmq_block *block, const dmq_real *alpha);
 
 /** Share of the rounding variables that are neither 0 nor 1 (by more than 1e-3). */
-double dmq_block_undecided(const dmq_block *block, const dmq_real *alpha);
+dmq_status dmq_block_undecided(double *share, const dmq_block *block, const dmq_real *alpha);
 
 /** Bytes of cached inputs that the block holds itself. */
 double dmq_block_bytes(const dmq_block *block);

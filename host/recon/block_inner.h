@@ -1,19 +1,11 @@
 /**
- * Shared by the block's files (block.c, block_pass.c, block_round.c); nobody else includes it.
+ * Shared by the block's files (block.c, block_tape.c, block_pass.c, block_round.c); nobody else includes
+ * it.
  */
 #ifndef DMQ_RECON_BLOCK_INNER_H
 #define DMQ_RECON_BLOCK_INNER_H
 
 #include "recon/block.h"
-
-/** Tapes of a lane: shards for gradients and losses, half shards, single samples, shards for tangents. */
-typedef enum dmq_block_pass {
-    DMQ_BLOCK_TRAIN,
-    DMQ_BLOCK_FEW, /**< gradients of at most a shard: in halves, so that two lanes have work */
-    DMQ_BLOCK_EACH,
-    DMQ_BLOCK_JVP,
-    DMQ_BLOCK_PASSES
-} dmq_block_pass;
 
 typedef struct dmq_block_tape {
     dmq_unit_tape u;
@@ -23,6 +15,14 @@ typedef struct dmq_block_tape {
     dmq_var **to;     /**< (n_sources) where the rows of each source go */
 } dmq_block_tape;
 
+/** Tapes of a kind and a batch, one for each lane. */
+typedef struct dmq_block_tapes {
+    unsigned passes;
+    int size;
+    dmq_block_tape *lane;
+    struct dmq_block_tapes *next;
+} dmq_block_tapes;
+
 /** Something that is gathered for every sample: part of the cut, an input, a target. */
 typedef struct dmq_block_source {
     dmq_rows rows;
@@ -31,30 +31,81 @@ typedef struct dmq_block_source {
     int leaf;        /**< -1: of the cut; 0..2: in0, in1, emb; 3: a target */
 } dmq_block_source;
 
+/**
+ * What the shards of a pass read and write, all in backend memory: for every place of the batch a sample,
+ * its slot, its sampler step and the seed of its loss; places behind the last sample repeat it, with seed 0.
+ */
+typedef struct dmq_block_rows {
+    const int *sample, *slot, *step;
+    const dmq_real *weight;
+    dmq_real *result; /**< losses or dots */
+} dmq_block_rows;
+
+/** Memory of the rows of a call, what the host writes there with a counterpart on the device. */
+typedef struct dmq_block_batch {
+    int room; /**< places */
+    int *index;
+    dmq_real *weight;
+    dmq_mirror index_place, weight_place;
+    dmq_real *result; /**< backend memory */
+} dmq_block_batch;
+
 typedef struct dmq_block_inner {
-    dmq_block_tape *tape[DMQ_BLOCK_PASSES]; /**< (lanes), or NULL: not yet needed */
+    dmq_space space;
+    dmq_block_tapes *tapes; /**< those made so far; the first one made is the last in the list */
     dmq_block_source *source;
     int n_sources, n_cut;
     int *target_value; /**< (n_targets) value of each target */
     int n_targets;
+    dmq_block_batch batch;
+    dmq_block_rows frozen;     /**< rows of all samples, while the frozen part is run */
+    dmq_real *scale, *zero;    /**< of all rows of all layers */
+    int16_t *code;             /**< (P) */
     dmq_real *w_soft;          /**< (P) weights that the tapes read */
-    dmq_real *w_tan;           /**< (P) */
+    dmq_real *w_tan;           /**< (P), made at need, as the next but one */
     dmq_real *dw;              /**< (P) joined weight gradient */
     dmq_real *dw_shard;        /**< (DMQ_WAVE, P) */
-    dmq_adaround_layer *chunk; /**< runs of rows of the layers: pieces of work */
+    dmq_adaround_layer *chunk; /**< runs of rows of the layers */
     size_t *chunk_at;          /**< place of each in theta */
-    double *chunk_reg;
     int n_chunks;
+    int per_piece; /**< chunks of a piece of work: 1, or all of them where a device takes them at once */
+    int n_pieces;
+    dmq_adaround_layer *work; /**< (n_chunks) of pieces under way */
+    double *reg, *host_reg;   /**< (n_pieces) backend memory, host memory */
 } dmq_block_inner;
 
-/** Tapes of a kind on all lanes, made at the first call. */
-dmq_status dmq_block_tapes(dmq_block *block, dmq_block_pass pass);
+/* ------------------------------------------------------------------ block_tape.c */
 
-/** Gather rows of n samples into a tape; rows behind n repeat the last one. */
-void dmq_block_fill(const dmq_block *block, const dmq_block_tape *tape, const int *sample, int n);
+/** Tapes of a kind (DMQ_TAPE_...) and batch on all lanes, made at the first call. */
+dmq_status dmq_block_tapes_get(dmq_block_tapes **out, dmq_block *block, unsigned passes, int size);
+void dmq_block_tapes_destroy(dmq_block *block);
+
+/** Where each source goes on the tapes made before there were sources. */
+dmq_status dmq_block_tapes_bind(const dmq_block *block, const dmq_block_tapes *tapes);
+
+/** An input of the unit: 0, 1, or 2 for the embedding; NULL: it has none. */
+dmq_var *dmq_block_leaf(const dmq_block_tape *tape, int leaf);
+
+/* ------------------------------------------------------------------ block_pass.c */
+
+/** Rows of n samples for passes of `size`, padded. weight NULL: all 1. */
+dmq_status dmq_block_rows_set(dmq_block *block, dmq_block_rows *out, const int *sample,
+                              const dmq_real *weight, int n, int size);
+
+/** Gather what a tape needs, from place `from` of the rows on. */
+dmq_status dmq_block_fill(const dmq_block *block, dmq_block_tape *tape, const dmq_block_rows *rows,
+                          int from, dmq_queue *queue);
+
+void dmq_block_batch_release(dmq_block *block);
+
+/* ------------------------------------------------------------------ block_round.c */
 
 /** Numbers, pointers and pieces of theta; all of them w_quant. */
 dmq_status dmq_block_round_create(dmq_block *block);
+void dmq_block_round_release(dmq_block *block);
+
+/** w_tan, made at the first call. */
+dmq_status dmq_block_need_tan(dmq_block *block);
 
 /** What a piece of theta is used for. */
 typedef struct dmq_round_job {
@@ -69,7 +120,12 @@ typedef struct dmq_round_job {
 /** Run a slot over all of theta. */
 dmq_status dmq_block_round(const dmq_round_job *job);
 
-/** problem.h */
+/** The layers of a piece, pointing at these blocks of theta's length (each may be NULL); their number. */
+int dmq_block_piece(const dmq_block *block, int piece, const dmq_round_job *job,
+                    const dmq_adaround_layer **layers, size_t *at, size_t *count);
+
+/* ------------------------------------------------------------------ problem.h */
+
 dmq_status dmq_block_grad(void *context, const dmq_real *theta, const int *sample,
                           const dmq_real *weight, int n, dmq_real *grad, dmq_real *loss);
 dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *sample, int n,
@@ -78,7 +134,5 @@ dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample
                          const dmq_real *direction, dmq_real *dot);
 dmq_status dmq_block_loss(void *context, const dmq_real *theta, const int *sample, int n,
                           dmq_real *loss);
-dmq_status dmq_block_each(void *context, int n_pieces, dmq_problem_piece *piece,
-                          void *piece_context);
 
 #endif

@@ -4,63 +4,165 @@
 #include "base/memory.h"
 
 #include <assert.h>
-#include <string.h>
 
-/* Shards of n samples as pieces of work. */
-typedef struct pass {
-    dmq_block *b;
-    const int *sample;
-    const dmq_real *weight; /* NULL: 1 */
-    dmq_real *out;          /* (n) losses or dots; NULL: not wanted */
-    dmq_real *rows;         /* each: (n, P) */
-    const dmq_real *d;      /* each: D */
-    int n, first_shard, backward;
-    int few; /* 1: in half shards */
-} pass;
+/* Backends with shards up to this many samples have lanes to share them out. */
+#define SMALL_SHARD 16
 
-static int shard_size(int few)
+/* ------------------------------------------------------------------ rows of a call */
+
+static dmq_status make_room(dmq_block *b, int places)
 {
-    return few ? DMQ_SHARD / 2 : DMQ_SHARD;
+    dmq_block_batch *k = &b->inner->batch;
+    const dmq_backend *be = b->inner->space.be;
+    size_t n = (size_t)places;
+    dmq_status st = DMQ_OK;
+
+    if (places <= k->room)
+        return DMQ_OK;
+    dmq_block_batch_release(b);
+    DMQ_TRY(dmq_alloc((void **)&k->index, 3 * n, sizeof *k->index));
+    DMQ_TRY(dmq_mirror_init(&k->index_place, be, k->index, 3 * n * sizeof *k->index));
+    DMQ_TRY(dmq_alloc((void **)&k->weight, n, sizeof *k->weight));
+    DMQ_TRY(dmq_mirror_init(&k->weight_place, be, k->weight, n * sizeof *k->weight));
+    DMQ_TRY(be->alloc((void **)&k->result, n * sizeof *k->result));
+    k->room = places;
+done:
+    return st;
 }
 
-static int shards(int n, int few)
+void dmq_block_batch_release(dmq_block *b)
 {
-    return (n + shard_size(few) - 1) / shard_size(few);
+    dmq_block_batch *k = &b->inner->batch;
+
+    dmq_mirror_release(&k->index_place);
+    dmq_mirror_release(&k->weight_place);
+    dmq_free(k->index);
+    dmq_free(k->weight);
+    dmq_space_free(&b->inner->space, k->result);
+    *k = (dmq_block_batch){ 0 };
+}
+
+dmq_status dmq_block_rows_set(dmq_block *b, dmq_block_rows *out, const int *sample,
+                              const dmq_real *weight, int n, int size)
+{
+    const dmq_block_batch *k = &b->inner->batch;
+    dmq_queue *queue = b->inner->space.queue;
+    int places = (n + size - 1) / size * size;
+    size_t count = (size_t)places;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(make_room(b, places));
+    for (int i = 0; i < places; i++) {
+        int s = sample[i < n ? i : n - 1];
+
+        k->index[i] = s;
+        k->index[places + i] = b->temporal ? s : dmq_calib_slot(b->calib, s);
+        k->index[2 * places + i] =
+            b->temporal ? b->calib->weight_step[s] : dmq_calib_step(b->calib, s);
+        k->weight[i] = i >= n ? 0 : weight ? weight[i] : 1;
+    }
+    DMQ_TRY(dmq_mirror_push(&k->index_place, queue, k->index, 3 * count * sizeof *k->index));
+    DMQ_TRY(dmq_mirror_push(&k->weight_place, queue, k->weight, count * sizeof *k->weight));
+    out->sample = dmq_mirror_device(&k->index_place, k->index);
+    out->slot = out->sample + places;
+    out->step = out->slot + places;
+    out->weight = dmq_mirror_device(&k->weight_place, k->weight);
+    out->result = k->result;
+done:
+    return st;
+}
+
+dmq_status dmq_block_fill(const dmq_block *b, dmq_block_tape *t, const dmq_block_rows *rows,
+                          int from, dmq_queue *queue)
+{
+    const dmq_block_inner *in = b->inner;
+    dmq_status st = DMQ_OK;
+
+    for (int k = 0; k < in->n_sources; k++) {
+        const dmq_rows *r = &in->source[k].rows;
+
+        DMQ_TRY(dmq_rows_gather(in->space.be, queue, t->to[k]->value, t->u.batch, r,
+                                (r->slot ? rows->slot : rows->sample) + from));
+    }
+    dmq_unit_tape_steps(&t->u, rows->step + from);
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ shards */
+
+/* Shards of the rows of a call as pieces of work. */
+typedef struct pass {
+    const dmq_block *b;
+    const dmq_block_tapes *tapes;
+    dmq_block_rows rows;
+    dmq_real *dw;      /* a block of theta's length for each piece; NULL: no backward pass */
+    const dmq_real *d; /* each: D */
+    int first_shard;
+} pass;
+
+static int shards(int n, int size)
+{
+    return (n + size - 1) / size;
+}
+
+static dmq_status copy(const dmq_backend *be, dmq_queue *queue, dmq_real *to, const dmq_real *from,
+                       size_t n)
+{
+    return be->copy2d(queue,
+                      &(dmq_copy2d_args){
+                          .src = from, .dst = to, .rows = 1, .cols = n, .src_ld = n, .dst_ld = n });
 }
 
 static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const pass *p = context;
-    dmq_block_inner *in = p->b->inner;
-    const dmq_block_tape *t = &in->tape[p->few ? DMQ_BLOCK_FEW : DMQ_BLOCK_TRAIN][lane];
-    int size = shard_size(p->few), from = (p->first_shard + piece) * size;
-    int n = p->n - from < size ? p->n - from : size;
+    const dmq_backend *be = p->b->inner->space.be;
+    dmq_block_tape *t = &p->tapes->lane[lane];
+    size_t size = (size_t)p->tapes->size;
+    int from = (p->first_shard + piece) * p->tapes->size;
     dmq_status st = DMQ_OK;
 
-    dmq_block_fill(p->b, t, p->sample + from, n);
+    DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
-    if (p->out)
-        memcpy(p->out + from, t->loss->value, (size_t)n * sizeof *p->out);
-    if (!p->backward)
+    DMQ_TRY(copy(be, queue, p->rows.result + from, t->loss->value, size));
+    if (!p->dw)
         return DMQ_OK;
-    dmq_tape_bind(t->u.tape, in->dw_shard + (size_t)piece * p->b->problem.n_theta, NULL);
-    for (int i = 0; i < size; i++)
-        t->loss->grad[i] = i >= n ? 0 : p->weight ? p->weight[from + i] : 1;
+    dmq_tape_bind(t->u.tape, p->dw + (size_t)piece * p->b->problem.n_theta, NULL);
+    DMQ_TRY(copy(be, queue, t->loss->grad, p->rows.weight + from, size));
     DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
 done:
     return st;
 }
 
-dmq_status dmq_block_losses(dmq_block *b, const int *sample, int n, dmq_real *loss)
+/* Losses or dots of the n samples of a call. */
+static dmq_status results(const dmq_block *b, const dmq_block_rows *rows, dmq_real *out, int n)
 {
-    pass p = { .b = b, .sample = sample, .out = loss, .n = n };
-
-    return dmq_lanes_run(b->lanes, shards(n, 0), shard_piece, &p);
+    return out ? dmq_space_get(&b->inner->space, out, rows->result, (size_t)n * sizeof *out)
+               : DMQ_OK;
 }
 
-/* dw (+)= sum over the shards of a wave, in their order, a run of numbers a piece. */
+dmq_status dmq_block_losses(dmq_block *b, const int *sample, int n, dmq_real *loss)
+{
+    int size = dmq_shard_size(b->inner->space.be, n);
+    pass p = { .b = b };
+    dmq_block_tapes *tapes;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
+    p.tapes = tapes;
+    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n, size), shard_piece, &p));
+    DMQ_TRY(results(b, &p.rows, loss, n));
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ gradients */
+
+/* dw (+)= sum over the shards of a wave, in their order, a run of numbers a piece; and the step. */
 typedef struct join {
-    dmq_block *b;
+    const dmq_block *b;
     int n_shards, add;
     const dmq_block_step *step; /* NULL: join only */
 } join;
@@ -69,32 +171,36 @@ static dmq_status join_piece(void *context, int piece, int lane, dmq_queue *queu
 {
     const join *j = context;
     const dmq_block_inner *in = j->b->inner;
-    const dmq_backend *be = dmq_lanes_backend(j->b->lanes);
-    dmq_adaround_layer l = in->chunk[piece];
-    const dmq_real *x[DMQ_WAVE];
-    size_t at = in->chunk_at[piece];
     const dmq_block_step *s = j->step;
+    dmq_round_job job = { .block = j->b, .dw = in->dw };
+    const dmq_adaround_layer *layers;
+    const dmq_real *x[DMQ_WAVE];
+    size_t at, count;
+    int n_layers;
     dmq_status st = DMQ_OK;
 
     (void)lane;
+    if (s)
+        job.init = s->alpha; /* it is written */
+    n_layers = dmq_block_piece(j->b, piece, &job, &layers, &at, &count);
     for (int k = 0; k < j->n_shards; k++)
         x[k] = in->dw_shard + (size_t)k * j->b->problem.n_theta + at;
-    DMQ_TRY(be->sum_blocks(queue, &(dmq_sum_blocks_args){ .x = x,
-                                                          .y = in->dw + at,
-                                                          .n_blocks = j->n_shards,
-                                                          .count = (size_t)l.k * (size_t)l.per,
-                                                          .alpha = 1,
-                                                          .add = j->add }));
+    if (j->n_shards > 0) {
+        DMQ_TRY(in->space.be->sum_blocks(queue, &(dmq_sum_blocks_args){ .x = x,
+                                                                        .y = in->dw + at,
+                                                                        .n_blocks = j->n_shards,
+                                                                        .count = count,
+                                                                        .alpha = 1,
+                                                                        .add = j->add }));
+    }
     if (!s)
         return DMQ_OK;
-    l.alpha = s->alpha + at;
-    l.dw = in->dw + at;
-    DMQ_TRY(be->adaround_step(
-        queue, &(dmq_adaround_step_args){ .round = { .layer = &l,
-                                                     .n_layers = 1,
+    DMQ_TRY(in->space.be->adaround_step(
+        queue, &(dmq_adaround_step_args){ .round = { .layer = layers,
+                                                     .n_layers = n_layers,
                                                      .reg_weight = (dmq_real)s->reg_weight,
                                                      .reg_beta = (dmq_real)s->reg_beta,
-                                                     .reg_value = &in->chunk_reg[piece] },
+                                                     .reg_value = in->reg + piece },
                                           .m = s->m + at,
                                           .v = s->v + at,
                                           .lr = (dmq_real)s->lr,
@@ -106,20 +212,55 @@ done:
     return st;
 }
 
+/* dw = the weighted sum of gradients of the rows' n samples. The last wave is joined with the step. */
+static dmq_status sum_gradients(dmq_block *b, pass *p, int n, const dmq_block_step *step)
+{
+    int n_shards = shards(n, p->tapes->size);
+    join j = { .b = b, .step = step };
+    dmq_status st = DMQ_OK;
+
+    if (n_shards == 1) { /* nothing to join */
+        p->dw = b->inner->dw;
+        DMQ_TRY(dmq_lanes_run(b->lanes, 1, shard_piece, p));
+        if (step)
+            DMQ_TRY(dmq_lanes_run(b->lanes, b->inner->n_pieces, join_piece, &j));
+        goto done;
+    }
+    assert(!step || n_shards <= DMQ_WAVE);
+    p->dw = b->inner->dw_shard;
+    for (; p->first_shard < n_shards; p->first_shard += DMQ_WAVE) {
+        int left = n_shards - p->first_shard;
+
+        j.n_shards = left < DMQ_WAVE ? left : DMQ_WAVE;
+        j.add = p->first_shard > 0;
+        DMQ_TRY(dmq_lanes_run(b->lanes, j.n_shards, shard_piece, p));
+        DMQ_TRY(dmq_lanes_run(b->lanes, b->inner->n_pieces, join_piece, &j));
+    }
+done:
+    return st;
+}
+
 dmq_status dmq_block_iterate(dmq_block *b, const int *sample, const dmq_real *weight, int n,
                              const dmq_block_step *step, dmq_real *loss)
 {
-    pass p = { .b = b, .sample = sample, .weight = weight, .out = loss, .n = n, .backward = 1 };
-    join j = { .b = b, .n_shards = shards(n, 0), .step = step };
+    dmq_block_inner *in = b->inner;
+    int size = dmq_shard_size(in->space.be, n);
+    size_t n_reg = (size_t)in->n_pieces;
+    pass p = { .b = b };
+    dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
-    assert(n >= 1 && n <= DMQ_SHARD * DMQ_WAVE);
-    DMQ_TRY(dmq_lanes_run(b->lanes, j.n_shards, shard_piece, &p));
-    DMQ_TRY(dmq_lanes_run(b->lanes, b->inner->n_chunks, join_piece, &j));
+    assert(n >= 1 && n <= DMQ_BATCH_MAX);
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, weight, n, size));
+    p.tapes = tapes;
+    DMQ_TRY(sum_gradients(b, &p, n, step));
+    DMQ_TRY(results(b, &p.rows, loss, n));
     if (step->reg_value) {
+        DMQ_TRY(dmq_space_get(&in->space, in->host_reg, in->reg, n_reg * sizeof *in->host_reg));
         *step->reg_value = 0;
-        for (int i = 0; i < b->inner->n_chunks; i++)
-            *step->reg_value += b->inner->chunk_reg[i];
+        for (int i = 0; i < in->n_pieces; i++)
+            *step->reg_value += in->host_reg[i];
     }
 done:
     return st;
@@ -129,33 +270,25 @@ dmq_status dmq_block_grad(void *context, const dmq_real *theta, const int *sampl
                           const dmq_real *weight, int n, dmq_real *grad, dmq_real *loss)
 {
     dmq_block *b = context;
-    pass p = { .b = b,
-               .sample = sample,
-               .weight = weight,
-               .out = loss,
-               .n = n,
-               .backward = 1,
-               .few = n <= DMQ_SHARD };
-    int n_shards = shards(n, p.few);
+    const dmq_backend *be = b->inner->space.be;
+    int size = dmq_shard_size(be, n);
+    pass p = { .b = b };
+    dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_tapes(b, p.few ? DMQ_BLOCK_FEW : DMQ_BLOCK_TRAIN));
+    if (be->shard <= SMALL_SHARD && n <= be->shard)
+        size = be->shard / 2; /* two lanes have work */
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
     DMQ_TRY(dmq_block_soften(b, theta));
-    for (; p.first_shard < n_shards; p.first_shard += DMQ_WAVE) {
-        int left = n_shards - p.first_shard;
-        join j = { .b = b,
-                   .n_shards = left < DMQ_WAVE ? left : DMQ_WAVE,
-                   .add = p.first_shard > 0 };
-
-        DMQ_TRY(dmq_lanes_run(b->lanes, j.n_shards, shard_piece, &p));
-        DMQ_TRY(dmq_lanes_run(b->lanes, b->inner->n_chunks, join_piece, &j));
-    }
-    DMQ_TRY(
-        dmq_block_round(&(dmq_round_job){ .block = b,
-                                          .slot = dmq_lanes_backend(b->lanes)->adaround_backward,
-                                          .alpha = theta,
-                                          .dw = b->inner->dw,
-                                          .dalpha = grad }));
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, weight, n, size));
+    p.tapes = tapes;
+    DMQ_TRY(sum_gradients(b, &p, n, NULL));
+    DMQ_TRY(dmq_block_round(&(dmq_round_job){ .block = b,
+                                              .slot = be->adaround_backward,
+                                              .alpha = theta,
+                                              .dw = b->inner->dw,
+                                              .dalpha = grad }));
+    DMQ_TRY(results(b, &p.rows, loss, n));
 done:
     return st;
 }
@@ -163,20 +296,19 @@ done:
 static dmq_status each_piece(void *context, int i, int lane, dmq_queue *queue)
 {
     const pass *p = context;
-    const dmq_block_tape *t = &p->b->inner->tape[DMQ_BLOCK_EACH][lane];
+    const dmq_backend *be = p->b->inner->space.be;
     size_t n_theta = p->b->problem.n_theta;
-    dmq_real *row = p->rows + (size_t)i * n_theta;
+    dmq_real *row = p->dw + (size_t)i * n_theta;
     dmq_status st = DMQ_OK;
 
-    dmq_block_fill(p->b, t, p->sample + i, 1);
-    dmq_tape_bind(t->u.tape, row, NULL);
-    DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
-    t->loss->grad[0] = 1;
-    DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
-    for (size_t k = 0; k < n_theta; k++)
-        row[k] *= p->d[k];
-    if (p->out)
-        p->out[i] = t->loss->value[0];
+    DMQ_TRY(shard_piece(context, i, lane, queue));
+    DMQ_TRY(be->binary_forward(queue, &(dmq_binary_args){ .kind = DMQ_MUL,
+                                                          .p = row,
+                                                          .q = p->d,
+                                                          .y = row,
+                                                          .dim = { 1, 1, (int)n_theta },
+                                                          .stride_p = { 0, 0, 1 },
+                                                          .stride_q = { 0, 0, 1 } }));
 done:
     return st;
 }
@@ -185,36 +317,44 @@ dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *
                                dmq_real *jacobian, dmq_real *loss)
 {
     dmq_block *b = context;
-    dmq_real *ones = b->inner->dw_shard; /* free here, and so is dw for D */
-    pass p = { .b = b, .sample = sample, .out = loss, .rows = jacobian, .d = b->inner->dw, .n = n };
+    dmq_block_inner *in = b->inner;
+    dmq_real *ones = in->dw; /* free here */
+    pass p = { .b = b, .dw = jacobian };
+    dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_tapes(b, DMQ_BLOCK_EACH));
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, 1));
+    DMQ_TRY(dmq_block_need_tan(b));
     DMQ_TRY(dmq_block_soften(b, theta));
-    for (size_t k = 0; k < b->problem.n_theta; k++)
-        ones[k] = 1;
-    DMQ_TRY(
-        dmq_block_round(&(dmq_round_job){ .block = b,
-                                          .slot = dmq_lanes_backend(b->lanes)->adaround_backward,
-                                          .alpha = theta,
-                                          .dw = ones,
-                                          .dalpha = b->inner->dw }));
+    DMQ_TRY(dmq_space_fill(&in->space, ones, 1, b->problem.n_theta));
+    DMQ_TRY(dmq_block_round(&(dmq_round_job){ /* w_tan = D */
+                                              .block = b,
+                                              .slot = in->space.be->adaround_jvp,
+                                              .alpha = theta,
+                                              .alpha_tan = ones }));
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, 1));
+    p.tapes = tapes;
+    p.d = in->w_tan;
     DMQ_TRY(dmq_lanes_run(b->lanes, n, each_piece, &p));
+    DMQ_TRY(results(b, &p.rows, loss, n));
 done:
     return st;
 }
 
+/* ------------------------------------------------------------------ tangents, losses */
+
 static dmq_status jvp_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const pass *p = context;
-    const dmq_block_tape *t = &p->b->inner->tape[DMQ_BLOCK_JVP][lane];
-    int from = piece * DMQ_SHARD, n = p->n - from < DMQ_SHARD ? p->n - from : DMQ_SHARD;
+    dmq_block_tape *t = &p->tapes->lane[lane];
+    int from = piece * p->tapes->size;
     dmq_status st = DMQ_OK;
 
-    dmq_block_fill(p->b, t, p->sample + from, n);
+    DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
     DMQ_TRY(dmq_tape_jvp(t->u.tape, queue));
-    memcpy(p->out + from, t->loss->tan, (size_t)n * sizeof *p->out);
+    DMQ_TRY(copy(p->b->inner->space.be, queue, p->rows.result + from, t->loss->tan,
+                 (size_t)p->tapes->size));
 done:
     return st;
 }
@@ -223,16 +363,20 @@ dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample
                          const dmq_real *direction, dmq_real *dot)
 {
     dmq_block *b = context;
-    pass p = { .b = b, .sample = sample, .out = dot, .n = n };
+    const dmq_backend *be = b->inner->space.be;
+    int size = dmq_shard_size(be, n);
+    pass p = { .b = b };
+    dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_tapes(b, DMQ_BLOCK_JVP));
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_JVP, size));
     DMQ_TRY(dmq_block_soften(b, theta));
-    DMQ_TRY(dmq_block_round(&(dmq_round_job){ .block = b,
-                                              .slot = dmq_lanes_backend(b->lanes)->adaround_jvp,
-                                              .alpha = theta,
-                                              .alpha_tan = direction }));
-    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n, 0), jvp_piece, &p));
+    DMQ_TRY(dmq_block_round(&(dmq_round_job){
+        .block = b, .slot = be->adaround_jvp, .alpha = theta, .alpha_tan = direction }));
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
+    p.tapes = tapes;
+    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n, size), jvp_piece, &p));
+    DMQ_TRY(results(b, &p.rows, dot, n));
 done:
     return st;
 }
@@ -247,28 +391,4 @@ dmq_status dmq_block_loss(void *context, const dmq_real *theta, const int *sampl
     DMQ_TRY(dmq_block_losses(b, sample, n, loss));
 done:
     return st;
-}
-
-/* A piece of somebody else's work, who knows no lanes. */
-typedef struct errand {
-    dmq_problem_piece *piece;
-    void *context;
-} errand;
-
-static dmq_status errand_piece(void *context, int piece, int lane, dmq_queue *queue)
-{
-    const errand *e = context;
-
-    (void)lane;
-    (void)queue;
-    return e->piece(e->context, piece);
-}
-
-dmq_status dmq_block_each(void *context, int n_pieces, dmq_problem_piece *piece,
-                          void *piece_context)
-{
-    dmq_block *b = context;
-    errand e = { piece, piece_context };
-
-    return dmq_lanes_run(b->lanes, n_pieces, errand_piece, &e);
 }

@@ -9,15 +9,43 @@
 
 #define MIB (1024.0 * 1024.0)
 
-void dmq_rows_fill(dmq_real *to, int batch, const dmq_rows *rows, const dmq_calib *calib,
-                   const int *sample, int n)
+dmq_status dmq_rows_gather(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
+                           const dmq_rows *rows, const int *index)
 {
-    for (int i = 0; i < batch; i++) {
-        int s = sample[i < n ? i : n - 1];
-        size_t row = (size_t)(rows->by_slot ? dmq_calib_slot(calib, s) : s - rows->first);
+    assert(rows->first == 0);
+    return be->embed_forward(queue, &(dmq_embed_args){ .table = rows->data,
+                                                       .index = index,
+                                                       .y = to,
+                                                       .n = batch,
+                                                       .d = (int)rows->per,
+                                                       .rows = rows->count });
+}
 
-        memcpy(to + (size_t)i * rows->per, rows->data + row * rows->per, rows->per * sizeof *to);
-    }
+dmq_status dmq_rows_run(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
+                        const dmq_rows *rows, int first, int count)
+{
+    const size_t per = rows->per;
+    const dmq_real *from = rows->data + (size_t)(first - rows->first) * per;
+    dmq_status st = DMQ_OK;
+
+    if (rows->slot)
+        return dmq_rows_gather(be, queue, to, batch, rows, rows->slot + first);
+    DMQ_TRY(be->copy2d(queue, &(dmq_copy2d_args){ .src = from,
+                                                  .dst = to,
+                                                  .rows = (size_t)count,
+                                                  .cols = per,
+                                                  .src_ld = per,
+                                                  .dst_ld = per }));
+    if (count == batch)
+        goto done;
+    DMQ_TRY(be->copy2d(queue, &(dmq_copy2d_args){ .src = from + (size_t)(count - 1) * per,
+                                                  .dst = to + (size_t)count * per,
+                                                  .rows = (size_t)(batch - count),
+                                                  .cols = per,
+                                                  .src_ld = 0, /* the same row again */
+                                                  .dst_ld = per }));
+done:
+    return st;
 }
 
 /* Last unit that reads a value; the network's result is kept. */
@@ -74,16 +102,16 @@ static dmq_status choose_mode(dmq_cache *c)
     if (c->config.budget_bytes <= 0 || (!c->recomputes && c->push_bytes <= c->config.budget_bytes))
         return DMQ_OK;
     c->recomputes = 1;
-    run = (c->config.budget_bytes - block * n) / pass / DMQ_SHARD;
+    run = (c->config.budget_bytes - block * n) / pass / c->shard;
     if (run < 1) {
         return dmq_fail(DMQ_EINVAL,
                         "recon.cache_budget = %.1f MiB: %d samples need at least %.1f MiB\n"
                         "  hint: raise it, or take fewer calibration samples",
                         c->config.budget_bytes / MIB, c->calib->n,
-                        (block * n + pass * DMQ_SHARD) / MIB + 1);
+                        (block * n + pass * c->shard) / MIB + 1);
     }
-    if (run * DMQ_SHARD < c->run)
-        c->run = (int)run * DMQ_SHARD;
+    if (run * c->shard < c->run)
+        c->run = (int)run * c->shard;
     if (!c->config.any_order) {
         dmq_log_warn(
             "cache-recompute",
@@ -108,10 +136,33 @@ static dmq_status fill_makers(dmq_cache *c)
 static dmq_status gather_x(dmq_cache *c)
 {
     size_t per = dmq_shape_count(c->model->input);
-    dmq_status st = dmq_alloc((void **)&c->x, (size_t)c->calib->n, per * sizeof *c->x);
+    dmq_status st = dmq_space_alloc(&c->x, &c->space, (size_t)c->calib->n * per);
 
-    for (int i = 0; i < c->calib->n && st == DMQ_OK; i++)
-        memcpy(c->x + (size_t)i * per, dmq_calib_x(c->calib, i), per * sizeof *c->x);
+    for (int i = 0; i < c->calib->n && st == DMQ_OK; i++) {
+        st = dmq_space_put(&c->space, c->x + (size_t)i * per, dmq_calib_x(c->calib, i),
+                           per * sizeof *c->x);
+    }
+    return st;
+}
+
+static dmq_status list_slots(dmq_cache *c)
+{
+    int n = c->calib->n, padded = n + c->shard, *slot = NULL, *step;
+    size_t bytes = (size_t)padded * sizeof *slot;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&slot, 2 * (size_t)padded, sizeof *slot));
+    step = slot + padded;
+    for (int i = 0; i < padded; i++) {
+        slot[i] = dmq_calib_slot(c->calib, i < n ? i : n - 1);
+        step[i] = dmq_calib_step(c->calib, i < n ? i : n - 1);
+    }
+    DMQ_TRY(c->space.be->alloc((void **)&c->slot, bytes));
+    DMQ_TRY(dmq_space_put(&c->space, c->slot, slot, bytes));
+    DMQ_TRY(c->space.be->alloc((void **)&c->step, bytes));
+    DMQ_TRY(dmq_space_put(&c->space, c->step, step, bytes));
+done:
+    dmq_free(slot);
     return st;
 }
 
@@ -129,7 +180,9 @@ dmq_status dmq_cache_create(dmq_cache **out, const dmq_qmodel *q, const dmq_cali
     c->calib = calib;
     c->lanes = lanes;
     c->config = *config;
+    c->shard = dmq_shard_size(dmq_lanes_backend(lanes), calib->n);
     c->open = -1;
+    dmq_space_init(&c->space, lanes);
     DMQ_TRY(fill_makers(c));
     for (int p = 0; p < 2; p++) {
         DMQ_TRY(dmq_alloc((void **)&c->value[p], n_values, sizeof **c->value));
@@ -137,6 +190,7 @@ dmq_status dmq_cache_create(dmq_cache **out, const dmq_qmodel *q, const dmq_cali
     }
     DMQ_TRY(choose_mode(c));
     DMQ_TRY(gather_x(c));
+    DMQ_TRY(list_slots(c));
     *out = c;
     c = NULL;
 done:
@@ -151,15 +205,18 @@ void dmq_cache_destroy(dmq_cache *c)
     for (int p = 0; p < 2; p++) {
         for (int v = 0; v < c->model->n_values; v++) {
             if (c->value[p])
-                dmq_free(c->value[p][v]);
+                dmq_space_free(&c->space, c->value[p][v]);
             if (c->emb[p])
-                dmq_free(c->emb[p][v]);
+                dmq_space_free(&c->space, c->emb[p][v]);
         }
         dmq_free(c->value[p]);
         dmq_free(c->emb[p]);
     }
-    dmq_free(c->target);
-    dmq_free(c->x);
+    dmq_space_free(&c->space, c->target);
+    dmq_space_free(&c->space, c->x);
+    dmq_space_free(&c->space, c->slot);
+    dmq_space_free(&c->space, c->step);
+    dmq_space_release(&c->space);
     dmq_free(c->maker);
     dmq_free(c);
 }
@@ -195,7 +252,7 @@ static void free_dead(dmq_cache *c, dmq_path path, int u)
     for (int v = 1; v < c->model->n_values; v++) {
         if (c->model->value[v].is_emb || last_use(c, v) > u || !c->value[path][v])
             continue;
-        dmq_free(c->value[path][v]);
+        dmq_space_free(&c->space, c->value[path][v]);
         c->value[path][v] = NULL;
     }
 }
@@ -242,7 +299,7 @@ static void free_unneeded(dmq_cache *c, dmq_path path, int u, int unit, int self
         }
         if (used || !c->value[path][v])
             continue;
-        dmq_free(c->value[path][v]);
+        dmq_space_free(&c->space, c->value[path][v]);
         c->value[path][v] = NULL;
     }
 }
@@ -250,7 +307,7 @@ static void free_unneeded(dmq_cache *c, dmq_path path, int u, int unit, int self
 static void free_path(dmq_cache *c, dmq_path path)
 {
     for (int v = 1; v < c->model->n_values; v++) {
-        dmq_free(c->value[path][v]);
+        dmq_space_free(&c->space, c->value[path][v]);
         c->value[path][v] = NULL;
     }
 }
@@ -285,13 +342,13 @@ static dmq_status recompute_target(dmq_cache *c, int unit)
     size_t per = dmq_value_per(c->model, out);
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&c->target, (size_t)c->calib->n, per * sizeof *c->target));
+    DMQ_TRY(dmq_space_alloc(&c->target, &c->space, (size_t)c->calib->n * per));
     for (int first = 0; first < c->calib->n; first += c->run) {
         int count = run_length(c, first);
 
         DMQ_TRY(run_prefix(c, DMQ_PATH_FP, unit, 1, first, count));
-        memcpy(c->target + (size_t)first * per, c->value[DMQ_PATH_FP][out],
-               (size_t)count * per * sizeof *c->target);
+        DMQ_TRY(dmq_space_copy(&c->space, c->target + (size_t)first * per,
+                               c->value[DMQ_PATH_FP][out], (size_t)count * per));
         free_path(c, DMQ_PATH_FP);
     }
 done:
@@ -323,12 +380,13 @@ dmq_rows dmq_cache_target(const dmq_cache *c)
 
     assert(c->open >= 0);
     return (dmq_rows){ .data = c->recomputes ? c->target : c->value[DMQ_PATH_FP][out],
-                       .per = dmq_value_per(c->model, out) };
+                       .per = dmq_value_per(c->model, out),
+                       .count = c->calib->n };
 }
 
 void dmq_cache_close(dmq_cache *c)
 {
-    dmq_free(c->target);
+    dmq_space_free(&c->space, c->target);
     c->target = NULL;
     c->open = -1;
 }

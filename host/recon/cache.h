@@ -10,8 +10,10 @@
  *              units are not taken in order of execution (their prefix changes): for every unit the
  *              prefix is run again from x, in runs of samples that fit
  *
- * Both give the same bits: the same tapes of DMQ_SHARD samples run in both, at the same places of a
+ * Both give the same bits: the same tapes of as many samples run in both, at the same places of a
  * batch. Embedding values depend on the timestep only and are kept once a step of the weight set (slot).
+ *
+ * All that is cached is memory of the lanes' backend.
  *
  * The state of the quantized path is w_quant at the time of the pass: with push, units are expected to
  * be final when the next one is opened; after a restart, the missing passes are made up for.
@@ -22,23 +24,28 @@
 #include "backend/lanes.h"
 #include "calib/calib.h"
 #include "quant/qmodel.h"
+#include "recon/space.h"
 
 typedef enum dmq_path { DMQ_PATH_FP, DMQ_PATH_QUANT } dmq_path;
 
 typedef struct dmq_cache_config {
-    double budget_bytes; /**< of host memory for everything cached, targets included; 0: no limit */
-    int any_order;       /**< 1: units are opened in any order: always recompute */
-    int acts; /**< 1: the quantized path quantizes activations too; tables must be there */
+    double
+        budget_bytes; /**< of backend memory for everything cached, targets included; 0: no limit */
+    int any_order;    /**< 1: units are opened in any order: always recompute */
+    int acts;         /**< 1: the quantized path quantizes activations too; tables must be there */
 } dmq_cache_config;
 
 typedef struct dmq_cache dmq_cache;
 
-/** Samples' rows of one value: row of sample i is data + (by_slot ? slot of i : i - first) * per. */
+/** Samples' rows of one value: row of sample i is data + (slot ? slot[i] : i - first) * per. */
 typedef struct dmq_rows {
-    const dmq_real *data; /**< NULL: the unit has no such input, or it is not in memory */
+    const dmq_real
+        *data; /**< backend memory; NULL: the unit has no such input, or it is not there */
     size_t per;
-    int by_slot;
-    int first;
+    int count; /**< rows */
+    int first; /**< sample of the first one */
+    const int
+        *slot; /**< (samples, padded by the last one to whole shards), backend memory, or NULL */
 } dmq_rows;
 
 /** model, calib, q and lanes must outlive the cache. EINVAL when the budget is too small, with the need. */
@@ -79,8 +86,16 @@ typedef dmq_status dmq_visit_fn(void *context, int first, int count, const dmq_r
 /** Show all samples of the open unit's inputs on the quantized path, shard by shard, over the lanes. */
 dmq_status dmq_cache_visit(dmq_cache *cache, dmq_visit_fn *fn, void *context);
 
-/** Copy rows of samples into a tape's variable; rows behind n repeat the last sample. */
-void dmq_rows_fill(dmq_real *to, int batch, const dmq_rows *rows, const dmq_calib *calib,
-                   const int *sample, int n);
+/** Rows of samples first..first+count-1 into a tape's variable; rows behind repeat the last one. */
+dmq_status dmq_rows_run(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
+                        const dmq_rows *rows, int first, int count);
+
+/**
+ * The rows that an index names, into a tape's variable.
+ *
+ * @param index  (batch) numbers of samples, or of slots where the rows have slots; backend memory
+ */
+dmq_status dmq_rows_gather(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
+                           const dmq_rows *rows, const int *index);
 
 #endif

@@ -12,13 +12,16 @@ struct dmq_cache {
     const dmq_model *model;
     const dmq_calib *calib;
     dmq_lanes *lanes;
+    dmq_space space;
     dmq_cache_config config;
     int recomputes;
-    int run; /**< samples that are passed at a time: all, or what fits the budget */
+    int shard; /**< samples of a pass */
+    int run;   /**< samples that are passed at a time: all, or what fits the budget */
     double push_bytes;
     int open;            /**< unit, -1: none */
     int next[2];         /**< push mode, by path: the first unit that has not been run */
     int *maker;          /**< (n_values) unit that makes a value */
+    int *slot, *step;    /**< (n and padding), of each sample; backend memory, as all below */
     dmq_real *x;         /**< (n, H, W, C) value 0 */
     dmq_real **value[2]; /**< by path, (n_values): samples of the present run, or NULL */
     dmq_real **emb[2];   /**< by path, (n_values): (slots, D), or NULL */

@@ -9,14 +9,16 @@
 
 dmq_rows dmq_cache_rows(const dmq_cache *c, dmq_path path, int value, int first)
 {
-    dmq_rows rows = { .per = dmq_value_per(c->model, value), .first = first };
+    dmq_rows rows = { .per = dmq_value_per(c->model, value), .first = first, .count = c->run };
 
     if (c->model->value[value].is_emb) {
         rows.data = c->emb[path][value];
-        rows.by_slot = 1;
+        rows.slot = c->slot;
+        rows.count = c->calib->n_weight_steps;
         rows.first = 0;
     } else if (value == 0) {
         rows.data = c->x;
+        rows.count = c->calib->n;
         rows.first = 0;
     } else {
         rows.data = c->value[path][value];
@@ -37,8 +39,8 @@ typedef struct show {
 static dmq_status show_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const show *s = context;
-    int from = piece * DMQ_SHARD;
-    int n = s->count - from < DMQ_SHARD ? s->count - from : DMQ_SHARD;
+    int from = piece * s->c->shard;
+    int n = s->count - from < s->c->shard ? s->count - from : s->c->shard;
 
     if (dmq_stop_requested())
         return dmq_fail(DMQ_ESTOP, "caching: stopped by signal %d", dmq_stop_signal());
@@ -58,7 +60,7 @@ dmq_status dmq_cache_show(dmq_cache *c, dmq_path path, int unit, int first, int 
     }
     if (u->emb >= 0)
         DMQ_TRY(dmq_cache_embedding(c, path, u->emb, &s.in[2]));
-    DMQ_TRY(dmq_lanes_run(c->lanes, (count + DMQ_SHARD - 1) / DMQ_SHARD, show_piece, &s));
+    DMQ_TRY(dmq_lanes_run(c->lanes, (count + c->shard - 1) / c->shard, show_piece, &s));
 done:
     return st;
 }
@@ -76,22 +78,25 @@ static dmq_status push_shard(void *context, int first, int count, const dmq_rows
                              dmq_queue *queue)
 {
     const pass *p = context;
-    const dmq_unit_tape *u = &p->tape[lane];
+    dmq_unit_tape *u = &p->tape[lane];
     dmq_var *to[3] = { u->in[0], u->in[1], u->emb };
-    int sample[DMQ_SHARD];
+    const dmq_backend *be = p->c->space.be;
+    size_t n = (size_t)count * p->per;
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < DMQ_SHARD; i++)
-        sample[i] = first + (i < count ? i : count - 1);
     for (int k = 0; k < 3; k++) {
         if (to[k])
-            dmq_rows_fill(to[k]->value, DMQ_SHARD, &in[k], p->c->calib, sample, count);
+            DMQ_TRY(dmq_rows_run(be, queue, to[k]->value, p->c->shard, &in[k], first, count));
     }
-    for (int i = 0; i < DMQ_SHARD && u->step; i++)
-        u->step->value[i] = dmq_calib_step(p->c->calib, sample[i]);
+    dmq_unit_tape_steps(u, p->c->step + first);
     DMQ_TRY(dmq_tape_forward(u->tape, queue, DMQ_PART_ALL));
-    memcpy(p->out + (size_t)(first - p->first) * p->per, u->out->value,
-           (size_t)count * p->per * sizeof *p->out);
+    DMQ_TRY(
+        be->copy2d(queue, &(dmq_copy2d_args){ .src = u->out->value,
+                                              .dst = p->out + (size_t)(first - p->first) * p->per,
+                                              .rows = 1,
+                                              .cols = n,
+                                              .src_ld = n,
+                                              .dst_ld = n }));
 done:
     return st;
 }
@@ -106,7 +111,7 @@ static dmq_status make_tapes(const dmq_cache *c, dmq_unit_tape *tape, dmq_path p
     attach.acts = c->config.acts;
     for (int i = 0; i < dmq_lanes_count(c->lanes); i++) {
         DMQ_TRY(dmq_unit_tape_record(&tape[i], c->model, unit, dmq_lanes_backend(c->lanes),
-                                     DMQ_TAPE_FORWARD, DMQ_SHARD,
+                                     DMQ_TAPE_FORWARD, c->shard,
                                      path == DMQ_PATH_QUANT ? &attach : NULL));
         dmq_tape_output(tape[i].tape, tape[i].out);
         DMQ_TRY(dmq_tape_plan(tape[i].tape));
@@ -124,7 +129,7 @@ dmq_status dmq_cache_push(dmq_cache *c, dmq_path path, int unit, int first, int 
     assert(!c->value[path][out]);
     DMQ_TRY(dmq_alloc((void **)&p.tape, (size_t)n_lanes, sizeof *p.tape));
     DMQ_TRY(make_tapes(c, p.tape, path, unit));
-    DMQ_TRY(dmq_alloc((void **)&p.out, (size_t)count, p.per * sizeof *p.out));
+    DMQ_TRY(dmq_space_alloc(&p.out, &c->space, (size_t)count * p.per));
     DMQ_TRY(dmq_cache_show(c, path, unit, first, count, push_shard, &p));
     c->value[path][out] = p.out;
     p.out = NULL;
@@ -132,43 +137,66 @@ done:
     for (int i = 0; p.tape && i < n_lanes; i++)
         dmq_unit_tape_release(&p.tape[i]);
     dmq_free(p.tape);
-    dmq_free(p.out);
+    dmq_space_free(&c->space, p.out);
+    return st;
+}
+
+/* t and step of every slot, padded by the last one to whole passes; backend memory. */
+static dmq_status list_steps(dmq_cache *c, int batch, dmq_real **t_out, int **step_out)
+{
+    int n = c->calib->n_weight_steps, padded = n + batch, *step = NULL;
+    dmq_real *t = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&step, (size_t)padded, sizeof *step));
+    DMQ_TRY(dmq_alloc((void **)&t, (size_t)padded, sizeof *t));
+    for (int i = 0; i < padded; i++) {
+        step[i] = c->calib->weight_step[i < n ? i : n - 1];
+        t[i] = (dmq_real)c->calib->t[step[i]];
+    }
+    DMQ_TRY(dmq_space_alloc(t_out, &c->space, (size_t)padded));
+    DMQ_TRY(dmq_space_put(&c->space, *t_out, t, (size_t)padded * sizeof *t));
+    DMQ_TRY(c->space.be->alloc((void **)step_out, (size_t)padded * sizeof *step));
+    DMQ_TRY(dmq_space_put(&c->space, *step_out, step, (size_t)padded * sizeof *step));
+done:
+    dmq_free(step);
+    dmq_free(t);
     return st;
 }
 
 /* Embedding values of all slots on a path, a shard of slots at a time. */
 static dmq_status embed(dmq_cache *c, dmq_path path, dmq_unit_tape *u)
 {
-    int n = c->calib->n_weight_steps;
+    int n = c->calib->n_weight_steps, *step = NULL;
+    dmq_real *t = NULL;
     dmq_status st = DMQ_OK;
 
+    DMQ_TRY(list_steps(c, u->batch, &t, &step));
     for (int v = 0; v < c->model->n_values; v++) {
         if (c->model->value[v].is_emb && !c->emb[path][v]) {
-            DMQ_TRY(dmq_alloc((void **)&c->emb[path][v], (size_t)n,
-                              dmq_value_per(c->model, v) * sizeof(dmq_real)));
+            DMQ_TRY(dmq_space_alloc(&c->emb[path][v], &c->space,
+                                    (size_t)n * dmq_value_per(c->model, v)));
         }
     }
-    for (int from = 0; from < n; from += DMQ_SHARD) {
-        int count = n - from < DMQ_SHARD ? n - from : DMQ_SHARD;
+    for (int from = 0; from < n; from += u->batch) {
+        int count = n - from < u->batch ? n - from : u->batch;
 
-        for (int i = 0; i < DMQ_SHARD; i++) {
-            int step = c->calib->weight_step[from + (i < count ? i : count - 1)];
-
-            u->in[0]->value[i] = (dmq_real)c->calib->t[step];
-            if (u->step)
-                u->step->value[i] = step;
-        }
-        DMQ_TRY(dmq_tape_forward(u->tape, dmq_lanes_queue(c->lanes, 0), DMQ_PART_ALL));
+        DMQ_TRY(dmq_space_copy(&c->space, u->in[0]->value, t + from, (size_t)u->batch));
+        dmq_unit_tape_steps(u, step + from);
+        DMQ_TRY(dmq_tape_forward(u->tape, c->space.queue, DMQ_PART_ALL));
         for (int v = 0; v < c->model->n_values; v++) {
             size_t per = dmq_value_per(c->model, v);
 
             if (c->model->value[v].is_emb) {
-                memcpy(c->emb[path][v] + (size_t)from * per, u->embs[v]->value,
-                       (size_t)count * per * sizeof(dmq_real));
+                DMQ_TRY(dmq_space_copy(&c->space, c->emb[path][v] + (size_t)from * per,
+                                       u->embs[v]->value, (size_t)count * per));
             }
         }
     }
+    DMQ_TRY(c->space.be->sync(c->space.queue)); /* t and step are in use until then */
 done:
+    dmq_space_free(&c->space, t);
+    dmq_space_free(&c->space, step);
     return st;
 }
 
@@ -191,7 +219,8 @@ dmq_status dmq_cache_embedding(dmq_cache *c, dmq_path path, int value, dmq_rows 
         dmq_attach_init(&attach, c->q);
         attach.acts = c->config.acts;
         DMQ_TRY(dmq_unit_tape_record(&u, c->model, temporal_unit(c->model),
-                                     dmq_lanes_backend(c->lanes), DMQ_TAPE_FORWARD, DMQ_SHARD,
+                                     dmq_lanes_backend(c->lanes), DMQ_TAPE_FORWARD,
+                                     dmq_shard_size(c->space.be, c->calib->n_weight_steps),
                                      path == DMQ_PATH_QUANT ? &attach : NULL));
         for (int v = 0; v < c->model->n_values; v++) {
             if (c->model->value[v].is_emb)
@@ -203,7 +232,7 @@ dmq_status dmq_cache_embedding(dmq_cache *c, dmq_path path, int value, dmq_rows 
     *out = dmq_cache_rows(c, path, value, 0);
 done:
     for (int v = 0; v < c->model->n_values && st != DMQ_OK; v++) {
-        dmq_free(c->emb[path][v]); /* half made */
+        dmq_space_free(&c->space, c->emb[path][v]); /* half made */
         c->emb[path][v] = NULL;
     }
     dmq_unit_tape_release(&u);

@@ -9,19 +9,20 @@
  * Samples are numbered over everything that the block has cached: training, validation and held-out
  * samples live in one numbering. Calls are deterministic: the same arguments give the same bits for any
  * number of threads. theta is not changed by any of them.
+ *
+ * theta, gradients, rows of the Jacobian and directions live where `space` says: memory of a backend.
+ * Numbers of samples, weights, losses and dots are in host memory.
  */
 #ifndef DMQ_RECON_PROBLEM_H
 #define DMQ_RECON_PROBLEM_H
 
-#include "kernels/kernel.h"
-
-/** A piece of the optimizer's own work. */
-typedef dmq_status dmq_problem_piece(void *piece_context, int piece);
+#include "recon/space.h"
 
 typedef struct dmq_problem {
     void *context;
     size_t n_theta;
     int n_samples;
+    dmq_space *space; /**< not owned */
 
     /**
      * grad = sum_i weight[i] * d ell_{sample[i]} / d theta     (weight NULL: all 1; signs are free)
@@ -41,9 +42,6 @@ typedef struct dmq_problem {
     /** loss[i] = ell_{sample[i]}(theta). */
     dmq_status (*loss)(void *context, const dmq_real *theta, const int *sample, int n,
                        dmq_real *loss);
-
-    /** Run pieces 0..n_pieces-1, at once on several threads if it can. NULL: the caller runs them in turn. */
-    dmq_status (*each)(void *context, int n_pieces, dmq_problem_piece *piece, void *piece_context);
 } dmq_problem;
 
 #endif

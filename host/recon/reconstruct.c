@@ -30,9 +30,8 @@ dmq_status dmq_recon_check(const dmq_recon_config *c)
 {
     if (c->iters < 0)
         return dmq_fail(DMQ_EINVAL, "recon.iters = %d: must not be negative", c->iters);
-    if (c->batch < 1 || c->batch > DMQ_SHARD * DMQ_WAVE) {
-        return dmq_fail(DMQ_EINVAL, "recon.batch = %d: must be 1..%d", c->batch,
-                        DMQ_SHARD * DMQ_WAVE);
+    if (c->batch < 1 || c->batch > DMQ_BATCH_MAX) {
+        return dmq_fail(DMQ_EINVAL, "recon.batch = %d: must be 1..%d", c->batch, DMQ_BATCH_MAX);
     }
     if (!(c->lr > 0))
         return dmq_fail(DMQ_EINVAL, "recon.lr = %g: must be above 0", c->lr);
@@ -59,17 +58,34 @@ double dmq_recon_beta(const dmq_recon_config *c, int iteration, int *active)
     return c->beta_lo + (c->beta_hi - c->beta_lo) * (left > 0 ? left : 0);
 }
 
-dmq_status dmq_recon_state_create(dmq_recon_state **out, dmq_block *block)
+dmq_status dmq_recon_state_room(dmq_recon_state **out, dmq_lanes *lanes, size_t n_theta)
 {
     dmq_recon_state *s = NULL;
     dmq_status st = DMQ_OK;
 
     *out = NULL;
     DMQ_TRY(dmq_alloc((void **)&s, 1, sizeof *s));
-    s->n_theta = block->problem.n_theta;
-    DMQ_TRY(dmq_alloc((void **)&s->alpha, s->n_theta, sizeof *s->alpha));
-    DMQ_TRY(dmq_alloc((void **)&s->m, s->n_theta, sizeof *s->m));
-    DMQ_TRY(dmq_alloc((void **)&s->v, s->n_theta, sizeof *s->v));
+    dmq_space_init(&s->space, lanes);
+    s->n_theta = n_theta;
+    DMQ_TRY(dmq_space_alloc(&s->alpha, &s->space, n_theta));
+    DMQ_TRY(dmq_space_alloc(&s->m, &s->space, n_theta));
+    DMQ_TRY(dmq_space_alloc(&s->v, &s->space, n_theta));
+    DMQ_TRY(dmq_space_fill(&s->space, s->m, 0, n_theta));
+    DMQ_TRY(dmq_space_fill(&s->space, s->v, 0, n_theta));
+    *out = s;
+    s = NULL;
+done:
+    dmq_recon_state_destroy(s);
+    return st;
+}
+
+dmq_status dmq_recon_state_create(dmq_recon_state **out, dmq_block *block)
+{
+    dmq_recon_state *s = NULL;
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    DMQ_TRY(dmq_recon_state_room(&s, block->lanes, block->problem.n_theta));
     DMQ_TRY(dmq_block_init(block, s->alpha));
     *out = s;
     s = NULL;
@@ -82,10 +98,35 @@ void dmq_recon_state_destroy(dmq_recon_state *s)
 {
     if (!s)
         return;
-    dmq_free(s->alpha);
-    dmq_free(s->m);
-    dmq_free(s->v);
+    dmq_space_free(&s->space, s->alpha);
+    dmq_space_free(&s->space, s->m);
+    dmq_space_free(&s->space, s->v);
+    dmq_space_release(&s->space);
     dmq_free(s);
+}
+
+dmq_status dmq_recon_state_get(dmq_real *host, const dmq_recon_state *s)
+{
+    size_t n = s->n_theta, bytes = n * sizeof *host;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_space_get(&s->space, host, s->alpha, bytes));
+    DMQ_TRY(dmq_space_get(&s->space, host + n, s->m, bytes));
+    DMQ_TRY(dmq_space_get(&s->space, host + 2 * n, s->v, bytes));
+done:
+    return st;
+}
+
+dmq_status dmq_recon_state_put(dmq_recon_state *s, const dmq_real *host)
+{
+    size_t n = s->n_theta, bytes = n * sizeof *host;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_space_put(&s->space, s->alpha, host, bytes));
+    DMQ_TRY(dmq_space_put(&s->space, s->m, host + n, bytes));
+    DMQ_TRY(dmq_space_put(&s->space, s->v, host + 2 * n, bytes));
+done:
+    return st;
 }
 
 /* What one call works with. */
@@ -177,14 +218,12 @@ done:
 
 static dmq_status weigh(run *r)
 {
-    const dmq_backend *be = dmq_lanes_backend(r->block->lanes);
-
     if (!r->job->s)
         return DMQ_OK;
     for (int i = 0; i < r->batch; i++)
         r->s[i] = r->job->s[r->drawn[i]];
-    return be->simplex_forward(
-        dmq_lanes_queue(r->block->lanes, 0),
+    return dmq_simplex_forward_ref(
+        NULL,
         &(dmq_simplex_args){ .s = r->s, .w = r->w, .n = r->batch, .tau = (dmq_real)r->job->tau });
 }
 
@@ -280,7 +319,7 @@ dmq_status dmq_reconstruct(dmq_block *block, const dmq_recon_config *config,
     *report = (dmq_recon_report){ 0 };
     DMQ_TRY(dmq_recon_check(config));
     DMQ_TRY(open_run(&r));
-    dmq_block_take_quantized(block);
+    DMQ_TRY(dmq_block_take_quantized(block));
     DMQ_TRY(evaluate_both(&r, &report->nearest_train, &report->nearest_held));
     report->final_train = report->soft_train = report->nearest_train;
     report->final_held = report->nearest_held;
@@ -288,7 +327,7 @@ dmq_status dmq_reconstruct(dmq_block *block, const dmq_recon_config *config,
         goto done;
     DMQ_TRY(dmq_block_soften(block, state->alpha));
     DMQ_TRY(loop(&r));
-    report->undecided = dmq_block_undecided(block, state->alpha);
+    DMQ_TRY(dmq_block_undecided(&report->undecided, block, state->alpha));
     DMQ_TRY(evaluate(&r, r.eval, r.n_eval, &report->soft_train));
     DMQ_TRY(dmq_block_harden(block, state->alpha));
     DMQ_TRY(evaluate_both(&r, &report->final_train, &report->final_held));

@@ -21,7 +21,7 @@
 
 typedef struct dmq_recon_config {
     int iters;               /**< 20000; 0: nearest rounding stays */
-    int batch;               /**< 32; at most DMQ_SHARD * DMQ_WAVE */
+    int batch;               /**< 32; at most DMQ_BATCH_MAX */
     double lr;               /**< 1e-3 */
     double round_weight;     /**< 0.01 */
     double beta_hi, beta_lo; /**< 20, 2 */
@@ -39,16 +39,24 @@ dmq_status dmq_recon_check(const dmq_recon_config *config);
 /** beta of iteration c (1..iters) and whether the regularizer acts: 0 before the end of the warm-up. */
 double dmq_recon_beta(const dmq_recon_config *config, int c, int *active);
 
-/** Everything that changes: what a checkpoint holds. Blocks of n_theta numbers. */
+/** Everything that changes: what a checkpoint holds. Blocks of n_theta numbers in backend memory. */
 typedef struct dmq_recon_state {
+    dmq_space space;
     dmq_real *alpha, *m, *v;
     size_t n_theta;
     int iteration; /**< done so far */
 } dmq_recon_state;
 
+/** Room on the lanes' backend: alpha undefined, moments zero, iteration 0. */
+dmq_status dmq_recon_state_room(dmq_recon_state **out, dmq_lanes *lanes, size_t n_theta);
+
 /** alpha by init, moments zero, iteration 0. */
 dmq_status dmq_recon_state_create(dmq_recon_state **out, dmq_block *block);
-void dmq_recon_state_destroy(dmq_recon_state *state);
+void dmq_recon_state_destroy(dmq_recon_state *state); /**< takes NULL */
+
+/** Its blocks to and from host memory: alpha, m and v one behind the other, (3, n_theta). */
+dmq_status dmq_recon_state_get(dmq_real *host, const dmq_recon_state *state);
+dmq_status dmq_recon_state_put(dmq_recon_state *state, const dmq_real *host);
 
 /** What is reported of a block. */
 typedef struct dmq_recon_report {

@@ -109,24 +109,6 @@ static dmq_status learn(job *j, dmq_unit_work *w, int temporal, dmq_recon_report
     return dmq_reconstruct(w->block, &config, &recon, w->state, report);
 }
 
-/* A state without a block, for restore to fill. */
-static dmq_status empty_state(dmq_recon_state **out, size_t n_theta)
-{
-    dmq_recon_state *s = NULL;
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(dmq_alloc((void **)&s, 1, sizeof *s));
-    s->n_theta = n_theta;
-    DMQ_TRY(dmq_alloc((void **)&s->alpha, n_theta, sizeof *s->alpha));
-    DMQ_TRY(dmq_alloc((void **)&s->m, n_theta, sizeof *s->m));
-    DMQ_TRY(dmq_alloc((void **)&s->v, n_theta, sizeof *s->v));
-    *out = s;
-    s = NULL;
-done:
-    dmq_recon_state_destroy(s);
-    return st;
-}
-
 static size_t count_theta(const dmq_qmodel *q, int unit)
 {
     const dmq_unit *u = &q->model->unit[unit];
@@ -150,9 +132,21 @@ static dmq_status begin(job *j, dmq_unit_work *w, int temporal, dmq_unit_progres
     w->n_train = j->n_train;
     w->tau = 1;
     DMQ_TRY(dmq_alloc((void **)&w->s, (size_t)w->n_train, sizeof *w->s));
-    DMQ_TRY(empty_state(&w->state, count_theta(j->q, w->unit)));
+    DMQ_TRY(dmq_recon_state_room(&w->state, j->lanes, count_theta(j->q, w->unit)));
     if (j->hooks->restore)
         DMQ_TRY(j->hooks->restore(j->hooks->context, w, progress));
+done:
+    return st;
+}
+
+/* Weights that restore wrote, to the device. */
+static dmq_status push_unit(const job *j, int unit)
+{
+    const dmq_unit *u = &j->q->model->unit[unit];
+    dmq_status st = DMQ_OK;
+
+    for (int i = 0; i < u->n_layers; i++)
+        DMQ_TRY(dmq_qmodel_push_weight(j->q, dmq_lanes_queue(j->lanes, 0), u->layer[i]));
 done:
     return st;
 }
@@ -167,6 +161,7 @@ static dmq_status run_unit(job *j, dmq_unit_work *w)
     DMQ_TRY(begin(j, w, temporal, &progress));
     if (progress == DMQ_UNIT_FINISHED) {
         dmq_progress_add(iters_of(j->q, j->config, w->unit), NULL);
+        st = push_unit(j, w->unit);
         goto done;
     }
     if (!temporal)

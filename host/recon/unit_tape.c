@@ -5,6 +5,14 @@
 #include <assert.h>
 #include <string.h>
 
+int dmq_shard_size(const dmq_backend *be, int n)
+{
+    int most = be->shard < DMQ_BATCH_MAX ? be->shard : DMQ_BATCH_MAX;
+    int enough = (n + 7) / 8 * 8;
+
+    return enough < most ? enough : most;
+}
+
 size_t dmq_value_per(const dmq_model *model, int value)
 {
     return dmq_shape_count(model->value[value].shape);
@@ -55,6 +63,12 @@ done:
     if (st != DMQ_OK)
         dmq_unit_tape_release(u);
     return st;
+}
+
+void dmq_unit_tape_steps(dmq_unit_tape *u, const int *step)
+{
+    if (u->step)
+        u->step->value = (int *)step; /* no pass writes to it */
 }
 
 void dmq_unit_tape_release(dmq_unit_tape *u)

@@ -8,8 +8,15 @@
 #include "backend/lanes.h"
 #include "quant/hooks.h"
 
-/** Samples of one pass: fixed, so that no setting of a run changes a bit of its results. */
-#define DMQ_SHARD 8
+/** Most samples of a batch. */
+#define DMQ_BATCH_MAX 64
+
+/**
+ * Samples of one pass over n samples: the backend's shard, fixed, so that no setting of a run changes a
+ * bit of its results. Where that is a large number, no more than n needs (in steps of 8), and at most
+ * DMQ_BATCH_MAX.
+ */
+int dmq_shard_size(const dmq_backend *be, int n);
 
 typedef struct dmq_unit_tape {
     dmq_tape *tape;
@@ -30,6 +37,9 @@ typedef struct dmq_unit_tape {
 dmq_status dmq_unit_tape_record(dmq_unit_tape *u, const dmq_model *model, int unit,
                                 const dmq_backend *be, unsigned passes, int batch,
                                 dmq_attach *attach);
+
+/** Let the step of each sample be read from `step`, (batch), backend memory, from now on. */
+void dmq_unit_tape_steps(dmq_unit_tape *u, const int *step);
 
 /** Leaves zeros: may be called again, and on a zeroed struct. */
 void dmq_unit_tape_release(dmq_unit_tape *u);

@@ -241,14 +241,12 @@ done:
 
 enum { PART_PIECES = 5 };
 
-static void part_pieces(piece out[PART_PIECES], const dmq_recon_state *state, const dmq_real *s,
+/* blocks: alpha, m and v of n numbers each */
+static void part_pieces(piece out[PART_PIECES], const dmq_real *blocks, size_t n, const dmq_real *s,
                         int n_s, const char *log)
 {
-    size_t bytes = state->n_theta * sizeof(dmq_real);
-
-    out[0] = (piece){ state->alpha, bytes };
-    out[1] = (piece){ state->m, bytes };
-    out[2] = (piece){ state->v, bytes };
+    for (size_t i = 0; i < 3; i++)
+        out[i] = (piece){ blocks + i * n, n * sizeof *blocks };
     out[3] = (piece){ s, (size_t)n_s * sizeof *s };
     out[4] = (piece){ log, strlen(log) };
 }
@@ -256,58 +254,69 @@ static void part_pieces(piece out[PART_PIECES], const dmq_recon_state *state, co
 dmq_status dmq_part_save(const dmq_job *job, int unit, const dmq_recon_state *state,
                          const dmq_real *s, int n_s, const dmq_unit_log *log)
 {
-    int64_t p = (int64_t)state->n_theta;
+    size_t n = state->n_theta;
+    int64_t p = (int64_t)n;
     dmq_status st = DMQ_OK;
     char *path = NULL, *text = NULL;
     piece pieces[PART_PIECES];
+    dmq_real *blocks = NULL;
     dmq_h5 *file = NULL;
 
+    DMQ_TRY(dmq_alloc((void **)&blocks, 3 * n, sizeof *blocks));
+    DMQ_TRY(dmq_recon_state_get(blocks, state));
     DMQ_TRY(path_of(&path, job, unit, ".part"));
     DMQ_TRY(log_text(&text, log, 0));
     DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_WRITE));
     DMQ_TRY(dmq_h5_format_set(file, "dmq-part", 1));
     DMQ_TRY(dmq_h5_attr_set_text(file, "/", "key", job->key));
     DMQ_TRY(dmq_h5_attr_set_i64(file, "/", "iteration", state->iteration));
-    DMQ_TRY(dmq_h5_write_real(file, "alpha", DMQ_DIMS(p), state->alpha));
-    DMQ_TRY(dmq_h5_write_real(file, "m", DMQ_DIMS(p), state->m));
-    DMQ_TRY(dmq_h5_write_real(file, "v", DMQ_DIMS(p), state->v));
+    DMQ_TRY(dmq_h5_write_real(file, "alpha", DMQ_DIMS(p), blocks));
+    DMQ_TRY(dmq_h5_write_real(file, "m", DMQ_DIMS(p), blocks + n));
+    DMQ_TRY(dmq_h5_write_real(file, "v", DMQ_DIMS(p), blocks + 2 * n));
     if (n_s > 0)
         DMQ_TRY(dmq_h5_write_real(file, "sample_logits", DMQ_DIMS(n_s), s));
     DMQ_TRY(dmq_h5_write_text(file, "log", text));
-    part_pieces(pieces, state, s, n_s, text);
+    part_pieces(pieces, blocks, n, s, n_s, text);
     DMQ_TRY(write_sum(file, pieces, PART_PIECES));
     DMQ_TRY(dmq_h5_commit(file));
 done:
     dmq_h5_close(file);
     dmq_free(path);
     dmq_free(text);
+    dmq_free(blocks);
     return st;
 }
 
+/* The state is written when all is known to be whole. */
 static dmq_status read_part(dmq_h5 *file, dmq_recon_state *state, dmq_real *s, int n_s,
                             dmq_unit_log *log)
 {
-    int64_t p = (int64_t)state->n_theta, iteration;
+    size_t n = state->n_theta;
+    int64_t p = (int64_t)n, iteration;
     dmq_status st = DMQ_OK;
     piece pieces[PART_PIECES];
+    dmq_real *blocks = NULL;
     dmq_json *json = NULL;
     char *text = NULL;
 
+    DMQ_TRY(dmq_alloc((void **)&blocks, 3 * n, sizeof *blocks));
     DMQ_TRY(dmq_h5_attr_i64(&iteration, file, "/", "iteration"));
-    DMQ_TRY(dmq_h5_read_real(state->alpha, file, "alpha", DMQ_DIMS(p)));
-    DMQ_TRY(dmq_h5_read_real(state->m, file, "m", DMQ_DIMS(p)));
-    DMQ_TRY(dmq_h5_read_real(state->v, file, "v", DMQ_DIMS(p)));
+    DMQ_TRY(dmq_h5_read_real(blocks, file, "alpha", DMQ_DIMS(p)));
+    DMQ_TRY(dmq_h5_read_real(blocks + n, file, "m", DMQ_DIMS(p)));
+    DMQ_TRY(dmq_h5_read_real(blocks + 2 * n, file, "v", DMQ_DIMS(p)));
     if (n_s > 0)
         DMQ_TRY(dmq_h5_read_real(s, file, "sample_logits", DMQ_DIMS(n_s)));
     DMQ_TRY(dmq_h5_read_text(&text, file, "log"));
-    part_pieces(pieces, state, s, n_s, text);
+    part_pieces(pieces, blocks, n, s, n_s, text);
     DMQ_TRY(check_sum(file, pieces, PART_PIECES));
     DMQ_TRY(dmq_json_parse(&json, text, strlen(text), dmq_h5_path(file)));
     dmq_unit_log_read(log, json);
+    DMQ_TRY(dmq_recon_state_put(state, blocks));
     state->iteration = (int)iteration;
 done:
     dmq_json_destroy(json);
     dmq_free(text);
+    dmq_free(blocks);
     return st;
 }
 
@@ -325,8 +334,6 @@ dmq_status dmq_part_load(const dmq_job *job, int unit, dmq_recon_state *state, d
         goto done;
     st = read_part(file, state, s, n_s, log);
     if (damaged(st)) {
-        memset(state->m, 0, state->n_theta * sizeof *state->m);
-        memset(state->v, 0, state->n_theta * sizeof *state->v);
         memset(s, 0, (size_t)n_s * sizeof *s);
         st = DMQ_OK;
         goto done;

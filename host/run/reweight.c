@@ -60,35 +60,31 @@ static dmq_status groups_of(dmq_groups *out, int *memory, const dmq_calib *calib
     return DMQ_OK;
 }
 
-/* alpha at the point where J is taken: the initial one, or after a warm-up under uniform weights. */
+/* The state at the point where J is taken: the initial one, or after a warm-up under uniform weights. */
 static dmq_status point(dmq_block *b, const dmq_config *c, const int *train, int n_train,
-                        const dmq_recon_config *recon, dmq_real *alpha)
+                        const dmq_recon_config *recon, const dmq_recon_state *state)
 {
-    size_t p = b->problem.n_theta;
     int iters = dmq_config_int(c, "reweight.point_iters"), batch = recon->batch;
-    dmq_real *m = NULL, *v = NULL, *w = NULL, *loss = NULL;
+    dmq_real *w = NULL, *loss = NULL;
     int *sample = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_init(b, alpha));
     if (dmq_config_enum(c, "reweight.point") == 0)
         goto done;
     if (iters <= 0)
         iters = (int)(recon->warmup * recon->iters);
     if (batch > n_train)
         batch = n_train;
-    DMQ_TRY(dmq_alloc((void **)&m, p, sizeof *m));
-    DMQ_TRY(dmq_alloc((void **)&v, p, sizeof *v));
     DMQ_TRY(dmq_alloc((void **)&w, (size_t)batch, sizeof *w));
     DMQ_TRY(dmq_alloc((void **)&loss, (size_t)batch, sizeof *loss));
     DMQ_TRY(dmq_alloc((void **)&sample, (size_t)batch, sizeof *sample));
     for (int i = 0; i < batch; i++)
         w[i] = (dmq_real)(1.0 / batch);
-    DMQ_TRY(dmq_block_soften(b, alpha));
+    DMQ_TRY(dmq_block_soften(b, state->alpha));
     for (int i = 1; i <= iters; i++) {
-        dmq_block_step step = { .alpha = alpha,
-                                .m = m,
-                                .v = v,
+        dmq_block_step step = { .alpha = state->alpha,
+                                .m = state->m,
+                                .v = state->v,
                                 .lr = recon->lr,
                                 .beta1 = 0.9,
                                 .beta2 = 0.999,
@@ -99,8 +95,6 @@ static dmq_status point(dmq_block *b, const dmq_config *c, const int *train, int
         DMQ_TRY(dmq_block_iterate(b, sample, w, batch, &step, loss));
     }
 done:
-    dmq_free(m);
-    dmq_free(v);
     dmq_free(w);
     dmq_free(loss);
     dmq_free(sample);
@@ -113,26 +107,27 @@ dmq_status dmq_reweight_block(dmq_block *b, const dmq_config *c, const dmq_calib
 {
     dmq_learn_config config;
     dmq_groups groups;
-    dmq_real *alpha = NULL, *align = NULL;
+    dmq_recon_state *at = NULL;
+    dmq_real *align = NULL;
     int *memory = NULL;
     dmq_status st = DMQ_OK;
 
     dmq_reweight_settings(&config, c, b->unit);
     DMQ_TRY(dmq_alloc((void **)&memory, (size_t)calib->n, sizeof *memory));
-    DMQ_TRY(dmq_alloc((void **)&alpha, b->problem.n_theta, sizeof *alpha));
     DMQ_TRY(dmq_alloc((void **)&align, (size_t)n_train, sizeof *align));
     DMQ_TRY(groups_of(&groups, memory, calib, DMQ_VALIDATION, c));
-    DMQ_TRY(point(b, c, train, n_train, recon, alpha));
-    DMQ_TRY(
-        dmq_learn_weights(&b->problem, alpha, train, n_train, &groups, &config, s, &log->weights));
+    DMQ_TRY(dmq_recon_state_create(&at, b));
+    DMQ_TRY(point(b, c, train, n_train, recon, at));
+    DMQ_TRY(dmq_learn_weights(&b->problem, at->alpha, train, n_train, &groups, &config, s,
+                              &log->weights));
     log->weighted = 1;
     if (n_held > 0) {
-        DMQ_TRY(dmq_alignment_with(&b->problem, alpha, train, n_train, held, n_held, align));
+        DMQ_TRY(dmq_alignment_with(&b->problem, at->alpha, train, n_train, held, n_held, align));
         DMQ_TRY(dmq_spearman(s, align, n_train, &log->spearman));
     }
 done:
+    dmq_recon_state_destroy(at);
     dmq_free(memory);
-    dmq_free(alpha);
     dmq_free(align);
     return st;
 }

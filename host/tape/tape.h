@@ -69,7 +69,10 @@ typedef struct dmq_var {
     int id;           /**< position in the order of recording */
 } dmq_var;
 
-/** Whole numbers of a batch: rows of a table, classes. Written by dmq_tape_index_set before a pass. */
+/**
+ * Whole numbers of a batch: rows of a table, classes. Written by dmq_tape_index_set before a pass, or
+ * pointed elsewhere: passes read what value points at.
+ */
 typedef struct dmq_index {
     int *value; /**< device memory, valid after dmq_tape_plan */
     int count;

@@ -51,7 +51,7 @@ arm() {
         ok "$dmq" run -q -c micro.yaml "${set[@]}" -o $device-$name --device $device --threads $threads
         threads=2
     done
-    for file in calib.h5 images-fp.h5 quant.h5 images-q.h5 metrics.json; do
+    for file in calib.h5 images-fp.h5 quant.h5 images-q.h5 metrics.json blocks.json; do
         same ref-$name/$file check-$name/$file
     done
 }
@@ -61,6 +61,16 @@ arm tables quant.policy=qdiffusion quant.act.tables=single quant.act.init=mse qu
 arm tensor quant.policy=qdiffusion quant.weight.granularity=tensor quant.act.init=minmax \
     calibrate.trajectories=fresh
 arm channel quant.act.granularity=channel quant.act.init=mse
+
+# ------------------------------------------------------------------ reconstruction, with and without weights
+learn=(quant.weight.round=adaround recon.iters=3 recon.batch=6 recon.lr=0.05)
+gac=("${learn[@]}" reweight.groups=2 reweight.batch=4 reweight.visits=1)
+arm tfmq "${learn[@]}" quant.policy=tfmq
+arm reference-order "${learn[@]}" quant.policy=all recon.order=reference
+arm r1 "${gac[@]}" reweight.form=surrogate
+arm r2 "${gac[@]}" reweight.form=sequential reweight.jacobian=matrix_free
+arm r3 "${gac[@]}" reweight.form=original reweight.similarity=cosine
+arm exact "${gac[@]}" reweight.form=surrogate reweight.mode=exact reweight.normalize=true
 
 # ------------------------------------------------------------------ the network once
 head -c $((9 * 3 * 16 * 16 * 4)) /dev/zero | npy x.npy '<f4' '9, 3, 16, 16'

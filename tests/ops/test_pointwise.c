@@ -136,6 +136,20 @@ static void axpby_scales_and_adds(void **state)
     check_report("axpby");
 }
 
+static void fill_writes_a_number_and_no_more(void **state)
+{
+    enum { FILLED = 1003, MORE = 5 };
+    dmq_real *y = check_room(&check_device, NULL, FILLED + MORE), *got = check_reals(FILLED + MORE);
+    dmq_fill_args a = { .y = y, .count = FILLED, .value = (dmq_real)-0.3F };
+
+    (void)state;
+    CHECK_RUN(&check_device, fill, &a);
+    check_down_real(&check_device, got, y, FILLED + MORE);
+    for (int i = 0; i < FILLED; i++)
+        assert_true(got[i] == a.value);
+    assert_int_equal(check_nans(got + FILLED, MORE), MORE);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +159,7 @@ int main(int argc, char **argv)
         CHECK_TEST(outputs_may_be_inputs),
         CHECK_TEST(a_gradient_may_be_left_out),
         CHECK_TEST(axpby_scales_and_adds),
+        CHECK_TEST(fill_writes_a_number_and_no_more),
     };
 
     check_open(argc, argv);

@@ -339,7 +339,7 @@ static void hard_rounding_is_what_the_model_then_holds(void **state)
         sample[i] = i;
     OK(dmq_block_harden(s.b, s.theta));
     OK(dmq_block_losses(s.b, sample, 45, loss));
-    dmq_block_take_quantized(s.b);
+    OK(dmq_block_take_quantized(s.b));
     OK(dmq_block_losses(s.b, sample, 45, again));
     assert_memory_equal(loss, again, sizeof loss);
     for (int i = 0; i < s.b->n_layers; i++) {

@@ -4,7 +4,7 @@
 #include "recon/cache.h"
 
 typedef struct copy {
-    const dmq_calib *calib;
+    const dmq_backend *be;
     dmq_real *in[3]; /* (n, per) */
 } copy;
 
@@ -12,30 +12,39 @@ static dmq_status keep(void *context, int first, int count, const dmq_rows in[3]
                        dmq_queue *queue)
 {
     copy *c = context;
-    int sample[64];
+    dmq_status st = DMQ_OK;
 
     (void)lane;
-    (void)queue;
-    for (int i = 0; i < count; i++)
-        sample[i] = first + i;
     for (int k = 0; k < 3; k++) {
-        if (in[k].data) {
-            dmq_rows_fill(c->in[k] + (size_t)first * in[k].per, count, &in[k], c->calib, sample,
-                          count);
+        dmq_real *rows = NULL;
+        size_t n = (size_t)count * in[k].per;
+
+        if (!in[k].data)
+            continue;
+        DMQ_TRY(c->be->alloc((void **)&rows, n * sizeof *rows));
+        st = dmq_rows_run(c->be, queue, rows, count, &in[k], first, count);
+        if (st == DMQ_OK) {
+            st = c->be->download(queue, c->in[k] + (size_t)first * in[k].per, rows,
+                                 n * sizeof *rows);
         }
+        if (st == DMQ_OK)
+            st = c->be->sync(queue);
+        c->be->free(rows);
+        DMQ_TRY(st);
     }
-    return DMQ_OK;
+done:
+    return st;
 }
 
 /* All that a unit reads and its targets, as copies. */
-static void look(copy *out, dmq_real **target, dmq_cache *cache, const dmq_calib *calib,
-                 const dmq_model *m, int unit)
+static void look(copy *out, dmq_real **target, dmq_cache *cache, dmq_lanes *lanes,
+                 const dmq_calib *calib, const dmq_model *m, int unit)
 {
     const dmq_unit *u = &m->unit[unit];
     int value[3] = { u->in[0], u->in[1], u->emb };
     dmq_rows rows;
 
-    *out = (copy){ .calib = calib };
+    *out = (copy){ .be = dmq_lanes_backend(lanes) };
     for (int k = 0; k < 3; k++) {
         if (value[k] >= 0) {
             out->in[k] = calloc((size_t)calib->n * dmq_shape_count(m->value[value[k]].shape),
@@ -46,7 +55,9 @@ static void look(copy *out, dmq_real **target, dmq_cache *cache, const dmq_calib
     OK(dmq_cache_visit(cache, keep, out));
     rows = dmq_cache_target(cache);
     *target = calloc((size_t)calib->n * rows.per, sizeof(dmq_real));
-    memcpy(*target, rows.data, (size_t)calib->n * rows.per * sizeof(dmq_real));
+    OK(out->be->download(dmq_lanes_queue(lanes, 0), *target, rows.data,
+                         (size_t)calib->n * rows.per * sizeof(dmq_real)));
+    OK(out->be->sync(dmq_lanes_queue(lanes, 0)));
     dmq_cache_close(cache);
 }
 
@@ -91,8 +102,8 @@ static void push_and_recompute_give_the_same_bits(void **state)
         dmq_real *ta, *tb;
         int value[3] = { m->unit[u].in[0], m->unit[u].in[1], m->unit[u].emb };
 
-        look(&a, &ta, push, calib, m, u);
-        look(&b, &tb, again, calib, m, u);
+        look(&a, &ta, push, three, calib, m, u);
+        look(&b, &tb, again, one, calib, m, u);
         for (int k = 0; k < 3; k++) {
             if (value[k] >= 0) {
                 assert_memory_equal(a.in[k], b.in[k],
@@ -134,7 +145,7 @@ static void both_paths_are_the_whole_network(void **state)
 
     (void)state;
     OK(dmq_cache_create(&cache, q, calib, lanes, &(dmq_cache_config){ 0 }));
-    look(&c, &target, cache, calib, m, last);
+    look(&c, &target, cache, lanes, calib, m, last);
     dmq_attach_init(&attach, q);
     hooks = dmq_attach_hooks(&attach);
     for (int quant = 0; quant < 2; quant++) {
@@ -192,15 +203,15 @@ static void any_order_sees_the_present_prefix(void **state)
 
     (void)state;
     OK(dmq_cache_create(&cache, q, calib, lanes, &(dmq_cache_config){ .any_order = 1 }));
-    look(&a, &ta, cache, calib, m, late);
+    look(&a, &ta, cache, lanes, calib, m, late);
     for (int i = 0; i < q->layer[early].rows * q->layer[early].per; i++)
         q->layer[early].code[i] = (int16_t)(q->layer[early].code[i] ^ 1);
     dmq_qmodel_dequantize(q, early);
-    look(&b, &tb, cache, calib, m, late);
+    look(&b, &tb, cache, lanes, calib, m, late);
     assert_memory_not_equal(a.in[0], b.in[0], bytes);
     assert_memory_equal(ta, tb, bytes / 2); /* targets are full precision */
     drop(&b, tb);
-    look(&b, &tb, cache, calib, m, fixture_unit(m, "conv_in")); /* back to the front */
+    look(&b, &tb, cache, lanes, calib, m, fixture_unit(m, "conv_in")); /* back to the front */
     drop(&a, ta);
     drop(&b, tb);
     dmq_cache_destroy(cache);

@@ -1,0 +1,237 @@
+#include "recon/space.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <string.h>
+
+void dmq_space_init(dmq_space *s, dmq_lanes *lanes)
+{
+    *s = (dmq_space){ .be = dmq_lanes_backend(lanes),
+                      .queue = dmq_lanes_queue(lanes, 0),
+                      .lanes = lanes };
+}
+
+void dmq_space_init_queue(dmq_space *s, const dmq_backend *be, dmq_queue *queue)
+{
+    *s = (dmq_space){ .be = be, .queue = queue };
+}
+
+void dmq_space_release(dmq_space *s)
+{
+    if (!s->be)
+        return;
+    s->be->free(s->sums);
+    s->be->free(s->factors);
+    dmq_free(s->host_sums);
+    memset(s, 0, sizeof *s);
+}
+
+dmq_status dmq_space_alloc(dmq_real **out, const dmq_space *s, size_t count)
+{
+    return s->be->alloc((void **)out, count * sizeof **out);
+}
+
+void dmq_space_free(const dmq_space *s, void *memory)
+{
+    if (memory)
+        s->be->free(memory);
+}
+
+dmq_status dmq_space_put(const dmq_space *s, void *to, const void *host, size_t bytes)
+{
+    return to == host ? DMQ_OK : s->be->upload(s->queue, to, host, bytes);
+}
+
+dmq_status dmq_space_get(const dmq_space *s, void *host, const void *from, size_t bytes)
+{
+    dmq_status st = DMQ_OK;
+
+    if (from != host)
+        DMQ_TRY(s->be->download(s->queue, host, from, bytes));
+    DMQ_TRY(s->be->sync(s->queue));
+done:
+    return st;
+}
+
+dmq_status dmq_space_copy(const dmq_space *s, dmq_real *y, const dmq_real *x, size_t n)
+{
+    return s->be->copy2d(
+        s->queue,
+        &(dmq_copy2d_args){ .src = x, .dst = y, .rows = 1, .cols = n, .src_ld = n, .dst_ld = n });
+}
+
+dmq_status dmq_space_fill(const dmq_space *s, dmq_real *y, double value, size_t n)
+{
+    return s->be->fill(s->queue, &(dmq_fill_args){ .y = y, .count = n, .value = (dmq_real)value });
+}
+
+dmq_status dmq_space_axpby(const dmq_space *s, dmq_real *y, double beta, const dmq_real *x,
+                           double alpha, size_t n)
+{
+    return s->be->axpby(
+        s->queue,
+        &(dmq_axpby_args){
+            .x = x, .y = y, .alpha = (dmq_real)alpha, .beta = (dmq_real)beta, .count = n });
+}
+
+dmq_status dmq_space_move(const dmq_space *s, dmq_real *z, const dmq_real *x, double alpha,
+                          const dmq_real *y, size_t n)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_space_copy(s, z, x, n));
+    DMQ_TRY(dmq_space_axpby(s, z, 1, y, alpha, n));
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ products */
+
+/* A product in runs of columns. */
+typedef struct product {
+    dmq_space *space;
+    dmq_jacobian_args args;
+    int pieces;
+    size_t width; /* columns of a piece */
+} product;
+
+/* Lanes of a host share the columns out; a device does them at once. */
+static void cut(product *j)
+{
+    j->pieces = 1;
+    j->width = j->args.count;
+    if (!j->space->lanes || !j->space->be->host_memory)
+        return;
+    j->width = DMQ_JACOBIAN_COLUMNS;
+    j->pieces = (int)((j->args.count + j->width - 1) / j->width);
+}
+
+static dmq_jacobian_args args_of(const product *j, int piece)
+{
+    dmq_jacobian_args a = j->args;
+    size_t at = (size_t)piece * j->width;
+
+    a.count = j->args.count - at < j->width ? j->args.count - at : j->width;
+    a.rows += at;
+    if (a.out)
+        a.out += at;
+    if (a.x)
+        a.x += at;
+    if (a.dots)
+        a.dots += (size_t)piece * (size_t)a.n * (size_t)a.m;
+    return a;
+}
+
+static dmq_status times_piece(void *context, int piece, int lane, dmq_queue *queue)
+{
+    const product *j = context;
+    dmq_jacobian_args a = args_of(j, piece);
+
+    (void)lane;
+    return j->space->be->jacobian_times(queue, &a);
+}
+
+static dmq_status dots_piece(void *context, int piece, int lane, dmq_queue *queue)
+{
+    const product *j = context;
+    dmq_jacobian_args a = args_of(j, piece);
+
+    (void)lane;
+    return j->space->be->jacobian_dots(queue, &a);
+}
+
+static dmq_status run(product *j, dmq_piece_fn *piece)
+{
+    if (j->pieces > 1)
+        return dmq_lanes_run(j->space->lanes, j->pieces, piece, j);
+    return piece(j, 0, 0, j->space->queue);
+}
+
+static dmq_status room_for_factors(dmq_space *s, size_t count)
+{
+    dmq_status st = DMQ_OK;
+
+    if (count <= s->factors_room)
+        return DMQ_OK;
+    s->be->free(s->factors);
+    s->factors = NULL;
+    s->factors_room = 0;
+    DMQ_TRY(s->be->alloc((void **)&s->factors, count * sizeof *s->factors));
+    s->factors_room = count;
+done:
+    return st;
+}
+
+static dmq_status room_for_sums(dmq_space *s, size_t count)
+{
+    dmq_status st = DMQ_OK;
+
+    if (count <= s->sums_room)
+        return DMQ_OK;
+    s->be->free(s->sums);
+    dmq_free(s->host_sums);
+    s->sums = s->host_sums = NULL;
+    s->sums_room = 0;
+    DMQ_TRY(s->be->alloc((void **)&s->sums, count * sizeof *s->sums));
+    DMQ_TRY(dmq_alloc((void **)&s->host_sums, count, sizeof *s->host_sums));
+    s->sums_room = count;
+done:
+    return st;
+}
+
+dmq_status dmq_space_times(dmq_space *s, dmq_real *out, const dmq_real *rows, int n,
+                           const dmq_real *v, int m, size_t p)
+{
+    size_t count = (size_t)n * (size_t)m;
+    product j = { .space = s,
+                  .args = { .rows = rows, .out = out, .n = n, .m = m, .count = p, .ld = p } };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(room_for_factors(s, count));
+    DMQ_TRY(dmq_space_put(s, s->factors, v, count * sizeof *v));
+    j.args.v = s->factors;
+    j.args.ld_out = p;
+    cut(&j);
+    DMQ_TRY(run(&j, times_piece));
+done:
+    return st;
+}
+
+dmq_status dmq_space_dots(double *out, dmq_space *s, const dmq_real *rows, int n, const dmq_real *x,
+                          int m, size_t p)
+{
+    size_t count = (size_t)n * (size_t)m;
+    product j = { .space = s,
+                  .args = { .rows = rows, .x = x, .n = n, .m = m, .count = p, .ld = p } };
+    dmq_status st = DMQ_OK;
+
+    cut(&j);
+    j.args.ld_x = p;
+    DMQ_TRY(room_for_sums(s, count * (size_t)j.pieces));
+    j.args.dots = s->sums;
+    DMQ_TRY(run(&j, dots_piece));
+    DMQ_TRY(
+        dmq_space_get(s, s->host_sums, s->sums, count * (size_t)j.pieces * sizeof *s->host_sums));
+    for (size_t i = 0; i < count; i++) {
+        out[i] = 0;
+        for (int k = 0; k < j.pieces; k++)
+            out[i] += s->host_sums[(size_t)k * count + i];
+    }
+done:
+    return st;
+}
+
+dmq_status dmq_space_dot(double *out, dmq_space *s, const dmq_real *x, const dmq_real *y, size_t n)
+{
+    return dmq_space_dots(out, s, x, 1, y, 1, n);
+}
+
+dmq_status dmq_space_norm(double *out, dmq_space *s, const dmq_real *x, size_t n)
+{
+    dmq_status st = dmq_space_dot(out, s, x, x, n);
+
+    if (st == DMQ_OK)
+        *out = sqrt(*out);
+    return st;
+}
