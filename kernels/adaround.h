@@ -23,6 +23,7 @@
 #define DMQ_KERNELS_ADAROUND_H
 
 #include "kernels/kernel.h"
+#include "kernels/schedule.h"
 
 #define DMQ_ADAROUND_GAMMA (-0.1)
 #define DMQ_ADAROUND_ZETA  1.1
@@ -69,7 +70,22 @@ typedef struct dmq_adaround_step_args {
     dmq_real *m, *v;         /**< moments, one block: layers one behind the other */
     dmq_real lr, beta1, beta2, eps;
     int step; /**< 1, 2, ... */
+    /** (1), optional: read instead of lr to step and of round's reg_weight and reg_beta. */
+    const dmq_step_scalars *scalars;
 } dmq_adaround_step_args;
+
+/** What a step reads: its scalars, or the fields beside them. */
+DMQ_HD dmq_step_scalars dmq_adaround_scalars(const dmq_adaround_step_args *a)
+{
+    dmq_step_scalars s;
+
+    if (a->scalars)
+        return *a->scalars;
+    s.adam = dmq_adam_begin(a->lr, a->beta1, a->beta2, a->eps, a->step);
+    s.reg_weight = a->round.reg_weight;
+    s.reg_beta = a->round.reg_beta;
+    return s;
+}
 
 dmq_status dmq_adaround_step_ref(dmq_queue *queue, const dmq_adaround_step_args *a);
 

@@ -131,12 +131,12 @@ dmq_status dmq_adaround_regularize_ref(dmq_queue *queue, const dmq_adaround_args
 dmq_status dmq_adaround_step_ref(dmq_queue *queue, const dmq_adaround_step_args *a)
 {
     const dmq_adaround_args *r = &a->round;
-    dmq_adam_step s = dmq_adam_begin(a->lr, a->beta1, a->beta2, a->eps, a->step);
+    const dmq_step_scalars s = dmq_adaround_scalars(a);
     size_t moment = 0;
     double sum = 0.0;
 
     (void)queue;
-    assert(a->step >= 1);
+    assert(a->scalars || a->step >= 1);
     for (int i = 0; i < r->n_layers; i++) {
         const dmq_adaround_layer *l = &r->layer[i];
         size_t at = 0;
@@ -148,17 +148,17 @@ dmq_status dmq_adaround_step_ref(dmq_queue *queue, const dmq_adaround_step_args 
                 dmq_real w = l->w[at], alpha = l->alpha[at];
                 dmq_real g = dmq_ada_d(w, alpha, scale, zero, l->lo, l->hi) * l->dw[at];
 
-                if (r->reg_weight != 0) {
-                    sum += (double)dmq_ada_reg(alpha, r->reg_beta);
-                    g += r->reg_weight * dmq_ada_dreg(alpha, r->reg_beta);
+                if (s.reg_weight != 0) {
+                    sum += (double)dmq_ada_reg(alpha, s.reg_beta);
+                    g += s.reg_weight * dmq_ada_dreg(alpha, s.reg_beta);
                 }
-                alpha = dmq_adam_move(alpha, g, &a->m[moment], &a->v[moment], s);
+                alpha = dmq_adam_move(alpha, g, &a->m[moment], &a->v[moment], s.adam);
                 l->alpha[at] = alpha;
                 l->w_soft[at] = dmq_ada_soft(w, alpha, scale, zero, l->lo, l->hi);
             }
         }
     }
     if (r->reg_value)
-        *r->reg_value = (double)r->reg_weight * sum;
+        *r->reg_value = (double)s.reg_weight * sum;
     return DMQ_OK;
 }

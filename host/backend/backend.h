@@ -30,6 +30,7 @@
 #include "kernels/pointwise.h"
 #include "kernels/resample.h"
 #include "kernels/sampler.h"
+#include "kernels/schedule.h"
 #include "kernels/simplex.h"
 #include "kernels/softmax.h"
 
@@ -90,6 +91,8 @@
     X(jacobian_dots, dmq_jacobian_args)         \
     X(noise_normal, dmq_noise_args)             \
     X(sampler_update, dmq_sampler_args)         \
+    X(schedule_take, dmq_schedule_args)         \
+    X(schedule_keep, dmq_schedule_args)         \
     X(simplex_forward, dmq_simplex_args)        \
     X(simplex_backward, dmq_simplex_args)
 
@@ -107,6 +110,17 @@ typedef struct dmq_backend {
     dmq_status (*queue_create)(dmq_queue **out, int lane);
     void (*queue_destroy)(dmq_queue *queue); /**< takes NULL */
     dmq_status (*sync)(dmq_queue *queue);
+
+    /**
+     * Optional, all four or none (NULL): what is asked of a queue between begin and end is not done but
+     * recorded, and done by each launch, with the pointers and numbers of that time. No upload, download,
+     * sync or allocation in between; every slot that is recorded has run on the queue before with the same
+     * arguments, so that its plans are made.
+     */
+    dmq_status (*capture_begin)(dmq_queue *queue);
+    dmq_status (*capture_end)(dmq_queue *queue, void **graph);
+    dmq_status (*graph_launch)(dmq_queue *queue, void *graph);
+    void (*graph_destroy)(void *graph); /**< takes NULL */
 
 /* NOLINTNEXTLINE(bugprone-macro-parentheses): a declarator takes none */
 #define DMQ_SLOT(slot, args) dmq_status (*slot)(dmq_queue * queue, const args *a);

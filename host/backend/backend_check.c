@@ -93,6 +93,8 @@ POINTERS(dmq_dot_args, a->x, a->y, a->out)
 POINTERS(dmq_jacobian_args, a->rows, a->v, a->out, a->x, a->dots)
 POINTERS(dmq_noise_args, a->out, a->sample)
 POINTERS(dmq_sampler_args, a->x, a->eps, a->z, a->out)
+POINTERS(dmq_schedule_args, a->counter, a->index, a->index_now, a->real, a->real_now, a->scalars,
+         a->scalars_now, a->result, a->results)
 POINTERS(dmq_simplex_args, a->s, a->w, a->d, a->ds)
 
 static void walk_dmq_sum_blocks_args(walk *w, const dmq_sum_blocks_args *a)
@@ -116,7 +118,7 @@ static void walk_dmq_adaround_args(walk *w, const dmq_adaround_args *a)
 static void walk_dmq_adaround_step_args(walk *w, const dmq_adaround_step_args *a)
 {
     walk_dmq_adaround_args(w, &a->round);
-    VISIT(a->m, a->v);
+    VISIT(a->m, a->v, a->scalars);
 }
 
 /* ------------------------------------------------------------------ the slots */

@@ -70,6 +70,8 @@ static const dmq_backend cpu = {
     .jacobian_dots = dmq_jacobian_dots_cpu,
     .noise_normal = dmq_noise_normal_cpu,
     .sampler_update = dmq_sampler_update_ref,
+    .schedule_take = dmq_schedule_take_ref,
+    .schedule_keep = dmq_schedule_keep_ref,
     .simplex_forward = dmq_simplex_forward_ref,
     .simplex_backward = dmq_simplex_backward_ref,
 };

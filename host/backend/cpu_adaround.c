@@ -173,10 +173,10 @@ DMQ_CLONES static double reg_run(float *dalpha, const float *alpha, size_t count
 
 /* g = D dw + weight dR/dalpha, Adam, w_soft of the new alpha; the sum of R/weight */
 DMQ_CLONES static double step_run(const dmq_adaround_layer *l, const run *of, float *m, float *v,
-                                  const dmq_adaround_args *a, const dmq_adam_step *step)
+                                  const dmq_step_scalars *step)
 {
-    const float beta = a->reg_beta, weight = a->reg_weight;
-    const dmq_adam_step adam = *step;
+    const float beta = step->reg_beta, weight = step->reg_weight;
+    const dmq_adam_step adam = step->adam;
     double sum[LANES] = { 0 };
 
     for (size_t at = 0; at < of->count; at += BLOCK, m += BLOCK, v += BLOCK) {
@@ -303,22 +303,22 @@ dmq_status dmq_adaround_regularize_cpu(dmq_queue *queue, const dmq_adaround_args
 
 dmq_status dmq_adaround_step_cpu(dmq_queue *queue, const dmq_adaround_step_args *a)
 {
-    dmq_adam_step step = dmq_adam_begin(a->lr, a->beta1, a->beta2, a->eps, a->step);
+    const dmq_step_scalars step = dmq_adaround_scalars(a);
     float *m = a->m, *v = a->v;
     double sum = 0;
 
     (void)queue;
-    assert(a->step >= 1);
+    assert(a->scalars || a->step >= 1);
     for (int i = 0; i < a->round.n_layers; i++) {
         const dmq_adaround_layer *l = &a->round.layer[i];
 
         for (int k = 0; k < l->k; k++, m += l->per, v += l->per) {
             run r = run_of(l, k);
 
-            sum += step_run(l, &r, m, v, &a->round, &step);
+            sum += step_run(l, &r, m, v, &step);
         }
     }
     if (a->round.reg_value)
-        *a->round.reg_value = (double)a->round.reg_weight * sum;
+        *a->round.reg_value = (double)step.reg_weight * sum;
     return DMQ_OK;
 }

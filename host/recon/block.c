@@ -132,19 +132,11 @@ done:
     return st;
 }
 
-static dmq_status copy(const dmq_backend *be, dmq_queue *queue, dmq_real *to, const dmq_real *from,
-                       size_t n)
-{
-    return be->copy2d(queue,
-                      &(dmq_copy2d_args){
-                          .src = from, .dst = to, .rows = 1, .cols = n, .src_ld = n, .dst_ld = n });
-}
-
 /* Copy what a shard of a frozen pass left into the sources that the block owns; y - rest of a target. */
 static dmq_status keep_shard(const dmq_block *b, const dmq_block_tape *t, int first, int count,
                              dmq_queue *queue)
 {
-    const dmq_backend *be = b->inner->space.be;
+    const dmq_space *space = &b->inner->space;
     dmq_status st = DMQ_OK;
 
     for (int k = 0; k < b->inner->n_sources; k++) {
@@ -153,12 +145,13 @@ static dmq_status keep_shard(const dmq_block *b, const dmq_block_tape *t, int fi
         dmq_real *to = s->owned + (size_t)first * per;
 
         if (s->whole.data) {
-            DMQ_TRY(copy(be, queue, to, s->whole.data + (size_t)(first - s->whole.first) * per, n));
-            DMQ_TRY(be->axpby(
+            DMQ_TRY(dmq_space_copy_on(space, queue, to,
+                                      s->whole.data + (size_t)(first - s->whole.first) * per, n));
+            DMQ_TRY(space->be->axpby(
                 queue, &(dmq_axpby_args){
                            .x = t->rest->value, .y = to, .alpha = -1, .beta = 1, .count = n }));
         } else if (s->owned) {
-            DMQ_TRY(copy(be, queue, to, t->to[k]->value, n));
+            DMQ_TRY(dmq_space_copy_on(space, queue, to, t->to[k]->value, n));
         }
     }
 done:
@@ -292,6 +285,7 @@ void dmq_block_destroy(dmq_block *b)
         dmq_block_tapes_destroy(b);
         for (int k = 0; in->source && k < in->n_sources; k++)
             dmq_space_free(&in->space, in->source[k].owned);
+        dmq_block_plan_release(b);
         dmq_block_batch_release(b);
         dmq_block_round_release(b);
         dmq_space_release(&in->space);

@@ -81,7 +81,7 @@ typedef struct dmq_block_step {
 } dmq_block_step;
 
 /**
- * One iteration: gradient of sum_i weight[i] ell_{sample[i]} at the weights set (which must be those of
+ * One iteration, a plan of one: gradient of sum_i weight[i] ell_{sample[i]} at the weights set (which must be those of
  * alpha), regularizer, Adam, soft weights of the new alpha. Allocates nothing after the first of its n.
  *
  * @param n     1..DMQ_BATCH_MAX
@@ -89,6 +89,29 @@ typedef struct dmq_block_step {
  */
 dmq_status dmq_block_iterate(dmq_block *block, const int *sample, const dmq_real *weight, int n,
                              const dmq_block_step *step, dmq_real *loss);
+
+/** Coming iterations of the same number of samples, for the device to run by itself. */
+typedef struct dmq_block_plan {
+    int rows, n;                     /**< iterations; samples of each, 1..DMQ_BATCH_MAX */
+    const int *sample;               /**< (rows, n) */
+    const dmq_real *weight;          /**< (rows, n); NULL: all 1 */
+    const dmq_step_scalars *scalars; /**< (rows) */
+    dmq_real *alpha, *m, *v;         /**< as of dmq_block_step */
+} dmq_block_plan;
+
+/**
+ * Bring a plan to the device; it holds until the next one. All that changes from iteration to iteration is
+ * read there, by a counter: an iteration is the same sequence of passes every time, and where a backend
+ * can record one (capture_begin of backend.h) it is recorded once and replayed, for as long as n, alpha, m
+ * and v are the same. plan and its arrays are copied.
+ */
+dmq_status dmq_block_plan_set(dmq_block *block, const dmq_block_plan *plan);
+
+/** The next `count` iterations of the plan, each as dmq_block_iterate. Does not wait for them. */
+dmq_status dmq_block_run(dmq_block *block, int count);
+
+/** Losses of iterations first..first+count-1 of the plan, (count, n); they must have been run. */
+dmq_status dmq_block_plan_losses(dmq_block *block, int first, int count, dmq_real *loss);
 
 /** Round hard by the signs of alpha: codes and w_quant of its layers; they count as learned. */
 dmq_status dmq_block_harden(dmq_block *block, const dmq_real *alpha);

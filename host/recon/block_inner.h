@@ -1,5 +1,5 @@
 /**
- * Shared by the block's files (block.c, block_tape.c, block_pass.c, block_round.c); nobody else includes
+ * Shared by the block's files (block.c, block_tape.c, block_pass.c, block_plan.c, block_round.c); nobody else includes
  * it.
  */
 #ifndef DMQ_RECON_BLOCK_INNER_H
@@ -50,6 +50,25 @@ typedef struct dmq_block_batch {
     dmq_real *result; /**< backend memory */
 } dmq_block_batch;
 
+/** Memory of a plan, tables first; all but what the host writes is backend memory. */
+typedef struct dmq_block_plan_room {
+    int room, places; /**< rows, places of a row */
+    int *index;       /**< (room, 3, places): samples, slots, steps */
+    dmq_real *weight; /**< (room, places) */
+    dmq_step_scalars *scalars;
+    dmq_mirror index_place, weight_place, scalars_place;
+    int *counter;
+    int *index_now; /**< the row under way, as the next three */
+    dmq_real *weight_now, *result;
+    dmq_step_scalars *scalars_now;
+    dmq_real *results; /**< (room, places) */
+    int rows, n;       /**< of the present plan, as the rest */
+    dmq_block_tapes *tapes;
+    dmq_real *alpha, *m, *v;
+    int warm;    /**< 1: an iteration has run with these addresses */
+    void *graph; /**< recorded with them; NULL: none */
+} dmq_block_plan_room;
+
 typedef struct dmq_block_inner {
     dmq_space space;
     dmq_block_tapes *tapes; /**< those made so far; the first one made is the last in the list */
@@ -58,6 +77,7 @@ typedef struct dmq_block_inner {
     int *target_value; /**< (n_targets) value of each target */
     int n_targets;
     dmq_block_batch batch;
+    dmq_block_plan_room plan;
     dmq_block_rows frozen;     /**< rows of all samples, while the frozen part is run */
     dmq_real *scale, *zero;    /**< of all rows of all layers */
     int16_t *code;             /**< (P) */
@@ -97,6 +117,23 @@ dmq_status dmq_block_fill(const dmq_block *block, dmq_block_tape *tape, const dm
                           int from, dmq_queue *queue);
 
 void dmq_block_batch_release(dmq_block *block);
+
+/** Samples, slots and steps of n samples, padded to `places`: (3, places), host memory. */
+void dmq_block_index_row(const dmq_block *block, int *index, const int *sample, int n, int places);
+
+/** What a step of the optimizer changes, and where it reads its numbers; all backend memory. */
+typedef struct dmq_block_update {
+    dmq_real *alpha, *m, *v;
+    const dmq_step_scalars *scalars;
+} dmq_block_update;
+
+/** One iteration on rows of n samples: gradient, regularizer, Adam, soft weights. At most DMQ_WAVE shards. */
+dmq_status dmq_block_learn(dmq_block *block, const dmq_block_tapes *tapes,
+                           const dmq_block_rows *rows, int n, const dmq_block_update *update);
+
+/* ------------------------------------------------------------------ block_plan.c */
+
+void dmq_block_plan_release(dmq_block *block);
 
 /* ------------------------------------------------------------------ block_round.c */
 

@@ -1,4 +1,4 @@
-/* Passes of a block over samples: losses, gradients, gradients of each sample, tangents, iterations. */
+/* Passes of a block over samples: losses, gradients, gradients of each sample, tangents. */
 #include "recon/block_inner.h"
 
 #include "base/memory.h"
@@ -42,6 +42,18 @@ void dmq_block_batch_release(dmq_block *b)
     *k = (dmq_block_batch){ 0 };
 }
 
+void dmq_block_index_row(const dmq_block *b, int *index, const int *sample, int n, int places)
+{
+    for (int i = 0; i < places; i++) {
+        int s = sample[i < n ? i : n - 1];
+
+        index[i] = s;
+        index[places + i] = b->temporal ? s : dmq_calib_slot(b->calib, s);
+        index[2 * places + i] =
+            b->temporal ? b->calib->weight_step[s] : dmq_calib_step(b->calib, s);
+    }
+}
+
 dmq_status dmq_block_rows_set(dmq_block *b, dmq_block_rows *out, const int *sample,
                               const dmq_real *weight, int n, int size)
 {
@@ -52,15 +64,9 @@ dmq_status dmq_block_rows_set(dmq_block *b, dmq_block_rows *out, const int *samp
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(make_room(b, places));
-    for (int i = 0; i < places; i++) {
-        int s = sample[i < n ? i : n - 1];
-
-        k->index[i] = s;
-        k->index[places + i] = b->temporal ? s : dmq_calib_slot(b->calib, s);
-        k->index[2 * places + i] =
-            b->temporal ? b->calib->weight_step[s] : dmq_calib_step(b->calib, s);
+    dmq_block_index_row(b, k->index, sample, n, places);
+    for (int i = 0; i < places; i++)
         k->weight[i] = i >= n ? 0 : weight ? weight[i] : 1;
-    }
     DMQ_TRY(dmq_mirror_push(&k->index_place, queue, k->index, 3 * count * sizeof *k->index));
     DMQ_TRY(dmq_mirror_push(&k->weight_place, queue, k->weight, count * sizeof *k->weight));
     out->sample = dmq_mirror_device(&k->index_place, k->index);
@@ -106,18 +112,10 @@ static int shards(int n, int size)
     return (n + size - 1) / size;
 }
 
-static dmq_status copy(const dmq_backend *be, dmq_queue *queue, dmq_real *to, const dmq_real *from,
-                       size_t n)
-{
-    return be->copy2d(queue,
-                      &(dmq_copy2d_args){
-                          .src = from, .dst = to, .rows = 1, .cols = n, .src_ld = n, .dst_ld = n });
-}
-
 static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const pass *p = context;
-    const dmq_backend *be = p->b->inner->space.be;
+    const dmq_space *space = &p->b->inner->space;
     dmq_block_tape *t = &p->tapes->lane[lane];
     size_t size = (size_t)p->tapes->size;
     int from = (p->first_shard + piece) * p->tapes->size;
@@ -125,11 +123,11 @@ static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *que
 
     DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
-    DMQ_TRY(copy(be, queue, p->rows.result + from, t->loss->value, size));
+    DMQ_TRY(dmq_space_copy_on(space, queue, p->rows.result + from, t->loss->value, size));
     if (!p->dw)
         return DMQ_OK;
     dmq_tape_bind(t->u.tape, p->dw + (size_t)piece * p->b->problem.n_theta, NULL);
-    DMQ_TRY(copy(be, queue, t->loss->grad, p->rows.weight + from, size));
+    DMQ_TRY(dmq_space_copy_on(space, queue, t->loss->grad, p->rows.weight + from, size));
     DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
 done:
     return st;
@@ -164,14 +162,14 @@ done:
 typedef struct join {
     const dmq_block *b;
     int n_shards, add;
-    const dmq_block_step *step; /* NULL: join only */
+    const dmq_block_update *update; /* NULL: join only */
 } join;
 
 static dmq_status join_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const join *j = context;
     const dmq_block_inner *in = j->b->inner;
-    const dmq_block_step *s = j->step;
+    const dmq_block_update *u = j->update;
     dmq_round_job job = { .block = j->b, .dw = in->dw };
     const dmq_adaround_layer *layers;
     const dmq_real *x[DMQ_WAVE];
@@ -180,8 +178,8 @@ static dmq_status join_piece(void *context, int piece, int lane, dmq_queue *queu
     dmq_status st = DMQ_OK;
 
     (void)lane;
-    if (s)
-        job.init = s->alpha; /* it is written */
+    if (u)
+        job.init = u->alpha; /* it is written */
     n_layers = dmq_block_piece(j->b, piece, &job, &layers, &at, &count);
     for (int k = 0; k < j->n_shards; k++)
         x[k] = in->dw_shard + (size_t)k * j->b->problem.n_theta + at;
@@ -193,40 +191,33 @@ static dmq_status join_piece(void *context, int piece, int lane, dmq_queue *queu
                                                                         .alpha = 1,
                                                                         .add = j->add }));
     }
-    if (!s)
+    if (!u)
         return DMQ_OK;
     DMQ_TRY(in->space.be->adaround_step(
-        queue, &(dmq_adaround_step_args){ .round = { .layer = layers,
-                                                     .n_layers = n_layers,
-                                                     .reg_weight = (dmq_real)s->reg_weight,
-                                                     .reg_beta = (dmq_real)s->reg_beta,
-                                                     .reg_value = in->reg + piece },
-                                          .m = s->m + at,
-                                          .v = s->v + at,
-                                          .lr = (dmq_real)s->lr,
-                                          .beta1 = (dmq_real)s->beta1,
-                                          .beta2 = (dmq_real)s->beta2,
-                                          .eps = (dmq_real)s->eps,
-                                          .step = s->step }));
+        queue, &(dmq_adaround_step_args){
+                   .round = { .layer = layers, .n_layers = n_layers, .reg_value = in->reg + piece },
+                   .m = u->m + at,
+                   .v = u->v + at,
+                   .scalars = u->scalars }));
 done:
     return st;
 }
 
 /* dw = the weighted sum of gradients of the rows' n samples. The last wave is joined with the step. */
-static dmq_status sum_gradients(dmq_block *b, pass *p, int n, const dmq_block_step *step)
+static dmq_status sum_gradients(dmq_block *b, pass *p, int n, const dmq_block_update *update)
 {
     int n_shards = shards(n, p->tapes->size);
-    join j = { .b = b, .step = step };
+    join j = { .b = b, .update = update };
     dmq_status st = DMQ_OK;
 
     if (n_shards == 1) { /* nothing to join */
         p->dw = b->inner->dw;
         DMQ_TRY(dmq_lanes_run(b->lanes, 1, shard_piece, p));
-        if (step)
+        if (update)
             DMQ_TRY(dmq_lanes_run(b->lanes, b->inner->n_pieces, join_piece, &j));
         goto done;
     }
-    assert(!step || n_shards <= DMQ_WAVE);
+    assert(!update || n_shards <= DMQ_WAVE);
     p->dw = b->inner->dw_shard;
     for (; p->first_shard < n_shards; p->first_shard += DMQ_WAVE) {
         int left = n_shards - p->first_shard;
@@ -240,30 +231,12 @@ done:
     return st;
 }
 
-dmq_status dmq_block_iterate(dmq_block *b, const int *sample, const dmq_real *weight, int n,
-                             const dmq_block_step *step, dmq_real *loss)
+dmq_status dmq_block_learn(dmq_block *b, const dmq_block_tapes *tapes, const dmq_block_rows *rows,
+                           int n, const dmq_block_update *update)
 {
-    dmq_block_inner *in = b->inner;
-    int size = dmq_shard_size(in->space.be, n);
-    size_t n_reg = (size_t)in->n_pieces;
-    pass p = { .b = b };
-    dmq_block_tapes *tapes;
-    dmq_status st = DMQ_OK;
+    pass p = { .b = b, .tapes = tapes, .rows = *rows };
 
-    assert(n >= 1 && n <= DMQ_BATCH_MAX);
-    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
-    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, weight, n, size));
-    p.tapes = tapes;
-    DMQ_TRY(sum_gradients(b, &p, n, step));
-    DMQ_TRY(results(b, &p.rows, loss, n));
-    if (step->reg_value) {
-        DMQ_TRY(dmq_space_get(&in->space, in->host_reg, in->reg, n_reg * sizeof *in->host_reg));
-        *step->reg_value = 0;
-        for (int i = 0; i < in->n_pieces; i++)
-            *step->reg_value += in->host_reg[i];
-    }
-done:
-    return st;
+    return sum_gradients(b, &p, n, update);
 }
 
 dmq_status dmq_block_grad(void *context, const dmq_real *theta, const int *sample,
@@ -353,8 +326,8 @@ static dmq_status jvp_piece(void *context, int piece, int lane, dmq_queue *queue
     DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
     DMQ_TRY(dmq_tape_jvp(t->u.tape, queue));
-    DMQ_TRY(copy(p->b->inner->space.be, queue, p->rows.result + from, t->loss->tan,
-                 (size_t)p->tapes->size));
+    DMQ_TRY(dmq_space_copy_on(&p->b->inner->space, queue, p->rows.result + from, t->loss->tan,
+                              (size_t)p->tapes->size));
 done:
     return st;
 }

@@ -90,13 +90,8 @@ static dmq_status push_shard(void *context, int first, int count, const dmq_rows
     }
     dmq_unit_tape_steps(u, p->c->step + first);
     DMQ_TRY(dmq_tape_forward(u->tape, queue, DMQ_PART_ALL));
-    DMQ_TRY(
-        be->copy2d(queue, &(dmq_copy2d_args){ .src = u->out->value,
-                                              .dst = p->out + (size_t)(first - p->first) * p->per,
-                                              .rows = 1,
-                                              .cols = n,
-                                              .src_ld = n,
-                                              .dst_ld = n }));
+    DMQ_TRY(dmq_space_copy_on(&p->c->space, queue, p->out + (size_t)(first - p->first) * p->per,
+                              u->out->value, n));
 done:
     return st;
 }

@@ -14,6 +14,9 @@
 /* How often progress is told: a call takes a lock. */
 #define TELL_EVERY 10
 
+/* Iterations that the device has numbers for at a time, where checkpoints do not say it. */
+#define PLAN_ROWS 100
+
 void dmq_recon_defaults(dmq_recon_config *config)
 {
     *config = (dmq_recon_config){ .iters = 20000,
@@ -137,11 +140,15 @@ typedef struct run {
     dmq_recon_state *state;
     dmq_recon_report *report;
     int batch;
+    int rows;      /* of a plan, at most */
     int *position; /* (n_train) 0, 1, ...: what batches are drawn from */
     int *drawn;    /* (batch) positions */
-    int *sample;   /* (batch) */
-    dmq_real *s, *w, *loss;
-    int *eval; /* training samples that are evaluated */
+    int *sample;   /* (rows, batch), as w and loss */
+    dmq_real *s;   /* (batch) */
+    dmq_real *w, *loss;
+    dmq_step_scalars *scalars; /* (rows) */
+    int untold;                /* iterations since progress was told */
+    int *eval;                 /* training samples that are evaluated */
     int n_eval;
     dmq_real *eval_loss;
 } run;
@@ -150,25 +157,29 @@ static dmq_status open_run(run *r)
 {
     const dmq_recon_job *j = r->job;
     int cap = r->config->eval_samples, most;
+    size_t rows, batch;
     dmq_status st = DMQ_OK;
 
     r->batch = r->config->batch < j->n_train ? r->config->batch : j->n_train;
+    r->rows = r->config->checkpoint_every > 0 ? r->config->checkpoint_every : PLAN_ROWS;
+    r->rows = r->rows < r->config->iters ? r->rows : r->config->iters;
+    rows = (size_t)(r->rows > 0 ? r->rows : 1);
     r->n_eval = cap > 0 && cap < j->n_train ? cap : j->n_train;
     most = r->n_eval > j->n_held_out ? r->n_eval : j->n_held_out;
+    batch = (size_t)r->batch;
     DMQ_TRY(dmq_alloc((void **)&r->position, (size_t)j->n_train, sizeof *r->position));
-    DMQ_TRY(dmq_alloc((void **)&r->drawn, (size_t)r->batch, sizeof *r->drawn));
-    DMQ_TRY(dmq_alloc((void **)&r->sample, (size_t)r->batch, sizeof *r->sample));
-    DMQ_TRY(dmq_alloc((void **)&r->s, (size_t)r->batch, sizeof *r->s));
-    DMQ_TRY(dmq_alloc((void **)&r->w, (size_t)r->batch, sizeof *r->w));
-    DMQ_TRY(dmq_alloc((void **)&r->loss, (size_t)r->batch, sizeof *r->loss));
+    DMQ_TRY(dmq_alloc((void **)&r->drawn, batch, sizeof *r->drawn));
+    DMQ_TRY(dmq_alloc((void **)&r->sample, rows * batch, sizeof *r->sample));
+    DMQ_TRY(dmq_alloc((void **)&r->s, batch, sizeof *r->s));
+    DMQ_TRY(dmq_alloc((void **)&r->w, rows * batch, sizeof *r->w));
+    DMQ_TRY(dmq_alloc((void **)&r->loss, rows * batch, sizeof *r->loss));
+    DMQ_TRY(dmq_alloc((void **)&r->scalars, rows, sizeof *r->scalars));
     DMQ_TRY(dmq_alloc((void **)&r->eval, (size_t)r->n_eval, sizeof *r->eval));
     DMQ_TRY(dmq_alloc((void **)&r->eval_loss, (size_t)most, sizeof *r->eval_loss));
     for (int i = 0; i < j->n_train; i++)
         r->position[i] = i;
     for (int i = 0; i < r->n_eval; i++)
         r->eval[i] = j->train[(int64_t)i * j->n_train / r->n_eval];
-    for (int i = 0; i < r->batch; i++)
-        r->w[i] = (dmq_real)(1.0 / r->batch);
 done:
     return st;
 }
@@ -181,6 +192,7 @@ static void close_run(run *r)
     dmq_free(r->s);
     dmq_free(r->w);
     dmq_free(r->loss);
+    dmq_free(r->scalars);
     dmq_free(r->eval);
     dmq_free(r->eval_loss);
 }
@@ -216,51 +228,85 @@ done:
     return st;
 }
 
-static dmq_status weigh(run *r)
+/* Weights of the batch drawn. */
+static dmq_status weigh(const run *r, dmq_real *w)
 {
+    for (int i = 0; i < r->batch && !r->job->s; i++)
+        w[i] = (dmq_real)(1.0 / r->batch);
     if (!r->job->s)
         return DMQ_OK;
     for (int i = 0; i < r->batch; i++)
         r->s[i] = r->job->s[r->drawn[i]];
     return dmq_simplex_forward_ref(
         NULL,
-        &(dmq_simplex_args){ .s = r->s, .w = r->w, .n = r->batch, .tau = (dmq_real)r->job->tau });
+        &(dmq_simplex_args){ .s = r->s, .w = w, .n = r->batch, .tau = (dmq_real)r->job->tau });
 }
 
-/* Iteration c. Allocates nothing. */
-static dmq_status iterate(run *r, int c)
+/* Batch, weights and numbers of the optimizer of iteration c, to a row of the plan. */
+static dmq_status plan_row(run *r, int row, int c)
 {
     const dmq_recon_config *k = r->config;
-    double sum = 0;
+    dmq_step_scalars *scalars = &r->scalars[row];
     int active;
-    dmq_block_step step = { .alpha = r->state->alpha,
-                            .m = r->state->m,
-                            .v = r->state->v,
-                            .lr = k->lr,
-                            .beta1 = 0.9,
-                            .beta2 = 0.999,
-                            .eps = 1e-8,
-                            .reg_beta = dmq_recon_beta(k, c, &active),
-                            .step = c };
-    dmq_status st = DMQ_OK;
 
-    step.reg_weight = active ? k->round_weight : 0;
+    scalars->reg_beta = (dmq_real)dmq_recon_beta(k, c, &active);
+    scalars->reg_weight = (dmq_real)(active ? k->round_weight : 0);
+    scalars->adam =
+        dmq_adam_begin((dmq_real)k->lr, (dmq_real)0.9, (dmq_real)0.999, (dmq_real)1e-8, c);
     dmq_batch_draw(r->drawn, r->batch, r->position, r->job->n_train, k->seed, r->job->unit,
                    (uint32_t)c);
     for (int i = 0; i < r->batch; i++)
-        r->sample[i] = r->job->train[r->drawn[i]];
-    DMQ_TRY(weigh(r));
-    DMQ_TRY(dmq_block_iterate(r->block, r->sample, r->w, r->batch, &step, r->loss));
-    for (int i = 0; i < r->batch; i++)
-        sum += (double)r->w[i] * (double)r->loss[i];
-    if (!isfinite(sum)) {
-        return dmq_fail(DMQ_EDIVERGE, "block %s: loss of iteration %d is not finite",
-                        r->block->q->model->unit[r->block->unit].name, c);
+        r->sample[row * r->batch + i] = r->job->train[r->drawn[i]];
+    return weigh(r, r->w + (size_t)row * (size_t)r->batch);
+}
+
+/* A plan of the iterations from c on, up to the next checkpoint; how many. */
+static dmq_status make_plan(run *r, int c, int *rows)
+{
+    int end = (c - 1) / r->rows * r->rows + r->rows;
+    dmq_status st = DMQ_OK;
+
+    end = end < r->config->iters ? end : r->config->iters;
+    *rows = end - c + 1;
+    for (int i = 0; i < *rows; i++)
+        DMQ_TRY(plan_row(r, i, c + i));
+    DMQ_TRY(dmq_block_plan_set(r->block, &(dmq_block_plan){ .rows = *rows,
+                                                            .n = r->batch,
+                                                            .sample = r->sample,
+                                                            .weight = r->w,
+                                                            .scalars = r->scalars,
+                                                            .alpha = r->state->alpha,
+                                                            .m = r->state->m,
+                                                            .v = r->state->v }));
+done:
+    return st;
+}
+
+static const char *unit_name(const run *r)
+{
+    return r->block->q->model->unit[r->block->unit].name;
+}
+
+/* Losses of `count` iterations of the plan from row `first` on, which is iteration c. */
+static dmq_status look_at(run *r, int first, int count, int c)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_block_plan_losses(r->block, first, count, r->loss));
+    for (int k = 0; k < count; k++) {
+        const dmq_real *w = r->w + (size_t)(first + k) * (size_t)r->batch;
+        double sum = 0;
+
+        for (int i = 0; i < r->batch; i++)
+            sum += (double)w[i] * (double)r->loss[k * r->batch + i];
+        if (!isfinite(sum)) {
+            return dmq_fail(DMQ_EDIVERGE, "block %s: loss of iteration %d is not finite",
+                            unit_name(r), c + k);
+        }
+        if (c + k == 1)
+            r->report->first_loss = sum;
+        r->report->last_loss = sum;
     }
-    if (c == 1)
-        r->report->first_loss = sum;
-    r->report->last_loss = sum;
-    r->state->iteration = c;
 done:
     return st;
 }
@@ -277,29 +323,52 @@ static dmq_status stop(run *r)
     return st != DMQ_OK
                ? st
                : dmq_fail(DMQ_ESTOP, "block %s: stopped by signal %d at iteration %d of %d",
-                          r->block->q->model->unit[r->block->unit].name, dmq_stop_signal(),
-                          r->state->iteration, r->config->iters);
+                          unit_name(r), dmq_stop_signal(), r->state->iteration, r->config->iters);
+}
+
+static void tell(run *r, int count)
+{
+    char note[DMQ_NAME_MAX + 32];
+
+    r->untold += count;
+    if (r->untold < TELL_EVERY && r->state->iteration < r->config->iters)
+        return;
+    (void)snprintf(note, sizeof note, "%s loss %.3g", unit_name(r), r->report->last_loss);
+    dmq_progress_add(r->untold, note);
+    r->untold = 0;
+}
+
+/* Iterations up to the next checkpoint. On the host one by one: a signal is answered at once; a device
+   runs all of them by itself. Allocates nothing after the first plan. */
+static dmq_status iterate(run *r)
+{
+    int c = r->state->iteration + 1, rows, step;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(make_plan(r, c, &rows));
+    step = dmq_block_space(r->block)->be->host_memory ? 1 : rows;
+    for (int done_rows = 0; done_rows < rows; done_rows += step) {
+        if (dmq_stop_requested())
+            return stop(r);
+        DMQ_TRY(dmq_block_run(r->block, step));
+        DMQ_TRY(look_at(r, done_rows, step, c + done_rows));
+        r->state->iteration += step;
+        tell(r, step);
+    }
+done:
+    return st;
 }
 
 static dmq_status loop(run *r)
 {
-    const char *name = r->block->q->model->unit[r->block->unit].name;
-    char note[DMQ_NAME_MAX + 32];
+    const dmq_recon_config *k = r->config;
     dmq_status st = DMQ_OK;
 
     if (r->state->iteration > 0)
         dmq_progress_add(r->state->iteration, NULL);
-
-    for (int c = r->state->iteration + 1; c <= r->config->iters; c++) {
-        if (dmq_stop_requested())
-            return stop(r);
-        DMQ_TRY(iterate(r, c));
-        if (c % TELL_EVERY == 0 || c == r->config->iters) {
-            (void)snprintf(note, sizeof note, "%s loss %.3g", name, r->report->last_loss);
-            dmq_progress_add(c % TELL_EVERY ? c % TELL_EVERY : TELL_EVERY, note);
-        }
-        if (r->config->checkpoint_every > 0 && c % r->config->checkpoint_every == 0 &&
-            c < r->config->iters)
+    while (r->state->iteration < k->iters) {
+        DMQ_TRY(iterate(r));
+        if (k->checkpoint_every > 0 && r->state->iteration < k->iters)
             DMQ_TRY(checkpoint(r));
     }
 done:

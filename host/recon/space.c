@@ -54,11 +54,17 @@ done:
     return st;
 }
 
-dmq_status dmq_space_copy(const dmq_space *s, dmq_real *y, const dmq_real *x, size_t n)
+dmq_status dmq_space_copy_on(const dmq_space *s, dmq_queue *queue, dmq_real *y, const dmq_real *x,
+                             size_t n)
 {
     return s->be->copy2d(
-        s->queue,
+        queue,
         &(dmq_copy2d_args){ .src = x, .dst = y, .rows = 1, .cols = n, .src_ld = n, .dst_ld = n });
+}
+
+dmq_status dmq_space_copy(const dmq_space *s, dmq_real *y, const dmq_real *x, size_t n)
+{
+    return dmq_space_copy_on(s, s->queue, y, x, n);
 }
 
 dmq_status dmq_space_fill(const dmq_space *s, dmq_real *y, double value, size_t n)

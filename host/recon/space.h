@@ -46,6 +46,9 @@ dmq_status dmq_space_put(const dmq_space *space, void *to, const void *host, siz
 dmq_status dmq_space_get(const dmq_space *space, void *host, const void *from, size_t bytes);
 
 dmq_status dmq_space_copy(const dmq_space *space, dmq_real *y, const dmq_real *x, size_t n);
+/** On another queue, for a piece of work that has one. */
+dmq_status dmq_space_copy_on(const dmq_space *space, dmq_queue *queue, dmq_real *y,
+                             const dmq_real *x, size_t n);
 dmq_status dmq_space_fill(const dmq_space *space, dmq_real *y, double value, size_t n);
 
 /** y = alpha x + beta y, y may be x; beta = 0 does not read y. */

@@ -1,0 +1,228 @@
+/* Iterations whose numbers are all on the device: a plan of the coming ones, and running them. */
+#include "recon/block_inner.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+
+static void drop_graph(dmq_block *b)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+
+    if (k->graph)
+        b->inner->space.be->graph_destroy(k->graph);
+    k->graph = NULL;
+    k->warm = 0;
+}
+
+void dmq_block_plan_release(dmq_block *b)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+    void *const memory[] = { k->counter, k->index_now,   k->weight_now,
+                             k->result,  k->scalars_now, k->results };
+
+    if (!b->inner->space.be)
+        return;
+    drop_graph(b);
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        dmq_space_free(&b->inner->space, memory[i]);
+    dmq_mirror_release(&k->index_place);
+    dmq_mirror_release(&k->weight_place);
+    dmq_mirror_release(&k->scalars_place);
+    dmq_free(k->index);
+    dmq_free(k->weight);
+    dmq_free(k->scalars);
+    *k = (dmq_block_plan_room){ 0 };
+}
+
+/* Memory for plans of as many rows of as many places; addresses stay while it is enough. */
+static dmq_status make_room(dmq_block *b, int rows, int places)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+    const dmq_backend *be = b->inner->space.be;
+    size_t r = (size_t)rows, p = (size_t)places, n = r * p;
+    dmq_status st = DMQ_OK;
+
+    if (rows <= k->room && places == k->places)
+        return DMQ_OK;
+    dmq_block_plan_release(b);
+    DMQ_TRY(dmq_alloc((void **)&k->index, 3 * n, sizeof *k->index));
+    DMQ_TRY(dmq_mirror_init(&k->index_place, be, k->index, 3 * n * sizeof *k->index));
+    DMQ_TRY(dmq_alloc((void **)&k->weight, n, sizeof *k->weight));
+    DMQ_TRY(dmq_mirror_init(&k->weight_place, be, k->weight, n * sizeof *k->weight));
+    DMQ_TRY(dmq_alloc((void **)&k->scalars, r, sizeof *k->scalars));
+    DMQ_TRY(dmq_mirror_init(&k->scalars_place, be, k->scalars, r * sizeof *k->scalars));
+    DMQ_TRY(be->alloc((void **)&k->counter, sizeof *k->counter));
+    DMQ_TRY(be->alloc((void **)&k->index_now, 3 * p * sizeof *k->index_now));
+    DMQ_TRY(be->alloc((void **)&k->weight_now, p * sizeof *k->weight_now));
+    DMQ_TRY(be->alloc((void **)&k->scalars_now, sizeof *k->scalars_now));
+    DMQ_TRY(be->alloc((void **)&k->result, p * sizeof *k->result));
+    DMQ_TRY(be->alloc((void **)&k->results, n * sizeof *k->results));
+    k->room = rows;
+    k->places = places;
+done:
+    return st;
+}
+
+dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
+{
+    static const int zero = 0;
+    dmq_block_plan_room *k = &b->inner->plan;
+    const dmq_space *space = &b->inner->space;
+    int size = dmq_shard_size(space->be, plan->n), places = (plan->n + size - 1) / size * size;
+    size_t n = (size_t)plan->rows * (size_t)places;
+    dmq_status st = DMQ_OK;
+
+    assert(plan->n >= 1 && plan->n <= DMQ_BATCH_MAX && plan->rows >= 1);
+    DMQ_TRY(make_room(b, plan->rows, places));
+    if (plan->n != k->n || plan->alpha != k->alpha || plan->m != k->m || plan->v != k->v)
+        drop_graph(b);
+    k->n = plan->n;
+    k->rows = plan->rows;
+    k->alpha = plan->alpha;
+    k->m = plan->m;
+    k->v = plan->v;
+    DMQ_TRY(dmq_block_tapes_get(&k->tapes, b, DMQ_TAPE_BACKWARD, size));
+    for (int r = 0; r < plan->rows; r++) {
+        int from = r * plan->n;
+
+        dmq_block_index_row(b, k->index + 3 * r * places, plan->sample + from, plan->n, places);
+        for (int i = 0; i < places; i++) {
+            k->weight[r * places + i] = i >= plan->n   ? 0
+                                        : plan->weight ? plan->weight[from + i]
+                                                       : 1;
+        }
+        k->scalars[r] = plan->scalars[r];
+    }
+    DMQ_TRY(dmq_mirror_push(&k->index_place, space->queue, k->index, 3 * n * sizeof *k->index));
+    DMQ_TRY(dmq_mirror_push(&k->weight_place, space->queue, k->weight, n * sizeof *k->weight));
+    DMQ_TRY(dmq_mirror_push(&k->scalars_place, space->queue, k->scalars,
+                            (size_t)plan->rows * sizeof *k->scalars));
+    DMQ_TRY(dmq_space_put(space, k->counter, &zero, sizeof zero));
+done:
+    return st;
+}
+
+/* The next row of the plan: take it, learn from it, keep its losses. No number of it is the host's. */
+static dmq_status iterate(dmq_block *b)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+    const dmq_space *space = &b->inner->space;
+    dmq_schedule_args a = { .counter = k->counter,
+                            .rows = k->room,
+                            .index = dmq_mirror_device(&k->index_place, k->index),
+                            .index_now = k->index_now,
+                            .real = dmq_mirror_device(&k->weight_place, k->weight),
+                            .real_now = k->weight_now,
+                            .scalars = dmq_mirror_device(&k->scalars_place, k->scalars),
+                            .scalars_now = k->scalars_now,
+                            .n_index = 3 * k->places,
+                            .n_real = k->places,
+                            .result = k->result,
+                            .results = k->results,
+                            .n_result = k->places };
+    dmq_block_rows rows = { .sample = k->index_now,
+                            .slot = k->index_now + k->places,
+                            .step = k->index_now + 2 * k->places,
+                            .weight = k->weight_now,
+                            .result = k->result };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(space->be->schedule_take(space->queue, &a));
+    DMQ_TRY(dmq_block_learn(b, k->tapes, &rows, k->n,
+                            &(dmq_block_update){ k->alpha, k->m, k->v, k->scalars_now }));
+    DMQ_TRY(space->be->schedule_keep(space->queue, &a));
+done:
+    return st;
+}
+
+/* Record one iteration; it is not done. */
+static dmq_status capture(dmq_block *b)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+    const dmq_backend *be = b->inner->space.be;
+    dmq_queue *queue = b->inner->space.queue;
+    dmq_status st = be->capture_begin(queue), ended;
+    void *graph = NULL;
+
+    if (st != DMQ_OK)
+        return st;
+    st = iterate(b);
+    ended = be->capture_end(queue, &graph);
+    if (st != DMQ_OK || ended != DMQ_OK) {
+        be->graph_destroy(graph);
+        return st != DMQ_OK ? st : ended;
+    }
+    k->graph = graph;
+    return DMQ_OK;
+}
+
+dmq_status dmq_block_run(dmq_block *b, int count)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+    const dmq_backend *be = b->inner->space.be;
+    int may_capture = be->capture_begin && dmq_lanes_count(b->lanes) == 1;
+    dmq_status st = DMQ_OK;
+
+    for (int i = 0; i < count; i++) {
+        if (may_capture && k->warm && !k->graph)
+            DMQ_TRY(capture(b));
+        DMQ_TRY(k->graph ? be->graph_launch(b->inner->space.queue, k->graph) : iterate(b));
+        k->warm = 1;
+    }
+done:
+    return st;
+}
+
+dmq_status dmq_block_plan_losses(dmq_block *b, int first, int count, dmq_real *loss)
+{
+    const dmq_block_plan_room *k = &b->inner->plan;
+    const dmq_space *space = &b->inner->space;
+    const dmq_real *from = k->results + (size_t)first * (size_t)k->places;
+    size_t n = (size_t)k->n, rows = (size_t)count;
+    dmq_status st = DMQ_OK;
+
+    assert(first >= 0 && first + count <= k->rows);
+    if (k->places == k->n) { /* nothing is padded: one copy */
+        n *= rows;
+        rows = 1;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        DMQ_TRY(space->be->download(space->queue, loss + r * n, from + r * (size_t)k->places,
+                                    n * sizeof *loss));
+    }
+    DMQ_TRY(space->be->sync(space->queue));
+done:
+    return st;
+}
+
+dmq_status dmq_block_iterate(dmq_block *b, const int *sample, const dmq_real *weight, int n,
+                             const dmq_block_step *s, dmq_real *loss)
+{
+    dmq_block_inner *in = b->inner;
+    dmq_step_scalars scalars = { .reg_weight = (dmq_real)s->reg_weight,
+                                 .reg_beta = (dmq_real)s->reg_beta };
+    dmq_status st = DMQ_OK;
+
+    scalars.adam = dmq_adam_begin((dmq_real)s->lr, (dmq_real)s->beta1, (dmq_real)s->beta2,
+                                  (dmq_real)s->eps, s->step);
+    DMQ_TRY(dmq_block_plan_set(b, &(dmq_block_plan){ .rows = 1,
+                                                     .n = n,
+                                                     .sample = sample,
+                                                     .weight = weight,
+                                                     .scalars = &scalars,
+                                                     .alpha = s->alpha,
+                                                     .m = s->m,
+                                                     .v = s->v }));
+    DMQ_TRY(dmq_block_run(b, 1));
+    DMQ_TRY(dmq_block_plan_losses(b, 0, 1, loss));
+    if (s->reg_value) {
+        DMQ_TRY(dmq_space_get(&in->space, in->host_reg, in->reg,
+                              (size_t)in->n_pieces * sizeof *in->host_reg));
+        *s->reg_value = 0;
+        for (int i = 0; i < in->n_pieces; i++)
+            *s->reg_value += in->host_reg[i];
+    }
+done:
+    return st;
+}

@@ -1,0 +1,27 @@
+#include "kernels/schedule.h"
+
+#include <assert.h>
+#include <string.h>
+
+dmq_status dmq_schedule_take_ref(dmq_queue *queue, const dmq_schedule_args *a)
+{
+    size_t k = (size_t)*a->counter, n_index = (size_t)a->n_index, n_real = (size_t)a->n_real;
+
+    (void)queue;
+    assert(*a->counter >= 0 && *a->counter < a->rows);
+    memcpy(a->index_now, a->index + k * n_index, n_index * sizeof *a->index);
+    memcpy(a->real_now, a->real + k * n_real, n_real * sizeof *a->real);
+    *a->scalars_now = a->scalars[k];
+    return DMQ_OK;
+}
+
+dmq_status dmq_schedule_keep_ref(dmq_queue *queue, const dmq_schedule_args *a)
+{
+    size_t k = (size_t)*a->counter, n = (size_t)a->n_result;
+
+    (void)queue;
+    assert(*a->counter >= 0 && *a->counter < a->rows);
+    memcpy(a->results + k * n, a->result, n * sizeof *a->result);
+    ++*a->counter;
+    return DMQ_OK;
+}
