@@ -319,6 +319,20 @@ static inline void check_equal(const char *what, const dmq_real *got, const dmq_
     }
 }
 
+/**
+ * The same of any batch, bit for bit. Not on cuda, where the libraries choose by the whole shape: there a run
+ * has the same bits because it cuts its batches at fixed places, and this is a comparison like any other.
+ */
+static inline void check_equal_in_batch(const char *what, const dmq_real *got, const dmq_real *want,
+                                        size_t count, double terms)
+{
+    if (strcmp(check_device.backend->name, "cuda") == 0) {
+        check_same(what, got, want, count, check_unit, check_unit, terms);
+    } else {
+        check_equal(what, got, want, count);
+    }
+}
+
 static inline void check_equal_codes(const char *what, const int16_t *got, const int16_t *want,
                                      size_t count)
 {
@@ -355,13 +369,21 @@ static inline size_t check_nans(const dmq_real *x, size_t count)
 
 /* ------------------------------------------------------------------ golden values */
 
+/** Where the golden files are: DMQ_GOLDEN for a program that was carried to another machine. */
+static inline const char *check_golden_folder(void)
+{
+    const char *folder = getenv("DMQ_GOLDEN");
+
+    return folder && *folder ? folder : DMQ_GOLDEN_DIR;
+}
+
 /** tests/golden/<stem>.h5, made by make_<stem>.py */
 static inline dmq_h5 *check_golden_open(const char *stem)
 {
     char path[512];
     dmq_h5 *file = NULL;
 
-    (void)snprintf(path, sizeof path, "%s/%s.h5", DMQ_GOLDEN_DIR, stem);
+    (void)snprintf(path, sizeof path, "%s/%s.h5", check_golden_folder(), stem);
     CHECK_OK(dmq_h5_open(&file, path, DMQ_H5_READ));
     return file;
 }

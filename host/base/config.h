@@ -49,7 +49,8 @@ typedef struct dmq_config_key {
     double word_value;        /**< ... and the number */
     int min_items, max_items; /**< of a list; max_items 0: any */
     bool main;                /**< what is meant when the group is given a value: "reweight: off" */
-    unsigned stages;  /**< stages whose result depends on it, an OR of bits of the schema's own */
+    unsigned stages; /**< stages whose result depends on it, an OR of bits of the schema's own */
+    bool quiet; /**< not in a stage's text while it has its default: the key is younger than runs */
     const char *unit; /**< "bytes", "s", ...; NULL: none */
     const char *help; /**< one line */
     const char *hint; /**< the way out, told with every error about this key */

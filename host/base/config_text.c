@@ -69,6 +69,9 @@ dmq_status dmq_config_stage_text(char **out, const dmq_config *config, unsigned 
 
         if (!(config->schema[i].stages & stages))
             continue;
+        if (config->schema[i].quiet &&
+            strcmp(config->value[i].canonical, config->schema[i].fallback) == 0)
+            continue;
         dmq_text_add(&line, "%s: %s\n", config->schema[i].name, config->value[i].canonical);
         DMQ_TRY(dmq_text_take(&lines[n++], &line));
     }

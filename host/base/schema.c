@@ -225,6 +225,11 @@ static const dmq_config_key keys[] = {
 { "train.out_dtype", ENUM, "f32", .names = "f16|f32", .stages = TRAIN,
   .help = "storage of the result" },
 
+/* ------------------------------------------------------------------ the device */
+{ "device.precision", ENUM, "fp32", .names = "fp32|tf32|fp16", .stages = TRAIN | RUNS, .quiet = true,
+  .help = "how products are taken on cuda; sums are fp32 in all of them",
+  .hint = "fp32 is the reference, and what other devices have" },
+
 /* ------------------------------------------------------------------ sweeps */
 { "sweep.seeds", INTS, "[1234]", 0, (double)INFINITY, .min_items = 1,
   .help = "every arm runs once with each seed" },

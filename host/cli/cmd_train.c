@@ -8,6 +8,7 @@
 #include "io/file.h"
 #include "model/features.h"
 #include "model/init.h"
+#include "run/experiment.h"
 #include "train/train_diffusion.h"
 #include "train/train_features.h"
 
@@ -124,6 +125,7 @@ dmq_status dmq_cmd_train(const dmq_options *o)
     DMQ_TRY(places(&t, o));
     place.checkpoint = t.checkpoint;
     DMQ_TRY(dmq_backend_open(&t.backend, o->device));
+    DMQ_TRY(dmq_experiment_precision(t.backend, t.config));
     DMQ_TRY(dmq_lanes_create(&t.lanes, t.backend, o->threads));
     DMQ_TRY(dmq_dataset_open(&t.set, dmq_config_text(t.config, "train.data"), 0));
     if (o->dry_run)

@@ -1,5 +1,6 @@
 #include "run/experiment.h"
 
+#include "backend/cuda.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/schema.h"
@@ -203,6 +204,15 @@ done:
     return st;
 }
 
+dmq_status dmq_experiment_precision(const dmq_backend *backend, const dmq_config *config)
+{
+    static const dmq_precision precisions[] = { DMQ_FP32, DMQ_TF32, DMQ_FP16 };
+    dmq_status st =
+        dmq_backend_precision(backend, precisions[dmq_config_enum(config, "device.precision")]);
+
+    return st == DMQ_OK ? st : dmq_origin_note(st, dmq_config_origin(config, "device.precision"));
+}
+
 dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const char *device,
                                int threads)
 {
@@ -213,6 +223,7 @@ dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const c
     DMQ_TRY(dmq_alloc((void **)&e, 1, sizeof *e));
     e->config = config;
     DMQ_TRY(dmq_backend_open(&e->backend, device));
+    DMQ_TRY(dmq_experiment_precision(e->backend, config));
     DMQ_TRY(open_model(e, config));
     DMQ_TRY(open_sampler(e));
     DMQ_TRY(dmq_lanes_create(&e->lanes, e->backend, threads));

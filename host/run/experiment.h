@@ -25,6 +25,9 @@ typedef struct dmq_experiment {
     dmq_sampler *sampler;
 } dmq_experiment;
 
+/** Set what device.precision says; ENOTSUP with the place where the backend cannot. */
+dmq_status dmq_experiment_precision(const dmq_backend *backend, const dmq_config *config);
+
 /**
  * @param config   settings that only the checkpoint knows (model.*, schedule.*) are filled in where nobody
  *                 wrote them, so that the configuration that is kept stands alone

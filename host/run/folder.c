@@ -1,5 +1,6 @@
 #include "run/folder.h"
 
+#include "backend/cuda.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -320,6 +321,22 @@ void dmq_folder_close(dmq_folder *f)
 
 /* ------------------------------------------------------------------ stages */
 
+/* Which algorithms the device took: another choice may change the last bits. */
+static dmq_status note_convolutions(dmq_folder *f)
+{
+    enum { ROOM = 1 << 16 };
+    dmq_status st = DMQ_OK;
+    char *text = NULL;
+
+    DMQ_TRY(dmq_alloc((void **)&text, ROOM, 1));
+    dmq_backend_cuda_choices(text, ROOM);
+    if (text[0])
+        DMQ_TRY(dmq_json_set_text(f->manifest, "convolutions", text));
+done:
+    dmq_free(text);
+    return st;
+}
+
 static dmq_json *record_of(const dmq_folder *f, const char *stage)
 {
     return dmq_json_get(dmq_json_get(f->manifest, "stages"), stage);
@@ -368,6 +385,7 @@ dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const char *key, co
     DMQ_TRY(dmq_json_set_text(r, "made_of", text));
     DMQ_TRY(dmq_json_set_real(r, "seconds", seconds));
     DMQ_TRY(dmq_json_set_text(r, "finished", now));
+    DMQ_TRY(note_convolutions(f));
     DMQ_TRY(save(f));
 done:
     dmq_free(path);

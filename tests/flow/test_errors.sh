@@ -30,6 +30,7 @@ refuses 64 '-x: there is no such option' 'hint: dmq run --help' -- "$dmq" run -x
 refuses 64 '-c needs FILE' 'hint: ' -- "$dmq" run -c
 refuses 64 '--progress sometimes: must be one of auto' -- "$dmq" run --progress sometimes
 refuses 64 '--device tpu: must be one of auto' -- dmqr run -o x --device tpu
+refuses 69 'device.precision = tf32 is for cuda' 'hint: leave device.precision out' -- dmqr run -o x --device cpu --set device.precision=tf32
 refuses 64 '--threads -3: must be a whole number, 0\.\.' -- "$dmq" run --threads -3
 refuses 64 '--threads 1000000: must be a whole number, 0\.\.' -- "$dmq" run --threads 1000000
 refuses 64 '--overwrite has no effect here' 'hint: dmq status --help' -- "$dmq" status base --overwrite

@@ -29,6 +29,7 @@ static const dmq_config_key schema[] = {
     { "draw.seed", DMQ_CONFIG_INT, "1", 0, 9.2e18, .stages = DRAW },
     { "draw.clip", DMQ_CONFIG_BOOL, "false", .stages = DRAW },
     { "draw.levels", DMQ_CONFIG_INTS, "[1, 2]", 1, 64, .stages = DRAW },
+    { "draw.later", DMQ_CONFIG_ENUM, "old", .names = "old|new", .stages = DRAW, .quiet = true },
     { "draw.metrics", DMQ_CONFIG_ENUMS, "[]", .names = "fd|is" },
     { "draw.rules", DMQ_CONFIG_TEXTS, "[]", .stages = 0 },
     { "draw.paper", DMQ_CONFIG_REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN },
@@ -201,6 +202,11 @@ static void stage_text_depends_on_values_alone(void **state)
     dmq_free(x);
     assert_int_equal(dmq_config_stage_text(&y, b, DRAW), DMQ_OK);
     assert_string_equal(y, "draw.clip: false\ndraw.levels: [1, 2]\ndraw.seed: 5\n");
+    dmq_free(y);
+    assert_int_equal(dmq_config_set_flag(b, "draw.later=new"), DMQ_OK);
+    assert_int_equal(dmq_config_stage_text(&y, b, DRAW), DMQ_OK);
+    assert_string_equal(y, "draw.clip: false\ndraw.later: new\ndraw.levels: [1, 2]\n"
+                           "draw.seed: 5\n");
     dmq_free(y);
     dmq_config_destroy(a);
     dmq_config_destroy(b);
