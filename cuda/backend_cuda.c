@@ -41,7 +41,11 @@ dmq_status dmq_backend_cuda_open(const dmq_backend **out, int device)
                                .download = dmq_cuda_download,
                                .queue_create = dmq_cuda_queue_create,
                                .queue_destroy = dmq_cuda_queue_destroy,
-                               .sync = dmq_cuda_sync };
+                               .sync = dmq_cuda_sync,
+                               .capture_begin = dmq_cuda_capture_begin,
+                               .capture_end = dmq_cuda_capture_end,
+                               .graph_launch = dmq_cuda_graph_launch,
+                               .graph_destroy = dmq_cuda_graph_destroy };
 #define TAKE(slot, args) table.slot = dmq_##slot##_cuda ? dmq_##slot##_cuda : no_##slot;
         DMQ_BACKEND_OPS(TAKE)
         table.name = "cuda";

@@ -75,6 +75,12 @@ void dmq_cuda_queue_list(dmq_queue *queue, int in);
 /** Begin or end a capture with the list held, so that no free waits for a queue that is captured. */
 dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended);
 
+/** As backend.h has them: one recording, launched as often as wanted. */
+dmq_status dmq_cuda_capture_begin(dmq_queue *queue);
+dmq_status dmq_cuda_capture_end(dmq_queue *queue, void **out);
+dmq_status dmq_cuda_graph_launch(dmq_queue *queue, void *recorded);
+void dmq_cuda_graph_destroy(void *recorded);
+
 /** What kernels/device.cuh asks of a queue. */
 void *dmq_cuda_stream(dmq_queue *queue);
 dmq_status dmq_cuda_launched(const char *kernel);

@@ -137,6 +137,7 @@ dmq_status dmq_cuda_sync(dmq_queue *queue)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_cuda_use());
+    DMQ_TRY(refuse_capture(queue, "a wait"));
     DMQ_CUDA(cudaStreamSynchronize(queue->stream));
 done:
     return st;
