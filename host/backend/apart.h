@@ -7,7 +7,7 @@
  * ends (as nearly as 64 bytes allow) where a page ends, and the next page is never open. Addresses are
  * not given out twice: memory that was freed faults too.
  *
- * Safe to call from several threads.
+ * What was not freed is told on stderr when the process ends. Safe to call from several threads.
  */
 #ifndef DMQ_BACKEND_APART_H
 #define DMQ_BACKEND_APART_H

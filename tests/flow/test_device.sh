@@ -6,6 +6,12 @@ here=$(dirname "$(realpath "$0")")
 . "$here/npz.sh"
 mkdir -p data
 
+# on_check COMMAND...: ok, and all memory of the device was freed
+on_check() {
+    ok "$@" || return
+    ! grep -q 'were not freed' err.txt || fail "$(cat err.txt) after: $*"
+}
+
 cat >unet.yaml <<'EOF'
 schema: dmq/1
 name: unet
@@ -34,7 +40,7 @@ EOF
 # ------------------------------------------------------------------ trained on either device
 for task in unet features; do
     ok "$dmq" train -q -c $task.yaml -o data/$task.h5 --device ref --threads 1
-    ok "$dmq" train -q -c $task.yaml -o data/$task-check.h5 --device check --threads 2
+    on_check "$dmq" train -q -c $task.yaml -o data/$task-check.h5 --device check --threads 2
     same data/$task.h5 data/$task-check.h5
     [ -e data/$task.h5 ] || finish
 done
@@ -42,15 +48,13 @@ done
 # ------------------------------------------------------------------ every stage after the other
 # arm NAME SETTING...
 arm() {
-    local name=$1 set=() device threads=1 file
+    local name=$1 set=() file
     shift
     for setting in "$@"; do
         set+=(--set "$setting")
     done
-    for device in ref check; do
-        ok "$dmq" run -q -c micro.yaml "${set[@]}" -o $device-$name --device $device --threads $threads
-        threads=2
-    done
+    ok "$dmq" run -q -c micro.yaml "${set[@]}" -o ref-$name --device ref --threads 1
+    on_check "$dmq" run -q -c micro.yaml "${set[@]}" -o check-$name --device check --threads 2
     for file in calib.h5 images-fp.h5 quant.h5 images-q.h5 metrics.json blocks.json; do
         same ref-$name/$file check-$name/$file
     done
@@ -76,9 +80,8 @@ arm exact "${gac[@]}" reweight.form=surrogate reweight.mode=exact reweight.norma
 head -c $((9 * 3 * 16 * 16 * 4)) /dev/zero | npy x.npy '<f4' '9, 3, 16, 16'
 head -c 36 /dev/zero | npy t.npy '<f4' '9'
 npz in.npz x.npy t.npy
-for device in ref check; do
-    ok "$dmq" forward -q --model data/unet.h5 --input in.npz -o $device.h5 --device $device
-done
+ok "$dmq" forward -q --model data/unet.h5 --input in.npz -o ref.h5 --device ref
+on_check "$dmq" forward -q --model data/unet.h5 --input in.npz -o check.h5 --device check
 same ref.h5 check.h5
 
 finish
