@@ -77,7 +77,7 @@ static dmq_status set(dmq_json *object, const char *key, json_t *value)
 {
     return json_object_set_new(object, key, value) == 0
                ? DMQ_OK
-               : dmq_fail(DMQ_ENOMEM, "json: \"%s\" cannot be set", key);
+               : dmq_fail(DMQ_ENOMEM, "json: no memory left to set \"%s\"", key);
 }
 
 static dmq_status add(dmq_json *array, json_t *value)

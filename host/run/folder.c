@@ -342,22 +342,26 @@ static dmq_json *record_of(const dmq_folder *f, const char *stage)
     return dmq_json_get(dmq_json_get(f->manifest, "stages"), stage);
 }
 
-dmq_stage_state dmq_folder_look(const dmq_folder *f, const char *stage, const char *key)
+dmq_status dmq_folder_look(dmq_stage_state *out, const dmq_folder *f, const char *stage,
+                           const char *key)
 {
     dmq_json *r = record_of(f, stage);
-    dmq_stage_state state = DMQ_STAGE_MISSING;
     char *path = NULL;
     uint64_t size = 0;
+    dmq_status st = DMQ_OK;
 
-    if (!r || dmq_folder_file(&path, f, dmq_json_text(dmq_json_get(r, "file"), "?")) != DMQ_OK)
-        return DMQ_STAGE_MISSING;
+    *out = DMQ_STAGE_MISSING;
+    if (!r)
+        return st;
+    DMQ_TRY(dmq_folder_file(&path, f, dmq_json_text(dmq_json_get(r, "file"), "?")));
     if (dmq_file_exists(path) && dmq_file_size(&size, path) == DMQ_OK &&
         (int64_t)size == dmq_json_int(dmq_json_get(r, "bytes"), -1)) {
-        state = strcmp(dmq_json_text(dmq_json_get(r, "key"), ""), key) == 0 ? DMQ_STAGE_DONE
-                                                                            : DMQ_STAGE_OTHER;
+        *out = strcmp(dmq_json_text(dmq_json_get(r, "key"), ""), key) == 0 ? DMQ_STAGE_DONE
+                                                                           : DMQ_STAGE_OTHER;
     }
+done:
     dmq_free(path);
-    return state;
+    return st;
 }
 
 const char *dmq_folder_text_of(const dmq_folder *f, const char *stage)
@@ -371,13 +375,13 @@ dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const char *key, co
     dmq_status st = DMQ_OK;
     char *path = NULL, hash[DMQ_HASH_TEXT], now[DMQ_CLOCK_TEXT];
     uint64_t size = 0;
-    dmq_json *r;
+    dmq_json *r = NULL;
 
     dmq_clock_iso(now);
     DMQ_TRY(dmq_folder_file(&path, f, file));
     DMQ_TRY(dmq_hash_file(hash, path));
     DMQ_TRY(dmq_file_size(&size, path));
-    DMQ_TRY(dmq_json_set_object(&r, dmq_json_get(f->manifest, "stages"), stage));
+    DMQ_TRY(dmq_json_object(&r)); /* put into the manifest whole: half of one is another key's */
     DMQ_TRY(dmq_json_set_text(r, "file", file));
     DMQ_TRY(dmq_json_set_text(r, "sha256", hash));
     DMQ_TRY(dmq_json_set_int(r, "bytes", (int64_t)size));
@@ -385,9 +389,11 @@ dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const char *key, co
     DMQ_TRY(dmq_json_set_text(r, "made_of", text));
     DMQ_TRY(dmq_json_set_real(r, "seconds", seconds));
     DMQ_TRY(dmq_json_set_text(r, "finished", now));
+    DMQ_TRY(dmq_json_set_copy(dmq_json_get(f->manifest, "stages"), stage, r));
     DMQ_TRY(note_convolutions(f));
     DMQ_TRY(save(f));
 done:
+    dmq_json_destroy(r);
     dmq_free(path);
     return st;
 }

@@ -77,7 +77,9 @@ void dmq_folder_close(dmq_folder *folder);
 /** Path of a file of the folder; the caller frees. */
 dmq_status dmq_folder_file(char **out, const dmq_folder *folder, const char *name);
 
-dmq_stage_state dmq_folder_look(const dmq_folder *folder, const char *stage, const char *key);
+/** Missing, done or another's: what the manifest and the file of a stage are to a key. */
+dmq_status dmq_folder_look(dmq_stage_state *out, const dmq_folder *folder, const char *stage,
+                           const char *key);
 
 /** The text that an earlier key was made of, to tell what differs; NULL when there is none. */
 const char *dmq_folder_text_of(const dmq_folder *folder, const char *stage);

@@ -268,7 +268,7 @@ static dmq_status look(plan *p, const dmq_experiment *e, const dmq_folder *f, in
 
     for (int id = 0; id < DMQ_RUN_STAGES; id++) {
         DMQ_TRY(dmq_stage_key(p->key[id], &p->text[id], e, (dmq_stage_id)id));
-        p->state[id] = dmq_folder_look(f, dmq_stages[id].name, p->key[id]);
+        DMQ_TRY(dmq_folder_look(&p->state[id], f, dmq_stages[id].name, p->key[id]));
         if (p->state[id] == DMQ_STAGE_OTHER && needed(id, only) && !f->overwrite)
             return refuse_other(f, &dmq_stages[id], p->text[id]);
     }

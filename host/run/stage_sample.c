@@ -43,20 +43,25 @@ static int piece_count(const sampling *s, int i)
     return left < s->piece ? left : s->piece;
 }
 
-/* A piece that is complete and of this key. */
-static int piece_done(const sampling *s, int i)
+/* Whether a piece is complete and of this key; one that is anything else, or damaged, is made again. */
+static dmq_status look(int *done, const sampling *s, int i)
 {
-    char *path = NULL;
     dmq_images images = { 0 };
-    int done = 0;
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
 
-    if (piece_path(&path, s, i) == DMQ_OK && dmq_file_exists(path)) {
-        done =
-            dmq_images_load(&images, path, s->job->key) == DMQ_OK && images.n == piece_count(s, i);
-    }
+    *done = 0;
+    DMQ_TRY(piece_path(&path, s, i));
+    if (!dmq_file_exists(path))
+        goto done;
+    st = dmq_images_load(&images, path, s->job->key);
+    *done = st == DMQ_OK && images.n == piece_count(s, i);
+    if (st != DMQ_ENOMEM)
+        st = DMQ_OK;
+done:
     dmq_images_release(&images);
     dmq_free(path);
-    return done;
+    return st;
 }
 
 static void progress(void *context, uint64_t first, int n)
@@ -126,13 +131,15 @@ static dmq_status run_pieces(const sampling *s, const dmq_hook_source *source)
 {
     const dmq_experiment *e = s->job->experiment;
     dmq_sample *sampler = NULL;
+    int made;
     dmq_status st = DMQ_OK;
 
     dmq_progress_begin(strcmp(s->what, "fp") == 0 ? "sample-fp" : "sample", s->count, 0, "images");
     for (int i = 0; i < s->n_pieces; i++) {
         if (!mine(s->job, i))
             continue;
-        if (piece_done(s, i)) {
+        DMQ_TRY(look(&made, s, i));
+        if (made) {
             dmq_progress_add(piece_count(s, i), "");
             continue;
         }
@@ -147,23 +154,26 @@ done:
 }
 
 /* Pieces that nobody made; the first of them in *first. */
-static int count_missing(const sampling *s, int *first)
+static dmq_status count_missing(int *missing, int *first, const sampling *s)
 {
-    int n = 0;
+    int made;
+    dmq_status st = DMQ_OK;
 
     for (int i = s->n_pieces - 1; i >= 0; i--) {
-        if (piece_done(s, i))
+        DMQ_TRY(look(&made, s, i));
+        if (made)
             continue;
         *first = i;
-        n++;
+        ++*missing;
     }
-    return n;
+done:
+    return st;
 }
 
 static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *source)
 {
     const dmq_experiment *e = job->experiment;
-    int batch = dmq_config_int(e->config, "sample.batch"), first = 0, missing;
+    int batch = dmq_config_int(e->config, "sample.batch"), first = 0, missing = 0;
     sampling s = { .job = job,
                    .what = what,
                    .count = dmq_config_int(e->config, "sample.count"),
@@ -175,7 +185,8 @@ static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *
     s.n_pieces = (s.count + s.piece - 1) / s.piece;
     DMQ_TRY(dmq_disk_check(job->folder->path, 2 * (uint64_t)s.count * s.per * sizeof(float)));
     DMQ_TRY(run_pieces(&s, source));
-    missing = job->n_shards > 0 || job->merge ? count_missing(&s, &first) : 0;
+    if (job->n_shards > 0 || job->merge)
+        DMQ_TRY(count_missing(&missing, &first, &s));
     if (missing > 0 && job->merge) {
         st =
             dmq_fail(DMQ_ENOINPUT, "%s: %d of %d pieces are missing, the first is that of image %d",
