@@ -203,7 +203,7 @@ dmq_status bench_measure(bench_result *result, const bench_case *c)
             flush(junk);
         start = seconds(c);
         DMQ_TRY(c->run(c->context));
-        us[r.reps++] = (seconds(c) - start) * 1e6;
+        us[r.reps++] = (seconds(c) - start) * 1e6 / (c->calls > 0 ? c->calls : 1);
     }
     qsort(us, (size_t)r.reps, sizeof *us, ascending);
     r.median_us = us[r.reps / 2];

@@ -40,6 +40,7 @@ typedef struct bench_case {
     double worst_error; /* as compared by the caller; negative: not compared */
     int reps;           /* at least; continued until min_ms have passed */
     double min_ms;
+    int calls;     /* of the operation in one run: times are of one call; 0: 1 */
     int flush;     /* 1: caches are overwritten before each repeat */
     int cpu_clock; /* 1: CPU seconds of the process, where others use the cores; one thread */
 } bench_case;
