@@ -1,4 +1,4 @@
-#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS; NOLINT(bugprone-reserved-identifier) */
 
 #include "backend/apart.h"
 
@@ -131,7 +131,7 @@ static dmq_status make_room(void)
 
     if (apart.n < apart.room)
         return DMQ_OK;
-    st = dmq_grow(&live, apart.n, room, sizeof *apart.live);
+    st = dmq_grow(&live, apart.n, room, sizeof(allocation *));
     if (st != DMQ_OK)
         return st;
     apart.live = live;
@@ -243,7 +243,7 @@ void dmq_apart_free(void *memory)
     (void)mmap(a->page, a->bytes, PROT_NONE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     below = count_below(memory);
-    memmove(apart.live + below - 1, apart.live + below, (apart.n - below) * sizeof *apart.live);
+    memmove(apart.live + below - 1, apart.live + below, (apart.n - below) * sizeof(allocation *));
     apart.n--;
     (void)pthread_mutex_unlock(&apart.lock);
     dmq_free(a);

@@ -26,7 +26,7 @@ static int columns_of_y(const dmq_conv2d_args *a)
 
 size_t dmq_cpu_im2col_bytes(const dmq_conv2d_args *a)
 {
-    size_t taps = (size_t)(a->r * a->s);
+    size_t taps = (size_t)a->r * (size_t)a->s;
 
     return sizeof(float) * taps *
            (columns_of_y(a) ? pixels(a->h, a->wd) * (size_t)a->k
@@ -87,7 +87,7 @@ static void scatter_dx(const dmq_conv2d_args *a, const float *col, float *dx)
 
 static void gather_dy(const dmq_conv2d_args *a, const float *dy, float *col)
 {
-    size_t k = (size_t)a->k, taps = (size_t)(a->r * a->s), p;
+    size_t k = (size_t)a->k, taps = (size_t)a->r * (size_t)a->s, p;
 
     memset(col, 0, pixels(a->h, a->wd) * taps * k * sizeof *col);
     FOR_TAPS(a)
@@ -102,7 +102,7 @@ static void gather_dy(const dmq_conv2d_args *a, const float *dy, float *col)
 
 static void scatter_y(const dmq_conv2d_args *a, const float *col, float *y)
 {
-    size_t k = (size_t)a->k, taps = (size_t)(a->r * a->s), p;
+    size_t k = (size_t)a->k, taps = (size_t)a->r * (size_t)a->s, p;
 
     FOR_TAPS(a)
     {

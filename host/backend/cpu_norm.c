@@ -158,7 +158,8 @@ static void sum_image(const span *s, const float *x, int squares)
 static void measure(const span *s, const dmq_group_norm_args *a, int n, const float *x)
 {
     size_t groups = (size_t)a->groups;
-    double count = (double)a->hw * (a->c / a->groups);
+    int each = a->c / a->groups; /* channels */
+    double count = (double)a->hw * each;
     float *mean = a->mean + (size_t)n * groups, *rstd = a->rstd + (size_t)n * groups;
 
     sum_image(s, x, 0);

@@ -55,7 +55,7 @@ void dmq_clock_duration(char out[DMQ_CLOCK_TEXT], double seconds)
         (void)snprintf(out, DMQ_CLOCK_TEXT, "%lds", s);
     } else if (s < 3600) {
         (void)snprintf(out, DMQ_CLOCK_TEXT, "%ldm%02lds", s / 60, s % 60);
-    } else if (s < 24 * 3600) {
+    } else if (s < 24L * 3600) {
         (void)snprintf(out, DMQ_CLOCK_TEXT, "%ldh%02ldm", s / 3600, s % 3600 / 60);
     } else {
         (void)snprintf(out, DMQ_CLOCK_TEXT, "%ldd%02ldh", s / 86400, s % 86400 / 3600);

@@ -196,7 +196,7 @@ static void copy_text(char *out, size_t size, const char *text)
     size_t n = 0;
 
     for (; *text && n + 1 < size; text++)
-        out[n++] = (unsigned char)*text < 32 || *text == '"' || *text == '\\' ? ' ' : *text;
+        out[n++] = (char)((unsigned char)*text < 32 || *text == '"' || *text == '\\' ? ' ' : *text);
     out[n] = '\0';
 }
 

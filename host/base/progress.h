@@ -36,7 +36,7 @@ dmq_status dmq_progress_form_parse(dmq_progress_form *out, const char *text);
  * Announce a stage of the run before it begins, in order. cost: its expected seconds, or any number in a
  * unit that all stages share. At most 32. Without a plan there is no run eta.
  */
-void dmq_progress_plan(const char *stage, double cost);
+void dmq_progress_plan(const char *name, double cost);
 
 /** Forget the plan and the stage. */
 void dmq_progress_reset(void);
@@ -45,7 +45,7 @@ void dmq_progress_reset(void);
  * Begin a stage: total units of work (> 0), done of which were there already. Ends the one before.
  * unit: "it", "images", ...
  */
-void dmq_progress_begin(const char *stage, double total, double done, const char *unit);
+void dmq_progress_begin(const char *name, double total, double done, const char *unit);
 
 /** n more units are done. note: a short text at the line's end, or NULL to keep the last one. */
 void dmq_progress_add(double n, const char *note);

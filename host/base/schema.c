@@ -276,9 +276,9 @@ static dmq_status check_model(const dmq_config *c)
     for (int i = 0; i < levels; i++) {
         if (dmq_config_int(c, "model.ch") * mult[i] % groups != 0) {
             return and_at(c, "model.ch",
-                          dmq_config_refuse(
-                              c, "model.norm_groups", "must divide the %lld channels of level %d",
-                              (long long)(dmq_config_int(c, "model.ch") * mult[i]), i));
+                          dmq_config_refuse(c, "model.norm_groups",
+                                            "must divide the %lld channels of level %d",
+                                            (long long)dmq_config_int(c, "model.ch") * mult[i], i));
         }
     }
     if (resolution % (1 << (levels - 1)) != 0) {

@@ -85,8 +85,8 @@ void dmq_text_add_base64(dmq_text *text, const void *bytes, size_t size)
         unsigned three = (unsigned)p[i] << 16 | (i + 1 < size ? (unsigned)p[i + 1] << 8 : 0U) |
                          (i + 2 < size ? p[i + 2] : 0U);
         char four[4] = { digits[three >> 18], digits[three >> 12 & 63U],
-                         i + 1 < size ? digits[three >> 6 & 63U] : '=',
-                         i + 2 < size ? digits[three & 63U] : '=' };
+                         (char)(i + 1 < size ? digits[three >> 6 & 63U] : '='),
+                         (char)(i + 2 < size ? digits[three & 63U] : '=') };
 
         dmq_text_add_bytes(text, four, 4);
     }

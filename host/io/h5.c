@@ -5,6 +5,7 @@
 #include "io/file.h"
 #include "io/h5_handle.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -235,6 +236,7 @@ dmq_status dmq_h5_format_check(dmq_h5 *file, const char *format, int version)
                         file->path, format);
     }
     DMQ_TRY(dmq_h5_attr_text(&found, file, "", "format"));
+    assert(found);
     if (strcmp(found, format) != 0) {
         st = dmq_fail(DMQ_EDATA, "%s: is a %s file, a %s file was expected", file->path, found,
                       format);

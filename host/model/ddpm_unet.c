@@ -41,7 +41,7 @@ static dmq_status text_of(char **out, const dmq_ddpm_unet_config *c)
 
 static const char *join(char out[2 * DMQ_NAME_MAX], const char *a, const char *b)
 {
-    snprintf(out, 2 * DMQ_NAME_MAX, "%s.%s", a, b);
+    snprintf(out, 2 * (size_t)DMQ_NAME_MAX, "%s.%s", a, b);
     return out;
 }
 
@@ -303,8 +303,8 @@ static dmq_status record_temporal(const dmq_model *model, dmq_tape *tape, const 
     const dmq_unet *net = model->config;
     const dmq_unit *unit = &model->unit[0];
     const pass p = { model, net, tape, hooks };
-    int ch = net->config.ch, number = 2;
-    dmq_var *h = dmq_record_time_embed(tape, t, ch, ch / 2 - 1, 0);
+    int ch = net->config.ch, divisor = ch / 2 - 1, number = 2;
+    dmq_var *h = dmq_record_time_embed(tape, t, ch, divisor, 0);
 
     h = silu(&p, layer(&p, unit->layer[0], h));
     h = silu(&p, layer(&p, unit->layer[1], h)); /* every block's second swish: computed once */

@@ -33,7 +33,8 @@ void dmq_model_init(dmq_model *model, uint64_t seed)
                 value[i] = fill;
         } else {
             size_t area = entry->rank4 ? (size_t)(entry->shape.dim[1] * entry->shape.dim[2]) : 1;
-            double fan = (double)(count / out + out * area) / 2;
+            size_t fan_in = count / out, fan_out = out * area;
+            double fan = (double)(fan_in + fan_out) / 2;
             double limit = sqrt(3 * scale_of(entry->name) / fan);
             for (size_t i = 0; i < count; i++) {
                 value[i] = (dmq_real)(limit * (2 * dmq_uniform(seed, DMQ_FOR_INIT, (uint64_t)e, 0,

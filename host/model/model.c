@@ -121,7 +121,7 @@ dmq_var *dmq_model_record(const dmq_model *model, dmq_tape *tape, const dmq_hook
     void *memory = NULL;
     dmq_var **value, *result = NULL;
 
-    DMQ_TRY(dmq_alloc(&memory, (size_t)model->n_values, sizeof *value));
+    DMQ_TRY(dmq_alloc(&memory, (size_t)model->n_values, sizeof(dmq_var *)));
     value = memory;
     value[0] = x;
     DMQ_TRY(dmq_model_record_temporal(model, tape, hooks, t, value));

@@ -4,6 +4,7 @@
 #include "report/measure.h"
 #include "report/table_inner.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +64,7 @@ static dmq_status put_head(sheet *s)
     static const char *const fixed[] = { "method", "bits", "seeds" };
     dmq_status st = DMQ_OK;
 
+    assert(s->fixed <= 3);
     for (int i = 0; i < s->fixed; i++)
         DMQ_TRY(put(s, 0, i, fixed[i]));
     for (int i = 0; i < s->n; i++) {
