@@ -78,6 +78,16 @@ static inline unsigned dmq_grid(size_t count, unsigned block)
     return blocks < 1 ? 1u : blocks > DMQ_GRID_MOST ? (unsigned)DMQ_GRID_MOST : (unsigned)blocks;
 }
 
+/** x / d where an ulp or two do not matter: SiLU, softmax. Never for a code. */
+static __device__ __forceinline__ float dmq_quotient_near(float x, float d)
+{
+#ifdef DMQ_SIMT
+    return x / d;
+#else
+    return __fdividef(x, d);
+#endif
+}
+
 /** for (each index of 0..count-1 that is this thread's), neighbouring threads at neighbouring indices. */
 #define DMQ_EACH_INDEX(i, count)                                                \
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < (count); \
