@@ -9,6 +9,12 @@
 
 #include "kernels/kernel.h"
 
+#ifdef DMQ_REAL_DOUBLE
+#define dmq_fma fma
+#else
+#define dmq_fma fmaf
+#endif
+
 /** Code before clipping: half to even as torch.round, and a division: x * (1/s) differs near ties. */
 DMQ_HD dmq_real dmq_fq_code(dmq_real x, dmq_real scale, dmq_real zero)
 {
@@ -38,6 +44,55 @@ DMQ_HD dmq_real dmq_fq_value(dmq_real clipped, dmq_real scale, dmq_real zero)
 DMQ_HD dmq_real dmq_fq(dmq_real x, dmq_real scale, dmq_real zero, dmq_real lo, dmq_real hi)
 {
     return dmq_fq_value(dmq_fq_clip(dmq_fq_code(x, scale, zero), lo, hi), scale, zero);
+}
+
+/**
+ * One step and what a loop over many numbers of it needs: x / scale without a division each.
+ *
+ * With the inverse rounded to nearest, a product and two corrections by the remainder give the quotient
+ * rounded to nearest, as the division does, unless something overflows or underflows on the way: steps
+ * beyond 2^-60..2^60 are divided by, and quotients from 2^22 on are left as they come, which is beyond
+ * every code. (Markstein, IBM J. Res. Dev. 34, 1990.)
+ */
+typedef struct dmq_fq_step {
+    dmq_real scale, inverse, zero;
+    int divide; /**< 1: the scale is too far from 1 */
+} dmq_fq_step;
+
+DMQ_HD dmq_fq_step dmq_fq_step_of(dmq_real scale, dmq_real zero)
+{
+    dmq_fq_step s;
+
+    s.scale = scale;
+    s.inverse = 1 / scale;
+    s.zero = zero;
+    s.divide = !(scale > (dmq_real)8.7e-19 && scale < (dmq_real)1.1e18);
+    return s;
+}
+
+/** The bits of x / scale. */
+DMQ_HD dmq_real dmq_fq_quotient(dmq_real x, dmq_fq_step s)
+{
+    dmq_real q = x * s.inverse;
+
+    if (s.divide)
+        return x / s.scale;
+    if (!(dmq_fabs(q) < (dmq_real)4194304)) /* NaN and infinity too */
+        return q;
+    q = dmq_fma(dmq_fma(-s.scale, q, x), s.inverse, q);
+    return dmq_fma(dmq_fma(-s.scale, q, x), s.inverse, q);
+}
+
+/** dmq_fq_code, the same bits. */
+DMQ_HD dmq_real dmq_fq_step_code(dmq_real x, dmq_fq_step s)
+{
+    return dmq_rint(dmq_fq_quotient(x, s)) + s.zero;
+}
+
+/** dmq_fq, the same bits. */
+DMQ_HD dmq_real dmq_fq_step_value(dmq_real x, dmq_fq_step s, dmq_real lo, dmq_real hi)
+{
+    return dmq_fq_value(dmq_fq_clip(dmq_fq_step_code(x, s), lo, hi), s.scale, s.zero);
 }
 
 /** dy/dscale: rint(u) - u inside, lo - zero below, hi - zero above. */

@@ -364,11 +364,60 @@ static void scale_gradient_is_that_of_the_held_rounding(void **state)
     }
 }
 
+/* Quotients near ties and whole numbers, of numbers and steps of every size; where it ends, the division. */
+static void a_step_has_the_bits_of_the_division(void **state)
+{
+    uint64_t stream = check_stream(8);
+    const dmq_real ends[] = { 0,
+                              (dmq_real)-0.0,
+                              (dmq_real)INFINITY,
+                              (dmq_real)-INFINITY,
+                              (dmq_real)1e38,
+                              (dmq_real)-1e38,
+                              (dmq_real)1e-38,
+                              (dmq_real)-1e-38,
+                              (dmq_real)1e-44 };
+    const dmq_real steps[] = { 1,
+                               (dmq_real)0.1F,
+                               (dmq_real)1e-8,
+                               (dmq_real)3e-30,
+                               (dmq_real)3e-39,
+                               (dmq_real)1e18,
+                               (dmq_real)1e19,
+                               (dmq_real)2e38 };
+
+    (void)state;
+    for (int i = 0; i < 400000; i++) {
+        dmq_real scale = (dmq_real)ldexp(1 + check_uniform(&stream), check_whole(&stream, -58, 58));
+        dmq_real code = (dmq_real)(check_whole(&stream, -140000, 140000) * 0.5);
+        dmq_real x = code * scale;
+        dmq_fq_step s = dmq_fq_step_of(scale, 3);
+
+        for (int k = check_whole(&stream, 0, 4); k > 0; k--) /* a few units in the last place off */
+            x = nextafterf(x, i % 2 ? INFINITY : -INFINITY);
+        if (i % 4 == 0)
+            x = (dmq_real)(check_uniform(&stream) - 0.5) * scale * 1000;
+        if (dmq_fq_quotient(x, s) != x / scale ||
+            dmq_fq_step_code(x, s) != dmq_fq_code(x, scale, 3))
+            fail_msg("%.9g / %.9g: %.9g", (double)x, (double)scale, (double)dmq_fq_quotient(x, s));
+    }
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++) {
+            dmq_fq_step s = dmq_fq_step_of(steps[k], 3);
+
+            assert_true(dmq_fq_step_value(ends[i], s, 0, 15) ==
+                        dmq_fq(ends[i], steps[k], 3, 0, 15));
+        }
+    }
+    assert_true(isnan(dmq_fq_step_value((dmq_real)NAN, dmq_fq_step_of(1, 3), 0, 15)));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         CHECK_TEST(affine_codes_of_the_papers),
         CHECK_TEST(ties_go_to_even),
+        CHECK_TEST(a_step_has_the_bits_of_the_division),
         CHECK_TEST(values_of_pytorch),
         CHECK_TEST(same_as_the_reference),
         CHECK_TEST(what_is_not_wanted_may_be_null),
