@@ -209,6 +209,7 @@ static inline void group_norm_shapes(void)
         { .n = 2, .hw = 9, .c = 32, .groups = 32 },  { .n = 3, .hw = 25, .c = 24, .groups = 8 },
         { .n = 1, .hw = 64, .c = 64, .groups = 32 }, { .n = 3, .hw = 7, .c = 5, .groups = 1 },
         { .n = 2, .hw = 15, .c = 48, .groups = 8 },  { .n = 2, .hw = 33, .c = 21, .groups = 3 },
+        { .n = 2, .hw = 300, .c = 16, .groups = 2 },
     };
 
     for (unsigned i = 0; i < 8 * sizeof sizes / sizeof sizes[0]; i++) {
