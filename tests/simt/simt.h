@@ -34,6 +34,7 @@ extern "C" {
 #define __align__(n) __attribute__((aligned(n)))
 #define __shared__   static thread_local
 #define __constant__ static
+#define __grid_constant__
 
 struct uint3 {
     unsigned x, y, z;
