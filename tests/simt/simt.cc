@@ -55,6 +55,14 @@ struct block {
     int backwards;
     unsigned long launches;
     char *memory;
+
+    ~block()
+    {
+        for (fiber *f : all) {
+            munmap(f->stack, STACK);
+            delete f;
+        }
+    }
 };
 
 thread_local block b;
