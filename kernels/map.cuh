@@ -165,6 +165,14 @@ static inline unsigned dmq_map_grid(size_t tiles)
                                        : (unsigned)tiles;
 }
 
+/** Threads for `count` things, whole warps, at least one and at most `most`. */
+static inline unsigned dmq_threads(size_t count, unsigned most)
+{
+    size_t threads = (count + 31) / 32 * 32;
+
+    return threads < 32 ? 32u : threads > most ? most : (unsigned)threads;
+}
+
 /** The operation on all of `count` numbers; wide: four at a time. Few of them are dealt out one pack a
     thread, so that every multiprocessor has some. */
 template <typename Op>
