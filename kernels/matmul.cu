@@ -1,12 +1,12 @@
-/* Products and column sums by kernels of our own: what a library does not take, and what runs thread by
-   thread on a host. */
+/* Products by a kernel of our own: what a library does not take, and what runs thread by thread on a
+   host. */
 #include "kernels/gemm.cuh"
 
 extern "C" {
 #include "kernels/matmul.h"
 }
 
-enum { BATCHES_MOST = 65535, COLUMNS = 32, ROWS = 8, ROWS_OF_PART = 256, PARTS_MOST = 64 };
+enum { BATCHES_MOST = 65535 };
 
 template <int T, bool TRANS_A, bool TRANS_B>
 static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
@@ -57,59 +57,4 @@ DMQ_DEVICE(dmq_matmul_plain)(dmq_queue *queue, const dmq_matmul_args *a)
 {
     return dmq_gemm_large(a->m, a->n, (unsigned)a->batch) ? launch<8>(queue, a)
                                                           : launch<4>(queue, a);
-}
-
-/* Rows first..end-1 of 32 columns: eight sums a column, joined in their order. */
-static __global__ void column_parts(dmq_col_sum_args a, dmq_real *out, int rows_of_part)
-{
-    __shared__ float sums[ROWS][COLUMNS];
-    int column = (int)(blockIdx.x * COLUMNS + threadIdx.x % COLUMNS);
-    int first = (int)blockIdx.y * rows_of_part, row = (int)threadIdx.x / COLUMNS;
-    int end = first + rows_of_part < a.rows ? first + rows_of_part : a.rows;
-    float sum = 0;
-
-    if (column < a.cols) {
-        for (int i = first + row; i < end; i += ROWS)
-            sum += a.x[(size_t)i * a.cols + column];
-    }
-    sums[row][threadIdx.x % COLUMNS] = sum;
-    __syncthreads();
-    if (row == 0 && column < a.cols) {
-        for (int i = 1; i < ROWS; i++)
-            sum += sums[i][threadIdx.x];
-        out[(size_t)blockIdx.y * a.cols + column] = sum;
-    }
-}
-
-static __global__ void join_parts(dmq_col_sum_args a, const dmq_real *part, int parts)
-{
-    DMQ_EACH_INDEX(i, (size_t)a.cols)
-    {
-        float sum = part[i];
-
-        for (int p = 1; p < parts; p++)
-            sum += part[(size_t)p * a.cols + i];
-        a.y[i] = a.add ? a.y[i] + sum : sum;
-    }
-}
-
-DMQ_DEVICE(dmq_col_sum)(dmq_queue *queue, const dmq_col_sum_args *a)
-{
-    size_t row_bytes = (size_t)a->cols * sizeof(dmq_real);
-    int parts = (a->rows + ROWS_OF_PART - 1) / ROWS_OF_PART, rows_of_part;
-    dmq_status st = DMQ_OK;
-    void *scratch = NULL;
-
-    parts = parts > PARTS_MOST ? (int)PARTS_MOST : parts < 1 ? 1 : parts;
-    if ((size_t)parts * row_bytes > DMQ_SCRATCH_BYTES)
-        parts = row_bytes < DMQ_SCRATCH_BYTES ? (int)(DMQ_SCRATCH_BYTES / row_bytes) : 1;
-    rows_of_part = (a->rows + parts - 1) / parts;
-    DMQ_TRY(dmq_cuda_scratch(&scratch, queue, (size_t)parts * row_bytes));
-    DMQ_TRY(
-        DMQ_LAUNCH(column_parts, dim3(((unsigned)a->cols + COLUMNS - 1) / COLUMNS, (unsigned)parts),
-                   COLUMNS * ROWS, 0, queue, *a, static_cast<dmq_real *>(scratch), rows_of_part));
-    DMQ_TRY(DMQ_LAUNCH(join_parts, dmq_grid((size_t)a->cols, 256), 256, 0, queue, *a,
-                       static_cast<const dmq_real *>(scratch), parts));
-done:
-    return st;
 }

@@ -26,7 +26,7 @@ typedef struct dmq_matmul_args {
 
 dmq_status dmq_matmul_ref(dmq_queue *queue, const dmq_matmul_args *a);
 
-/** y[j] = sum_i x[i, j] in the order of i: the gradient of a bias. */
+/** y[j] = sum_i x[i, j] in an order that the shape decides: the gradient of a bias. */
 typedef struct dmq_col_sum_args {
     const dmq_real *x; /**< (rows, cols) */
     dmq_real *y;       /**< (cols) */
