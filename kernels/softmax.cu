@@ -1,5 +1,5 @@
 /*
- * Softmax and cross entropy on the device, a row a team of threads (rows.cuh).
+ * Softmax on the device, a row a team of threads (rows.cuh).
  *
  * Bytes an element: forward 8 (x in, y out), derive 12 (y, v in, out), 16 with add; each number crosses
  * the bus once, so that is the floor too. Rows of 256 and 1024 (attention over 16x16 and 32x32) are one
@@ -95,53 +95,6 @@ static __global__ void __launch_bounds__(DMQ_TEAM) derive(dmq_softmax_args a)
     });
 }
 
-template <int TEAM, int W, int V>
-static __global__ void __launch_bounds__(DMQ_TEAM) cross(dmq_xent_args a)
-{
-    __shared__ float slot[DMQ_WARPS_MOST];
-    __shared__ double slots[DMQ_WARPS_MOST];
-    int i = dmq_row_number<TEAM>();
-
-    if (i >= a.n)
-        return;
-    const dmq_real *from = a.x + (size_t)i * a.classes;
-    const dmq_row<TEAM, W, V> x(from, a.classes);
-    const float most = largest(x, slot);
-    const double sum = sum_exp(x, most, slots);
-
-    if (threadIdx.x % TEAM == 0)
-        a.loss[i] = (float)log(sum) + (most - from[a.label[i]]);
-}
-
-template <int TEAM, int W, int V>
-static __global__ void __launch_bounds__(DMQ_TEAM) cross_backward(dmq_xent_args a)
-{
-    __shared__ float slot[DMQ_WARPS_MOST];
-    __shared__ double slots[DMQ_WARPS_MOST];
-    int i = dmq_row_number<TEAM>();
-
-    if (i >= a.n)
-        return;
-    const dmq_row<TEAM, W, V> x(a.x + (size_t)i * a.classes, a.classes);
-    dmq_real *dx = a.dx + (size_t)i * a.classes;
-    const float most = largest(x, slot), weight = a.dloss[i];
-    const float share = 1 / (float)sum_exp(x, most, slots);
-    const int label = a.label[i];
-
-    x.each([&](size_t at, const dmq_pack<W> &p) {
-        dmq_pack<W> d;
-
-        for (int k = 0; k < W; k++) {
-            float y = dmq_exp(p.at[k] - most) * share;
-
-            d.at[k] = weight * (y - ((int)at * W + k == label ? 1.0f : 0.0f));
-        }
-        if (a.add)
-            dmq_add(d, dmq_load<W>(dx, at), 1);
-        dmq_store(dx, at, d);
-    });
-}
-
 DMQ_DEVICE(dmq_softmax_forward)(dmq_queue *queue, const dmq_softmax_args *a)
 {
     bool wide = dmq_aligned(a->x, a->y) && dmq_by_four(a->cols);
@@ -154,18 +107,4 @@ DMQ_DEVICE(dmq_softmax_derive)(dmq_queue *queue, const dmq_softmax_args *a)
     bool wide = dmq_aligned(a->y, a->v, a->out) && dmq_by_four(a->cols);
 
     return DMQ_LAUNCH_ROWS(derive, wide, queue, a->rows, a->cols, *a);
-}
-
-DMQ_DEVICE(dmq_xent_forward)(dmq_queue *queue, const dmq_xent_args *a)
-{
-    bool wide = dmq_aligned(a->x) && dmq_by_four(a->classes);
-
-    return DMQ_LAUNCH_ROWS(cross, wide, queue, a->n, a->classes, *a);
-}
-
-DMQ_DEVICE(dmq_xent_backward)(dmq_queue *queue, const dmq_xent_args *a)
-{
-    bool wide = dmq_aligned(a->x, a->dx) && dmq_by_four(a->classes);
-
-    return DMQ_LAUNCH_ROWS(cross_backward, wide, queue, a->n, a->classes, *a);
 }
