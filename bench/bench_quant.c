@@ -148,9 +148,14 @@ static dmq_status round_step(void *context)
 {
     job *j = context;
     dmq_adaround_layer layer = layer_of(j);
-    dmq_adaround_step_args a = {
-        round_args(j, &layer), j->x[6], j->x[7], 1e-5F, 0.9F, 0.999F, 1e-8F, 10
-    };
+    dmq_adaround_step_args a = { .round = round_args(j, &layer),
+                                 .m = j->x[6],
+                                 .v = j->x[7],
+                                 .lr = 1e-5F,
+                                 .beta1 = 0.9F,
+                                 .beta2 = 0.999F,
+                                 .eps = 1e-8F,
+                                 .step = 10 };
 
     return j->backend->adaround_step(j->queue, &a);
 }

@@ -172,8 +172,13 @@ static void the_step_is_its_parts(void **state)
     rounding_init(&q, 4);
     r.args.reg_weight = q.args.reg_weight = (dmq_real)0.01;
     r.args.reg_beta = q.args.reg_beta = 7;
-    s = (dmq_adaround_step_args){ r.args,     moments,    moments + COUNT, adam.lr,
-                                  adam.beta1, adam.beta2, adam.eps,        0 };
+    s = (dmq_adaround_step_args){ .round = r.args,
+                                  .m = moments,
+                                  .v = moments + COUNT,
+                                  .lr = adam.lr,
+                                  .beta1 = adam.beta1,
+                                  .beta2 = adam.beta2,
+                                  .eps = adam.eps };
     for (int step = 1; step <= 5; step++) {
         s.step = adam.step = step;
         CHECK_OK(dmq_adaround_step_ref(NULL, &s));
