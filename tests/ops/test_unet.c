@@ -25,6 +25,9 @@
 
 enum { N = 3 };
 
+/** The kernels of the device on the host (simt/backend_simt.h). */
+const dmq_backend *dmq_backend_simt(void) __attribute__((weak));
+
 static const dmq_ddpm_unet_config small = {
     .in_channels = 3,
     .out_channels = 3,
@@ -328,13 +331,20 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_unit_at_a_time_gives_the_same),
         cmocka_unit_test(gradients_equal_pytorch),
     };
+    const char *name = argc > 1 ? argv[1] : "ref";
+    dmq_status st = DMQ_OK;
     int failed;
 
     if (argc > 2)
         path = argv[2];
-    if (dmq_backend_open(&backend, argc > 1 ? argv[1] : "ref") != DMQ_OK) {
-        fprintf(stderr, "skipped: %s\n", dmq_message());
-        return 77;
+    if (strcmp(name, "simt") == 0 && dmq_backend_simt) {
+        backend = dmq_backend_simt();
+    } else {
+        st = dmq_backend_open(&backend, name);
+    }
+    if (st != DMQ_OK) {
+        fprintf(stderr, "%s%s\n", st == DMQ_ENOTSUP ? "skipped: " : "", dmq_message());
+        return st == DMQ_ENOTSUP ? 77 : 1;
     }
     if (backend->queue_create(&queue, 0) != DMQ_OK) {
         fprintf(stderr, "%s\n", dmq_message());
