@@ -2,8 +2,8 @@
  * The UNet once on a batch, FP32, random weights: the networks that ship (16x16 and 32x32, batch 16) and
  * the CIFAR-10 one (batch 8). Beside bench/reference/forward.py.
  *
- *   bench_forward [--threads 2] [--only cifar10] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
- *                 [--profile 0]
+ *   bench_forward [--backend cpu] [--threads 2] [--only cifar10] [--reps 20] [--ms 200] [--check 1]
+ *                 [--clock wall|cpu] [--profile 0] [--precision fp32|tf32]
  *
  * The batch is cut into shards of at most 8, one a thread and more. The error is that of the first sample
  * against the reference backend. Images a second go to stderr.
@@ -59,14 +59,21 @@ static dmq_status fill(void *context, const dmq_shard *s)
 {
     const forward *f = context;
     const vars *v = s->state;
+    const dmq_backend *be = dmq_tape_backend(s->tape);
+    dmq_real t[MAX_BATCH];
+    dmq_status st = DMQ_OK;
 
-    for (int r = 0; r < s->size; r++) {
-        size_t n = (size_t)dmq_shard_sample(s, r);
-
-        memcpy(v->x->value + (size_t)r * f->per, f->x + n * f->per, f->per * sizeof *f->x);
-        v->t->value[r] = f->t[n];
+    for (int r = 0; r < s->size; r++)
+        t[r] = f->t[dmq_shard_sample(s, r)];
+    DMQ_TRY(be->upload(s->queue, v->t->value, t, (size_t)s->size * sizeof *t));
+    DMQ_TRY(be->upload(s->queue, v->x->value, f->x + (size_t)s->first * f->per,
+                       (size_t)s->count * f->per * sizeof *f->x));
+    for (int r = s->count; r < s->size; r++) {
+        DMQ_TRY(be->upload(s->queue, v->x->value + (size_t)r * f->per,
+                           f->x + (size_t)dmq_shard_sample(s, r) * f->per, f->per * sizeof *f->x));
     }
-    return DMQ_OK;
+done:
+    return st;
 }
 
 static dmq_status take(void *context, const dmq_shard *s)
@@ -74,8 +81,9 @@ static dmq_status take(void *context, const dmq_shard *s)
     const forward *f = context;
     const vars *v = s->state;
 
-    memcpy(f->y + (size_t)s->first * f->per, v->y->value, (size_t)s->count * f->per * sizeof *f->y);
-    return DMQ_OK;
+    return dmq_tape_backend(s->tape)->download(s->queue, f->y + (size_t)s->first * f->per,
+                                               v->y->value,
+                                               (size_t)s->count * f->per * sizeof *f->y);
 }
 
 static dmq_status run(void *context)
@@ -97,6 +105,7 @@ static dmq_status open_forward(forward *f, const network *net, dmq_lanes *lanes,
     f->batch = batch;
     DMQ_TRY(dmq_ddpm_unet_create(&f->model, &net->config));
     bench_fill_model(f->model);
+    DMQ_TRY(dmq_model_place(f->model, lanes));
     f->per = dmq_shape_count(f->model->input);
     DMQ_TRY(dmq_alloc((void **)&f->x, (size_t)batch, f->per * sizeof *f->x));
     DMQ_TRY(dmq_alloc((void **)&f->y, (size_t)batch, f->per * sizeof *f->y));
@@ -154,7 +163,7 @@ static dmq_status bench_network(const network *net, const bench_setup *setup)
     DMQ_TRY(open_forward(&f, net, setup->lanes, net->batch));
     if (setup->check) {
         DMQ_TRY(compare(&c.worst_error, &f, net));
-        DMQ_TRY(bench_setup_within(&c, 1e-4));
+        DMQ_TRY(bench_setup_within(setup, &c, 1e-4));
     }
     dmq_tape_cost(dmq_shards_tape(f.shards, 0), &macs, &bytes);
     c.flop = 2 * macs * dmq_shards_count(f.shards, net->batch);

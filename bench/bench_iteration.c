@@ -2,8 +2,10 @@
  * One AdaRound iteration of a residual block at batch 32, as reconstruction runs it: 32 of 256 samples
  * gathered, forward, loss, backward, regularizer, Adam, soft weights. Beside bench/reference/iteration.py.
  *
- *   bench_iteration [--threads 2] [--only 64@16] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
- *                   [--profile 0]
+ *   bench_iteration [--backend cpu] [--threads 2] [--only 64@16] [--reps 20] [--ms 200] [--check 1]
+ *                   [--clock wall|cpu] [--profile 0] [--precision fp32|tf32]
+ *
+ * A device is given plans of 50 iterations, as reconstruction gives them; a time is that of one of them.
  *
  * The error is the worst one of losses, gradients and new roundings of one iteration of 8 samples on the
  * reference backend. FLOPs are those of the five convolution passes (two forward, two of the weights, one
@@ -25,18 +27,22 @@ enum { SAMPLES = 256, BATCH = 32, FEW = 8 };
 typedef struct iteration {
     bench_resblock b;
     int from[SAMPLES];
-    int number;
+    int number, count; /* done so far; of a run */
 } iteration;
 
 static dmq_status iterate(void *context)
 {
+    static int sample[BENCH_PLAN * BATCH];
+    static dmq_real loss[BENCH_PLAN * BATCH];
     iteration *it = context;
-    int sample[BATCH];
-    dmq_real loss[BATCH];
+    int first = it->number + 1;
 
-    it->number++;
-    dmq_batch_draw(sample, BATCH, it->from, SAMPLES, 1, 0, (uint32_t)it->number);
-    return bench_resblock_iterate(&it->b, sample, BATCH, it->number, loss);
+    for (int i = 0; i < it->count; i++) {
+        it->number++;
+        dmq_batch_draw(sample + (size_t)i * BATCH, BATCH, it->from, SAMPLES, 1, 0,
+                       (uint32_t)it->number);
+    }
+    return bench_resblock_iterate(&it->b, sample, BATCH, first, it->count, loss);
 }
 
 /* One iteration on the same few samples, here and on the reference backend. */
@@ -45,27 +51,29 @@ static dmq_status compare(double *worst, dmq_lanes *lanes, int channels, int siz
     static const int sample[FEW] = { 0, 1, 2, 3, 4, 5, 6, 7 };
     bench_resblock side[2] = { 0 };
     dmq_lanes *ref = NULL;
-    dmq_real loss[2][FEW];
+    dmq_real loss[2][FEW], *state[2] = { NULL, NULL };
     dmq_status st = DMQ_OK;
-    size_t n;
+    size_t n = 0;
 
-    DMQ_TRY(dmq_lanes_create(&ref, dmq_backend_ref(), dmq_lanes_count(lanes)));
+    DMQ_TRY(dmq_lanes_create(&ref, dmq_backend_ref(), 2));
     for (int i = 0; i < 2; i++) {
         DMQ_TRY(bench_resblock_open(&side[i], i ? ref : lanes, channels, size, acts, FEW));
-        DMQ_TRY(bench_resblock_iterate(&side[i], sample, FEW, 1, loss[i]));
+        DMQ_TRY(bench_resblock_iterate(&side[i], sample, FEW, 1, 1, loss[i]));
+        n = side[i].block->problem.n_theta;
+        DMQ_TRY(dmq_alloc((void **)&state[i], 3 * n, sizeof *state[i]));
+        DMQ_TRY(dmq_recon_state_get(state[i], side[i].state));
     }
-    n = side[0].block->problem.n_theta;
     *worst = bench_error(loss[0], loss[1], FEW);
-    for (int k = 0; k < 2;
-         k++) { /* after the first step the first moment is 0.1 times the gradient */
-        double e =
-            k ? bench_error(side[0].m, side[1].m, n) : bench_error(side[0].alpha, side[1].alpha, n);
+    for (int k = 0; k < 2; k++) { /* alpha; the first moment, now 0.1 times the gradient */
+        double e = bench_error(state[0] + (size_t)k * n, state[1] + (size_t)k * n, n);
 
         *worst = e > *worst ? e : *worst;
     }
 done:
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        dmq_free(state[i]);
         bench_resblock_close(&side[i]);
+    }
     dmq_lanes_destroy(ref);
     return st;
 }
@@ -83,9 +91,11 @@ static dmq_status bench_size(iteration *it, const bench_setup *setup, int channe
         return DMQ_OK;
     if (setup->check) {
         DMQ_TRY(compare(&c.worst_error, setup->lanes, channels, size, acts));
-        DMQ_TRY(bench_setup_within(&c, 1e-3));
+        DMQ_TRY(bench_setup_within(setup, &c, 1e-3));
     }
     DMQ_TRY(bench_resblock_open(&it->b, setup->lanes, channels, size, acts, SAMPLES));
+    it->number = 0;
+    it->count = c.calls = setup->be->host_memory ? 1 : BENCH_PLAN;
     c.flop = 2 * 2.5 * it->b.macs * BATCH;
     DMQ_TRY(bench_setup_measure(&result, setup, &c));
 done:

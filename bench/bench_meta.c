@@ -4,7 +4,7 @@
  * original, r2 sequential) and by route (explicit J, matrix-free). Beside bench/reference/meta.py, which
  * has r1 and r3 by unrolled differentiation; weights only, as there.
  *
- *   bench_meta [--threads 2] [--only 64@16/r1] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
+ *   bench_meta [--backend cpu] [--threads 2] [--only 64@16/r1] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
  *              [--profile 0]
  *
  * First a line "meta_unit": a plain AdaRound iteration of the block, the unit in which stderr tells the
@@ -57,7 +57,7 @@ static dmq_status evaluate(meta *m)
 
     simplex.ds = m->ds;
     DMQ_TRY(be->simplex_forward(NULL, &simplex));
-    DMQ_TRY(dmq_hyper_eval(m->hyper, m->b.alpha, m->sample, m->n, m->w, &m->groups, m->d_mse,
+    DMQ_TRY(dmq_hyper_eval(m->hyper, m->b.state->alpha, m->sample, m->n, m->w, &m->groups, m->d_mse,
                            m->d_gm, NULL));
     for (int i = 0; i < m->n; i++)
         m->d[i] = m->d_mse[i] + m->d_gm[i];
@@ -90,7 +90,7 @@ static dmq_status plain(void *context)
 {
     meta *m = context;
 
-    return bench_resblock_iterate(&m->b, m->sample, m->n, 1, m->loss);
+    return bench_resblock_iterate(&m->b, m->sample, m->n, 1, 1, m->loss);
 }
 
 /* A block with n training samples and k groups behind them, and the optimizer of one form and route. */
@@ -130,11 +130,11 @@ static dmq_status set_form(meta *m, const form *f, int matrix_free)
     for (int i = 0; i < m->n; i++)
         m->w[i] = (dmq_real)(1.0 / m->n);
     DMQ_TRY(dmq_hyper_create(&m->hyper, &m->b.block->problem, m->n, m->groups.k, &c));
-    DMQ_TRY(dmq_hyper_eta_for_move(m->hyper, m->b.alpha, m->sample, m->n, m->w, 1e-4, &eta));
+    DMQ_TRY(dmq_hyper_eta_for_move(m->hyper, m->b.state->alpha, m->sample, m->n, m->w, 1e-4, &eta));
     dmq_hyper_set_eta(m->hyper, eta);
     if (f->form == DMQ_GM_SEQUENTIAL) {
-        DMQ_TRY(
-            dmq_hyper_rate_for_share(m->hyper, m->b.alpha, m->sample, m->n, m->w, &m->groups, 0.1));
+        DMQ_TRY(dmq_hyper_rate_for_share(m->hyper, m->b.state->alpha, m->sample, m->n, m->w,
+                                         &m->groups, 0.1));
     }
 done:
     return st;
@@ -186,7 +186,7 @@ static dmq_status bench_form(meta *m, const bench_setup *setup, const int size[2
         return DMQ_OK;
     if (setup->check) {
         DMQ_TRY(compare(&c.worst_error, setup->lanes, size, f, matrix_free));
-        DMQ_TRY(bench_setup_within(&c, 5e-2));
+        DMQ_TRY(bench_setup_within(setup, &c, 5e-2));
     }
     DMQ_TRY(set_form(m, f, matrix_free));
     c.flop = 2 * m->b.macs * (2.5 * TRAIN + f->forwards * GROUPS * EACH);

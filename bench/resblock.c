@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "bench.h"
+#include "kernels/optim_math.h"
 #include "model/ddpm_unet.h"
 #include "quant/ranges.h"
 
@@ -29,7 +30,7 @@ void bench_fill_model(dmq_model *m)
     }
 }
 
-static dmq_status make_model(bench_resblock *b, int channels, int size)
+static dmq_status make_model(bench_resblock *b, dmq_lanes *lanes, int channels, int size)
 {
     dmq_ddpm_unet_config c = { .in_channels = 3,
                                .out_channels = 3,
@@ -40,10 +41,12 @@ static dmq_status make_model(bench_resblock *b, int channels, int size)
                                .num_res_blocks = 1,
                                .norm_groups = channels / 4 < 32 ? channels / 4 : 32,
                                .norm_eps = 1e-6 };
-    dmq_status st = dmq_ddpm_unet_create(&b->model, &c);
+    dmq_status st = DMQ_OK;
 
-    if (st == DMQ_OK)
-        bench_fill_model(b->model);
+    DMQ_TRY(dmq_ddpm_unet_create(&b->model, &c));
+    bench_fill_model(b->model);
+    DMQ_TRY(dmq_model_place(b->model, lanes));
+done:
     return st;
 }
 
@@ -76,7 +79,7 @@ done:
 }
 
 /* Tables for SiLU of normally distributed numbers, each step its own: -0.28 .. about 4.5. */
-static dmq_status make_tables(dmq_qmodel *q)
+static dmq_status make_tables(dmq_qmodel *q, dmq_queue *queue)
 {
     dmq_status st = dmq_qmodel_tables(q, STEPS);
 
@@ -84,6 +87,7 @@ static dmq_status make_tables(dmq_qmodel *q)
         for (int k = 0; k < STEPS && q->layer[l].act_bits; k++) {
             q->layer[l].act_scale[k] = (dmq_real)((4.8 + 0.05 * k) / 255);
             q->layer[l].act_zero[k] = 15;
+            st = st == DMQ_OK ? dmq_qmodel_push_row(q, queue, l, k) : st;
         }
     }
     return st;
@@ -103,9 +107,10 @@ static dmq_status make_qmodel(bench_resblock *b, dmq_lanes *lanes, int acts)
             choice[l] = (dmq_choice){ 0 };
     }
     DMQ_TRY(dmq_qmodel_create(&b->q, b->model, choice));
+    DMQ_TRY(dmq_qmodel_place(b->q, lanes));
     DMQ_TRY(dmq_ranges_run(b->q, lanes, NULL));
     if (acts)
-        DMQ_TRY(make_tables(b->q));
+        DMQ_TRY(make_tables(b->q, dmq_lanes_queue(lanes, 0)));
 done:
     dmq_free(choice);
     return st;
@@ -120,22 +125,23 @@ static int find_unit(const dmq_model *m, const char *name)
     return -1;
 }
 
-static dmq_status make_alpha(bench_resblock *b)
+static dmq_status make_state(bench_resblock *b)
 {
     size_t n = b->block->problem.n_theta;
+    dmq_real *host = NULL, *noise;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&b->alpha, n, sizeof *b->alpha));
-    DMQ_TRY(dmq_alloc((void **)&b->m, n, sizeof *b->m));
-    DMQ_TRY(dmq_alloc((void **)&b->v, n, sizeof *b->v));
-    DMQ_TRY(dmq_block_init(b->block, b->alpha));
-    bench_fill(b->v, n, 5);
-    for (size_t i = 0; i < n; i++) {
-        b->alpha[i] += (dmq_real)0.5 * b->v[i];
-        b->v[i] = 0;
-    }
-    DMQ_TRY(dmq_block_soften(b->block, b->alpha));
+    DMQ_TRY(dmq_alloc((void **)&host, 4 * n, sizeof *host));
+    noise = host + 3 * n;
+    DMQ_TRY(dmq_recon_state_create(&b->state, b->block));
+    DMQ_TRY(dmq_recon_state_get(host, b->state));
+    bench_fill(noise, n, 5);
+    for (size_t i = 0; i < n; i++)
+        host[i] += (dmq_real)0.5 * noise[i];
+    DMQ_TRY(dmq_recon_state_put(b->state, host));
+    DMQ_TRY(dmq_block_soften(b->block, b->state->alpha));
 done:
+    dmq_free(host);
     return st;
 }
 
@@ -147,7 +153,7 @@ dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels
 
     memset(b, 0, sizeof *b);
     b->macs = 2.0 * size * size * channels * channels * 9;
-    DMQ_TRY(make_model(b, channels, size));
+    DMQ_TRY(make_model(b, lanes, channels, size));
     DMQ_TRY(make_calib(b, samples));
     DMQ_TRY(make_qmodel(b, lanes, acts));
     DMQ_TRY(
@@ -156,7 +162,7 @@ dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels
     assert(unit >= 0);
     DMQ_TRY(dmq_cache_open(b->cache, unit));
     DMQ_TRY(dmq_block_create(&b->block, b->q, b->calib, b->cache, lanes, unit, acts));
-    DMQ_TRY(make_alpha(b));
+    DMQ_TRY(make_state(b));
 done:
     if (st != DMQ_OK)
         bench_resblock_close(b);
@@ -165,9 +171,7 @@ done:
 
 void bench_resblock_close(bench_resblock *b)
 {
-    dmq_free(b->alpha);
-    dmq_free(b->m);
-    dmq_free(b->v);
+    dmq_recon_state_destroy(b->state);
     dmq_block_destroy(b->block);
     dmq_cache_destroy(b->cache);
     dmq_qmodel_destroy(b->q);
@@ -177,22 +181,31 @@ void bench_resblock_close(bench_resblock *b)
 }
 
 dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, int number,
-                                  dmq_real *loss)
+                                  int count, dmq_real *loss)
 {
-    dmq_real weight[DMQ_BATCH_MAX];
+    dmq_step_scalars scalars[BENCH_PLAN];
+    static dmq_real weight[BENCH_PLAN * DMQ_BATCH_MAX];
+    dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < n; i++)
+    assert(count >= 1 && count <= BENCH_PLAN && n <= DMQ_BATCH_MAX);
+    for (int i = 0; i < count * n; i++)
         weight[i] = (dmq_real)(1.0 / n);
-    return dmq_block_iterate(b->block, sample, weight, n,
-                             &(dmq_block_step){ .alpha = b->alpha,
-                                                .m = b->m,
-                                                .v = b->v,
-                                                .lr = 1e-3,
-                                                .beta1 = 0.9,
-                                                .beta2 = 0.999,
-                                                .eps = 1e-8,
-                                                .reg_weight = 0.01,
-                                                .reg_beta = 10,
-                                                .step = number },
-                             loss);
+    for (int i = 0; i < count; i++) {
+        scalars[i].adam = dmq_adam_begin((dmq_real)1e-3, (dmq_real)0.9, (dmq_real)0.999,
+                                         (dmq_real)1e-8, number + i);
+        scalars[i].reg_weight = (dmq_real)0.01;
+        scalars[i].reg_beta = 10;
+    }
+    DMQ_TRY(dmq_block_plan_set(b->block, &(dmq_block_plan){ .rows = count,
+                                                            .n = n,
+                                                            .sample = sample,
+                                                            .weight = weight,
+                                                            .scalars = scalars,
+                                                            .alpha = b->state->alpha,
+                                                            .m = b->state->m,
+                                                            .v = b->state->v }));
+    DMQ_TRY(dmq_block_run(b->block, count));
+    DMQ_TRY(dmq_block_plan_losses(b->block, 0, count, loss));
+done:
+    return st;
 }

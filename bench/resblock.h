@@ -11,7 +11,7 @@
 #ifndef DMQ_BENCH_RESBLOCK_H
 #define DMQ_BENCH_RESBLOCK_H
 
-#include "recon/block.h"
+#include "recon/reconstruct.h"
 
 typedef struct bench_resblock {
     dmq_model *model;
@@ -19,8 +19,8 @@ typedef struct bench_resblock {
     dmq_qmodel *q;
     dmq_cache *cache;
     dmq_block *block;
-    dmq_real *alpha, *m, *v; /**< (n_theta) alpha away from the full-precision weights; zeros */
-    double macs;             /**< multiply-adds of both convolutions, one sample forward */
+    dmq_recon_state *state; /**< alpha away from the full-precision weights; moments zero */
+    double macs;            /**< multiply-adds of both convolutions, one sample forward */
 } bench_resblock;
 
 /** Weights of unit gain, norms near 1: with those of an untrained network blocks would be identities. */
@@ -37,8 +37,12 @@ dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels
 /** Leaves zeros; takes a zeroed struct. */
 void bench_resblock_close(bench_resblock *b);
 
-/** One iteration as reconstruction does it, number 1, 2, ... with the regularizer on. loss (n). */
+/** Most iterations of one call. */
+enum { BENCH_PLAN = 50 };
+
+/** Iterations as reconstruction does them, numbers from `number` (1, 2, ...) on, with the regularizer on:
+    one plan. sample, loss (count, n); loss is there on return. */
 dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, int number,
-                                  dmq_real *loss);
+                                  int count, dmq_real *loss);
 
 #endif

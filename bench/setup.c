@@ -2,25 +2,35 @@
 #include "setup.h"
 #include "profile.h"
 
+#include "backend/cuda.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 dmq_status bench_setup_open(bench_setup *s, const char *program, int argc, char **argv)
 {
-    const dmq_backend *be = dmq_backend_cpu();
+    const dmq_backend *be = NULL;
+    const char *threads = bench_option(argc, argv, "--threads", NULL);
     dmq_status st = DMQ_OK;
 
     *s =
         (bench_setup){ .program = program,
                        .only = bench_option(argc, argv, "--only", ""),
-                       .threads = atoi(bench_option(argc, argv, "--threads", "2")),
+                       .precision = bench_option(argc, argv, "--precision", "fp32"),
                        .reps = atoi(bench_option(argc, argv, "--reps", "20")),
                        .check = atoi(bench_option(argc, argv, "--check", "1")),
                        .profile = atoi(bench_option(argc, argv, "--profile", "0")),
                        .cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0,
                        .min_ms = atof(bench_option(argc, argv, "--ms", "200")) };
-    s->roof_gflops = bench_fma_gflops_threads(s->threads);
+    DMQ_TRY(dmq_backend_open(&be, bench_option(argc, argv, "--backend", "cpu")));
+    s->be = be;
+    s->threads = threads ? atoi(threads) : be->host_memory ? 2 : 1;
+    if (strcmp(s->precision, "fp32") != 0) {
+        DMQ_TRY(dmq_backend_precision(be, strcmp(s->precision, "tf32") == 0 ? DMQ_TF32 : DMQ_FP16));
+    }
+    if (be->host_memory)
+        s->roof_gflops = bench_fma_gflops_threads(s->threads);
     if (s->profile)
         be = bench_profile_backend(be);
     DMQ_TRY(dmq_lanes_create(&s->lanes, be, s->threads));
@@ -32,9 +42,11 @@ done:
 int bench_setup_close(bench_setup *s, dmq_status st)
 {
     dmq_lanes_destroy(s->lanes);
-    if (st != DMQ_OK)
+    if (st == DMQ_ENOTSUP)
+        (void)fprintf(stderr, "skipped: %s\n", dmq_message());
+    else if (st != DMQ_OK)
         (void)fprintf(stderr, "%s: %s\n", s->program, dmq_message());
-    return dmq_exit_code(st);
+    return st == DMQ_ENOTSUP ? 77 : dmq_exit_code(st);
 }
 
 int bench_setup_wants(const bench_setup *s, const char *shape)
@@ -46,9 +58,9 @@ bench_case bench_setup_case(const bench_setup *s, const char *op, const char *sh
                             void *context)
 {
     return (bench_case){ .op = op,
-                         .backend = "cpu",
+                         .backend = s->be->name,
                          .shape = shape,
-                         .dtype = "f32",
+                         .dtype = strcmp(s->precision, "fp32") == 0 ? "f32" : s->precision,
                          .run = run,
                          .context = context,
                          .roof_gflops = s->roof_gflops,
@@ -58,9 +70,9 @@ bench_case bench_setup_case(const bench_setup *s, const char *op, const char *sh
                          .min_ms = s->min_ms };
 }
 
-dmq_status bench_setup_within(const bench_case *c, double limit)
+dmq_status bench_setup_within(const bench_setup *s, const bench_case *c, double limit)
 {
-    if (c->worst_error < limit)
+    if (c->worst_error < (strcmp(s->precision, "fp32") == 0 ? limit : 30 * limit))
         return DMQ_OK;
     return dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", c->shape, c->worst_error);
 }

@@ -1,8 +1,9 @@
 /**
- * What the benches of a whole computation share: their options, the lanes of the cpu backend, and the way
+ * What the benches of a whole computation share: their options, the lanes of the backend, and the way
  * of one case: check, measure, profile.
  *
- *   --threads 2   lanes                        --check 1      compare with the reference backend first
+ *   --backend cpu, cuda, ...                   --precision fp32|tf32 of a device
+ *   --threads 2   lanes (a device: 1)          --check 1      compare with the reference backend first
  *   --only TEXT   shapes that contain it       --profile 0    then tell the time of each operation
  *   --reps 20  --ms 200  --clock wall|cpu      as in bench_case
  */
@@ -14,28 +15,30 @@
 #include "backend/lanes.h"
 
 typedef struct bench_setup {
-    const char *program, *only;
+    const char *program, *only, *precision;
+    const dmq_backend *be;
     int threads, reps, check, profile, cpu_clock;
     double min_ms;
-    double roof_gflops; /* of all threads */
+    double roof_gflops; /* of all threads; 0: not known */
     dmq_lanes *lanes;
 } bench_setup;
 
 /** Read the options, measure the roof, create the lanes, print the header line. */
 dmq_status bench_setup_open(bench_setup *s, const char *program, int argc, char **argv);
 
-/** Destroy the lanes, tell what failed, and return the exit code of main. */
+/** Destroy the lanes, tell what failed, and return the exit code of main: 77 without the backend. */
 int bench_setup_close(bench_setup *s, dmq_status st);
 
 /** Whether --only lets this shape through. */
 int bench_setup_wants(const bench_setup *s, const char *shape);
 
-/** A case of the cpu backend in f32 that is not compared yet; its shape is kept, not copied. */
+/** A case of the backend that is not compared yet; its shape is kept, not copied. */
 bench_case bench_setup_case(const bench_setup *s, const char *op, const char *shape, bench_fn *run,
                             void *context);
 
-/** EDIVERGE where the error of the case, set by the caller, is not below the limit. */
-dmq_status bench_setup_within(const bench_case *c, double limit);
+/** EDIVERGE where the error of the case, set by the caller, is not below the limit: that of fp32; operands
+    in tf32 may be off by 30 times as much. */
+dmq_status bench_setup_within(const bench_setup *s, const bench_case *c, double limit);
 
 /** Measure the case; with --profile, run it as often again and tell where its time goes. */
 dmq_status bench_setup_measure(bench_result *result, const bench_setup *s, const bench_case *c);
