@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 /* Addresses, not memory: pages count when they are first written. */
-#define RANGE_BYTES ((size_t)1 << 38)
+#define RANGE_MOST  ((size_t)1 << 38)
+#define RANGE_LEAST ((size_t)1 << 30) /* where addresses are few, as under valgrind */
 
 typedef struct allocation {
     char *memory; /* what the caller has */
@@ -29,6 +30,7 @@ typedef struct allocation {
 static struct {
     pthread_mutex_t lock;
     char *range;       /* NULL before the first allocation */
+    size_t bytes;      /* of the range */
     size_t used;       /* bytes of the range given out */
     allocation **live; /* by ascending address */
     size_t n, room;
@@ -70,7 +72,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
     uintptr_t where = (uintptr_t)info->si_addr, from = (uintptr_t)apart.range;
 
-    if (where >= from && where - from < RANGE_BYTES)
+    if (where >= from && where - from < apart.bytes)
         say_where(where);
     if (apart.before.sa_flags & SA_SIGINFO)
         apart.before.sa_sigaction(number, info, context);
@@ -105,20 +107,24 @@ static void tell_leaks(void)
 static dmq_status reserve(void)
 {
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    size_t bytes = RANGE_MOST * 2;
     void *range;
 
     if (apart.range)
         return DMQ_OK;
-    range = mmap(NULL, RANGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (range == MAP_FAILED) {
-        return dmq_fail(DMQ_ENOMEM, "check: no %zu GiB of addresses to be had", RANGE_BYTES >> 30);
-    }
+    do {
+        bytes /= 2;
+        range = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    } while (range == MAP_FAILED && bytes > RANGE_LEAST);
+    if (range == MAP_FAILED)
+        return dmq_fail(DMQ_ENOMEM, "check: no %zu GiB of addresses to be had", bytes >> 30);
     (void)sigemptyset(&action.sa_mask);
     if (sigaction(SIGSEGV, &action, &apart.before) != 0) {
-        (void)munmap(range, RANGE_BYTES);
+        (void)munmap(range, bytes);
         return dmq_fail(DMQ_ENOTSUP, "check: a fault cannot be handled here");
     }
     apart.range = range;
+    apart.bytes = bytes;
     (void)atexit(tell_leaks);
     return DMQ_OK;
 }
@@ -182,11 +188,11 @@ static void close_pages(const allocation *a)
 static dmq_status take_pages(allocation *a, size_t bytes)
 {
     size_t page = page_bytes(), whole = bytes > 0 ? (bytes + 63) / 64 * 64 : 64;
-    size_t left = RANGE_BYTES - apart.used;
+    size_t left = apart.bytes - apart.used;
 
     if (bytes > left || whole + 2 * page > left) {
         return dmq_fail(DMQ_ENOMEM, "check: no %zu bytes left in a range of %zu GiB", bytes,
-                        RANGE_BYTES >> 30);
+                        apart.bytes >> 30);
     }
     a->bytes = (whole + page - 1) / page * page;
     a->page = apart.range + apart.used;
