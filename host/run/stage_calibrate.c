@@ -2,26 +2,16 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "calib/calib_file.h"
+#include "run/settings.h"
 #include "run/stage.h"
 
 #include <string.h>
-
-static void settings(dmq_calib_config *out, const dmq_config *c)
-{
-    dmq_calib_defaults(out);
-    out->per_timestep = dmq_config_int(c, "calibrate.per_timestep");
-    out->interval = dmq_config_int(c, "calibrate.interval");
-    out->validation = dmq_config_real(c, "calibrate.validation");
-    out->held_out = (int)(dmq_config_real(c, "calibrate.held_out") * out->per_timestep + 0.5);
-    out->fresh = dmq_config_enum(c, "calibrate.trajectories") == 1;
-    out->seed = (uint64_t)dmq_config_int64(c, "seed");
-}
 
 dmq_status dmq_calibrate_check(const dmq_experiment *e)
 {
     dmq_calib_config config;
 
-    settings(&config, e->config);
+    dmq_calib_settings(&config, e->config);
     return dmq_config_place(e->config, dmq_calib_check(&config, e->sampler));
 }
 
@@ -32,7 +22,7 @@ dmq_status dmq_stage_calibrate(dmq_job *job)
     dmq_calib_config config;
     dmq_calib *calib = NULL;
 
-    settings(&config, e->config);
+    dmq_calib_settings(&config, e->config);
     dmq_progress_begin("calibrate",
                        (double)(config.per_timestep + config.held_out) *
                            (config.fresh ? e->sampler->n_steps : 1),

@@ -10,11 +10,9 @@
 #include "base/signal.h"
 #include "calib/calib_file.h"
 #include "quant/quant_file.h"
-#include "quant/ranges.h"
-#include "quant/tables.h"
-#include "recon/run.h"
 #include "run/block_file.h"
 #include "run/reweight.h"
+#include "run/settings.h"
 #include "run/stage.h"
 
 #include <math.h>
@@ -35,24 +33,6 @@ typedef struct quantizing {
 
 /* ------------------------------------------------------------------ what to quantize */
 
-static dmq_status apply_policy(dmq_choice *choice, const dmq_experiment *e)
-{
-    const dmq_config *c = e->config;
-    dmq_policy policy = { .kind = dmq_config_text(c, "quant.policy"),
-                          .weight_bits = dmq_config_int(c, "quant.weight.bits"),
-                          .act_bits = dmq_config_int(c, "quant.act.bits") };
-    dmq_status st;
-
-    policy.rule = dmq_config_texts(c, "quant.rules", &policy.n_rules);
-    policy.act_channels = dmq_config_enum(c, "quant.act.granularity") == 1;
-    st = dmq_policy_apply(choice, e->model, &policy);
-    if (st != DMQ_OK) {
-        st = dmq_origin_note(
-            st, dmq_config_origin(c, policy.n_rules > 0 ? "quant.rules" : "quant.policy"));
-    }
-    return st;
-}
-
 static dmq_status choose(quantizing *z)
 {
     dmq_status st = DMQ_OK;
@@ -60,7 +40,7 @@ static dmq_status choose(quantizing *z)
     dmq_coverage cover;
 
     DMQ_TRY(dmq_alloc((void **)&choice, (size_t)z->e->model->n_layers, sizeof *choice));
-    DMQ_TRY(apply_policy(choice, z->e));
+    DMQ_TRY(dmq_policy_settings(choice, z->config, z->e->model));
     dmq_coverage_of(&cover, z->e->model, choice);
     dmq_log_info("quantize: %d of %d layers by their weight (%.1f %% of the weights), %d by their "
                  "input; %.2f MB instead of %.2f",
@@ -75,35 +55,6 @@ done:
     return st;
 }
 
-static dmq_status ranges(const quantizing *z)
-{
-    const dmq_config *c = z->config;
-    dmq_ranges_config config;
-
-    dmq_ranges_defaults(&config);
-    config.init = (dmq_range_init)dmq_config_enum(c, "quant.weight.init");
-    config.per_tensor = dmq_config_enum(c, "quant.weight.granularity") == 1;
-    config.candidates = dmq_config_int(c, "quant.weight.mse_candidates");
-    config.power = dmq_config_real(c, "quant.weight.mse_power");
-    return dmq_ranges_run(z->q, z->e->lanes, &config);
-}
-
-static void recon_settings(dmq_recon_config *recon, const dmq_config *c)
-{
-    const double *beta = dmq_config_reals(c, "recon.beta", NULL);
-
-    dmq_recon_defaults(recon);
-    recon->iters = dmq_config_int(c, "recon.iters");
-    recon->batch = dmq_config_int(c, "recon.batch");
-    recon->lr = dmq_config_real(c, "recon.lr");
-    recon->round_weight = dmq_config_real(c, "recon.round_weight");
-    recon->beta_hi = beta[0];
-    recon->beta_lo = beta[1];
-    recon->warmup = dmq_config_real(c, "recon.warmup");
-    recon->seed = (uint64_t)dmq_config_int64(c, "seed");
-    recon->checkpoint_every = 50; /* looked at; written when a minute has passed, or on a signal */
-}
-
 dmq_status dmq_quantize_check(const dmq_experiment *e)
 {
     dmq_recon_config recon;
@@ -111,8 +62,8 @@ dmq_status dmq_quantize_check(const dmq_experiment *e)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_alloc((void **)&choice, (size_t)e->model->n_layers, sizeof *choice));
-    DMQ_TRY(apply_policy(choice, e));
-    recon_settings(&recon, e->config);
+    DMQ_TRY(dmq_policy_settings(choice, e->config, e->model));
+    dmq_recon_settings(&recon, e->config);
     DMQ_TRY(dmq_config_place(e->config, dmq_recon_check(&recon)));
 done:
     dmq_free(choice);
@@ -217,19 +168,11 @@ static dmq_status reconstruct(quantizing *z)
     const dmq_recon_hooks hooks = {
         .context = z, .restore = restore, .weigh = weigh, .save = save_part, .finished = finished
     };
-    int tib = dmq_config_int(z->config, "recon.tib_iters");
     dmq_recon_run_config run;
     dmq_status st = DMQ_OK;
 
-    recon_settings(&z->recon, z->config);
-    run = (dmq_recon_run_config){
-        .recon = z->recon,
-        .temporal_iters = tib < 0    ? 0
-                          : tib == 0 ? -1
-                                     : tib,
-        .order = (dmq_unit_order)dmq_config_enum(z->config, "recon.order"),
-        .cache_budget_bytes = (double)dmq_config_int64(z->config, "recon.cache_budget"),
-    };
+    dmq_recon_run_settings(&run, z->config);
+    z->recon = run.recon;
     DMQ_TRY(dmq_recon_check(&z->recon));
     DMQ_TRY(dmq_alloc((void **)&z->log, 1, sizeof *z->log));
     dmq_progress_begin("quantize", fmax(dmq_recon_run_total(z->q, &run), 1), 0, "it");
@@ -245,7 +188,6 @@ done:
 
 static dmq_status tables(quantizing *z)
 {
-    const dmq_config *c = z->config;
     dmq_tables_config config;
     int any = 0;
     dmq_status st = DMQ_OK;
@@ -254,12 +196,7 @@ static dmq_status tables(quantizing *z)
         any |= z->q->layer[i].act_bits > 0;
     if (!any)
         return DMQ_OK;
-    dmq_tables_defaults(&config);
-    config.init = (dmq_tables_init)dmq_config_enum(c, "quant.act.init");
-    config.single = dmq_config_enum(c, "quant.act.tables") == 1;
-    config.batch = dmq_config_int(c, "quant.act.batch");
-    config.momentum = dmq_config_real(c, "quant.act.momentum");
-    config.seed = (uint64_t)dmq_config_int64(c, "seed");
+    dmq_tables_settings(&config, z->config);
     dmq_progress_begin("tables", config.single ? 1 : z->calib->n_steps, 0, "steps");
     DMQ_TRY(dmq_tables_run(z->q, z->calib, z->e->lanes, &config));
     dmq_progress_end();
@@ -271,6 +208,7 @@ dmq_status dmq_stage_quantize(dmq_job *job)
 {
     const dmq_experiment *e = job->experiment;
     quantizing z = { .job = job, .config = e->config, .e = e };
+    dmq_ranges_config weights;
     char *path = NULL;
     dmq_status st = DMQ_OK;
 
@@ -278,7 +216,8 @@ dmq_status dmq_stage_quantize(dmq_job *job)
     DMQ_TRY(dmq_calib_load(&z.calib, path));
     DMQ_TRY(dmq_calib_fits(z.calib, e->model, e->sampler));
     DMQ_TRY(choose(&z));
-    DMQ_TRY(ranges(&z));
+    dmq_ranges_settings(&weights, e->config);
+    DMQ_TRY(dmq_ranges_run(z.q, e->lanes, &weights));
     if (dmq_config_enum(e->config, "quant.weight.round") == 1)
         DMQ_TRY(reconstruct(&z));
     DMQ_TRY(tables(&z));
