@@ -2,15 +2,9 @@
 #include "cuda/choices.h"
 #include "cuda/device.h"
 
-/* A slot without a kernel yet says so when it is called. */
-#define DECLARE(slot, args)                                                                 \
-    dmq_status dmq_##slot##_cuda(dmq_queue *queue, const args *a) __attribute__((weak));    \
-    static dmq_status no_##slot(dmq_queue *queue, const args *a)                            \
-    {                                                                                       \
-        (void)queue;                                                                        \
-        (void)a;                                                                            \
-        return dmq_fail(DMQ_ENOTSUP, "cuda: %s has no kernel yet\n  hint: use cpu", #slot); \
-    }
+/* Strong: a weak reference would not fetch a kernel's object from the library, and a slot without one is to
+   be seen when the program is linked. */
+#define DECLARE(slot, args) dmq_status dmq_##slot##_cuda(dmq_queue *queue, const args *a);
 DMQ_BACKEND_OPS(DECLARE)
 
 /* Samples in a piece of work: the batch of a reconstruction, which fills the device at 32 x 32 pixels. */
@@ -46,7 +40,7 @@ dmq_status dmq_backend_cuda_open(const dmq_backend **out, int device)
                                .capture_end = dmq_cuda_capture_end,
                                .graph_launch = dmq_cuda_graph_launch,
                                .graph_destroy = dmq_cuda_graph_destroy };
-#define TAKE(slot, args) table.slot = dmq_##slot##_cuda ? dmq_##slot##_cuda : no_##slot;
+#define TAKE(slot, args) table.slot = dmq_##slot##_cuda;
         DMQ_BACKEND_OPS(TAKE)
         table.name = "cuda";
     }
