@@ -235,6 +235,34 @@ void dmq_cuda_free(void *memory)
     (void)pthread_mutex_unlock(&device.lock);
 }
 
+double dmq_cuda_memory_free(void)
+{
+    size_t free_bytes = 0, total = 0, used, kept;
+    double left = 0;
+
+    if (dmq_cuda_use() != DMQ_OK)
+        return 0;
+    (void)pthread_mutex_lock(&device.lock);
+    used = bytes_used();
+    if (cudaMemGetInfo(&free_bytes, &total) == cudaSuccess) {
+        uint64_t reserved = 0;
+
+        /* what the pool keeps and has not given out is as good as free */
+        if (device.pool)
+            (void)cudaMemPoolGetAttribute(device.pool, cudaMemPoolAttrReservedMemCurrent,
+                                          &reserved);
+        kept = reserved > used ? (size_t)reserved - used : 0;
+        left = (double)free_bytes + (double)kept;
+    }
+    if (device.budget) {
+        double rest = device.budget > used ? (double)(device.budget - used) : 0;
+
+        left = rest < left ? rest : left;
+    }
+    (void)pthread_mutex_unlock(&device.lock);
+    return left;
+}
+
 void dmq_cuda_queue_list(dmq_queue *queue, int in)
 {
     (void)pthread_mutex_lock(&device.lock);

@@ -65,6 +65,21 @@ dmq_status dmq_cuda_upload(dmq_queue *queue, void *device, const void *host, siz
 /** Returns when the bytes are here. */
 dmq_status dmq_cuda_download(dmq_queue *queue, void *host, const void *device, size_t bytes);
 
+/** Page-locked memory; fetch copies from it without a stage, and returns before that is done. */
+dmq_status dmq_cuda_pinned_alloc(void **out, size_t bytes);
+void dmq_cuda_pinned_free(void *memory);
+dmq_status dmq_cuda_fetch(dmq_queue *queue, void *device, const void *pinned, size_t bytes);
+
+/** As backend.h has them. */
+dmq_status dmq_cuda_event_create(void **out);
+void dmq_cuda_event_destroy(void *event);
+dmq_status dmq_cuda_event_record(dmq_queue *queue, void *event);
+dmq_status dmq_cuda_event_wait(dmq_queue *queue, void *event);
+
+/** Bytes that dmq_cuda_alloc can still give: of the device, or of the budget. */
+double dmq_cuda_memory_free(void);
+
+/** lane DMQ_COPIES: without scratch, workspace and libraries. */
 dmq_status dmq_cuda_queue_create(dmq_queue **out, int lane);
 void dmq_cuda_queue_destroy(dmq_queue *queue);
 dmq_status dmq_cuda_sync(dmq_queue *queue);

@@ -39,16 +39,18 @@ dmq_status dmq_cuda_queue_create(dmq_queue **out, int lane)
     DMQ_TRY(dmq_cuda_use());
     DMQ_TRY(dmq_alloc((void **)&q, 1, sizeof *q));
     q->lane = lane;
-    q->workspace_bytes = dmq_cuda_workspace_bytes();
     DMQ_CUDA(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking));
     DMQ_CUDA(cudaEventCreateWithFlags(&q->fence, cudaEventDisableTiming));
     for (int i = 0; i < DMQ_CUDA_STAGES; i++)
         DMQ_CUDA(cudaEventCreateWithFlags(&q->stage_done[i], cudaEventDisableTiming));
     DMQ_CUDA(cudaHostAlloc((void **)&q->stage, (size_t)DMQ_CUDA_STAGES * DMQ_CUDA_STAGE,
                            cudaHostAllocDefault));
-    DMQ_TRY(dmq_cuda_alloc(&q->scratch, DMQ_CUDA_SCRATCH));
-    DMQ_TRY(dmq_cuda_alloc(&q->workspace, q->workspace_bytes));
-    DMQ_TRY(open_libraries(q));
+    if (lane != DMQ_COPIES) {
+        q->workspace_bytes = dmq_cuda_workspace_bytes();
+        DMQ_TRY(dmq_cuda_alloc(&q->scratch, DMQ_CUDA_SCRATCH));
+        DMQ_TRY(dmq_cuda_alloc(&q->workspace, q->workspace_bytes));
+        DMQ_TRY(open_libraries(q));
+    }
     dmq_cuda_queue_list(q, 1);
     *out = q;
     q = NULL;
@@ -132,13 +134,92 @@ done:
     return st;
 }
 
+/* Lanes wait at the end of their work; of a capture, nothing has begun yet. */
 dmq_status dmq_cuda_sync(dmq_queue *queue)
 {
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_cuda_use());
-    DMQ_TRY(refuse_capture(queue, "a wait"));
-    DMQ_CUDA(cudaStreamSynchronize(queue->stream));
+    if (!queue->captures)
+        DMQ_CUDA(cudaStreamSynchronize(queue->stream));
+done:
+    return st;
+}
+
+dmq_status dmq_cuda_pinned_alloc(void **out, size_t bytes)
+{
+    dmq_status st = DMQ_OK;
+    cudaError_t error;
+
+    *out = NULL;
+    DMQ_TRY(dmq_cuda_use());
+    error = cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocDefault);
+    if (error == cudaSuccess)
+        return DMQ_OK;
+    *out = NULL;
+    (void)cudaGetLastError();
+    st = dmq_fail(error == cudaErrorMemoryAllocation ? DMQ_ENOMEM : DMQ_EDEVICE,
+                  "cuda: no %.1f MiB of page-locked host memory: %s\n"
+                  "  hint: a smaller recon.cache_host; \"ulimit -l\" may bound it",
+                  (double)bytes / 1048576, cudaGetErrorString(error));
+done:
+    return st;
+}
+
+void dmq_cuda_pinned_free(void *memory)
+{
+    if (memory && dmq_cuda_use() == DMQ_OK)
+        (void)cudaFreeHost(memory);
+}
+
+dmq_status dmq_cuda_fetch(dmq_queue *queue, void *device, const void *pinned, size_t bytes)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_cuda_use());
+    DMQ_TRY(refuse_capture(queue, "a copy from the host"));
+    DMQ_CUDA(cudaMemcpyAsync(device, pinned, bytes, cudaMemcpyHostToDevice, queue->stream));
+done:
+    return st;
+}
+
+dmq_status dmq_cuda_event_create(void **out)
+{
+    cudaEvent_t event = NULL;
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    DMQ_TRY(dmq_cuda_use());
+    DMQ_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    *out = event;
+done:
+    return st;
+}
+
+void dmq_cuda_event_destroy(void *event)
+{
+    if (event && dmq_cuda_use() == DMQ_OK)
+        (void)cudaEventDestroy(event);
+}
+
+dmq_status dmq_cuda_event_record(dmq_queue *queue, void *event)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_cuda_use());
+    DMQ_TRY(refuse_capture(queue, "an event"));
+    DMQ_CUDA(cudaEventRecord(event, queue->stream));
+done:
+    return st;
+}
+
+dmq_status dmq_cuda_event_wait(dmq_queue *queue, void *event)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_cuda_use());
+    DMQ_TRY(refuse_capture(queue, "an event"));
+    DMQ_CUDA(cudaStreamWaitEvent(queue->stream, event, 0));
 done:
     return st;
 }

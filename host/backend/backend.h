@@ -96,6 +96,9 @@
     X(simplex_forward, dmq_simplex_args)        \
     X(simplex_backward, dmq_simplex_args)
 
+/** For queue_create: a queue for copies and events alone, without what computing needs. */
+#define DMQ_COPIES (-1)
+
 typedef struct dmq_backend {
     const char *name;
     int host_memory; /**< 1: alloc gives memory that host code may use as its own */
@@ -107,15 +110,32 @@ typedef struct dmq_backend {
     dmq_status (*upload)(dmq_queue *queue, void *device, const void *host, size_t bytes);
     /** In the order of the queue; host memory may be read when the queue has been synchronized. */
     dmq_status (*download)(dmq_queue *queue, void *host, const void *device, size_t bytes);
+    /** lane: number of the thread that computes on it, or DMQ_COPIES. */
     dmq_status (*queue_create)(dmq_queue **out, int lane);
     void (*queue_destroy)(dmq_queue *queue); /**< takes NULL */
     dmq_status (*sync)(dmq_queue *queue);
 
+    /** Host memory that the device copies from by itself; not initialized. */
+    dmq_status (*pinned_alloc)(void **out, size_t bytes);
+    void (*pinned_free)(void *memory); /**< takes NULL */
+    /** An upload from such memory, which is not to be written before it is done; does not wait for it. */
+    dmq_status (*fetch)(dmq_queue *queue, void *device, const void *pinned, size_t bytes);
+    /**
+     * A place in a queue. What is asked of a queue after `wait` is done when all that had been asked of the
+     * other one before the last `record` is done; an event that was never recorded is waited for by nobody.
+     */
+    dmq_status (*event_create)(void **out);
+    void (*event_destroy)(void *event); /**< takes NULL */
+    dmq_status (*event_record)(dmq_queue *queue, void *event);
+    dmq_status (*event_wait)(dmq_queue *queue, void *event);
+    /** Optional: bytes that alloc can still give; NULL: nobody knows. */
+    double (*memory_free)(void);
+
     /**
      * Optional, all four or none (NULL): what is asked of a queue between begin and end is not done but
-     * recorded, and done by each launch, with the pointers and numbers of that time. No upload, download,
-     * sync or allocation in between; every slot that is recorded has run on the queue before with the same
-     * arguments, so that its plans are made.
+     * recorded, and done by each launch, with the pointers and numbers of that time. No copy from or to the
+     * host, no event and no allocation in between; a sync does nothing. Every slot that is recorded has run
+     * on the queue before with the same arguments, so that its plans are made.
      */
     dmq_status (*capture_begin)(dmq_queue *queue);
     dmq_status (*capture_end)(dmq_queue *queue, void **graph);

@@ -182,6 +182,13 @@ const dmq_backend *dmq_backend_check(void)
                                          .queue_create = dmq_host_queue_create,
                                          .queue_destroy = dmq_host_queue_destroy,
                                          .sync = dmq_host_sync,
+                                         .pinned_alloc = dmq_host_alloc,
+                                         .pinned_free = dmq_host_free,
+                                         .fetch = upload,
+                                         .event_create = dmq_host_event_create,
+                                         .event_destroy = dmq_host_event_destroy,
+                                         .event_record = dmq_host_event,
+                                         .event_wait = dmq_host_event,
 #define CHECK_SLOT(slot_, args) .slot_ = slot_##_check,
                                          DMQ_BACKEND_OPS(CHECK_SLOT)
 #undef CHECK_SLOT

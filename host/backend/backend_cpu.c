@@ -14,6 +14,13 @@ static const dmq_backend cpu = {
     .queue_create = dmq_queue_create_cpu,
     .queue_destroy = dmq_queue_destroy_cpu,
     .sync = dmq_host_sync,
+    .pinned_alloc = dmq_host_alloc,
+    .pinned_free = dmq_host_free,
+    .fetch = dmq_host_copy,
+    .event_create = dmq_host_event_create,
+    .event_destroy = dmq_host_event_destroy,
+    .event_record = dmq_host_event,
+    .event_wait = dmq_host_event,
 
     .conv2d_forward = dmq_conv2d_forward_cpu,
     .conv2d_backward_data = dmq_conv2d_backward_data_cpu,

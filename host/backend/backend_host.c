@@ -47,3 +47,21 @@ dmq_status dmq_host_sync(dmq_queue *queue)
     (void)queue;
     return DMQ_OK;
 }
+
+dmq_status dmq_host_event_create(void **out)
+{
+    *out = NULL;
+    return DMQ_OK;
+}
+
+void dmq_host_event_destroy(void *event)
+{
+    (void)event;
+}
+
+dmq_status dmq_host_event(dmq_queue *queue, void *event)
+{
+    (void)queue;
+    (void)event;
+    return DMQ_OK;
+}

@@ -20,4 +20,9 @@ dmq_status dmq_host_queue_create(dmq_queue **out, int lane);
 void dmq_host_queue_destroy(dmq_queue *queue); /**< takes NULL */
 dmq_status dmq_host_sync(dmq_queue *queue);
 
+/** Everything is done when a call returns, so that an event says nothing: *out is NULL. */
+dmq_status dmq_host_event_create(void **out);
+void dmq_host_event_destroy(void *event);
+dmq_status dmq_host_event(dmq_queue *queue, void *event); /**< record and wait alike */
+
 #endif

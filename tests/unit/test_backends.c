@@ -24,6 +24,8 @@ static void every_slot_is_filled(void **state)
         assert_non_null(b);
         assert_true(b->alloc && b->free && b->upload && b->download);
         assert_true(b->queue_create && b->queue_destroy && b->sync);
+        assert_true(b->pinned_alloc && b->pinned_free && b->fetch);
+        assert_true(b->event_create && b->event_destroy && b->event_record && b->event_wait);
 #define FILLED(slot, args) \
     if (!b->slot)          \
         fail_msg("%s has no " #slot, b->name);
@@ -105,6 +107,43 @@ static void memory_goes_there_and_back(void **state)
     }
 }
 
+/* What one queue brings, another one reads behind the event. */
+static void queues_wait_for_each_other(void **state)
+{
+    static const float numbers[3] = { 6, 7, 8 };
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        const dmq_backend *b = NULL;
+        dmq_queue *copies = NULL, *queue = NULL;
+        void *memory = NULL, *pinned = NULL, *event = NULL;
+        float back[3] = { 0 };
+
+        if (dmq_backend_open(&b, names[i]) != DMQ_OK)
+            continue;
+        assert_int_equal(b->queue_create(&copies, DMQ_COPIES), DMQ_OK);
+        assert_int_equal(b->queue_create(&queue, 0), DMQ_OK);
+        assert_int_equal(b->event_create(&event), DMQ_OK);
+        assert_int_equal(b->alloc(&memory, sizeof numbers), DMQ_OK);
+        assert_int_equal(b->pinned_alloc(&pinned, sizeof numbers), DMQ_OK);
+        memcpy(pinned, numbers, sizeof numbers);
+        assert_int_equal(b->event_wait(queue, event), DMQ_OK); /* never recorded: no wait */
+        assert_int_equal(b->fetch(copies, memory, pinned, sizeof numbers), DMQ_OK);
+        assert_int_equal(b->event_record(copies, event), DMQ_OK);
+        assert_int_equal(b->event_wait(queue, event), DMQ_OK);
+        assert_int_equal(b->download(queue, back, memory, sizeof numbers), DMQ_OK);
+        assert_int_equal(b->sync(queue), DMQ_OK);
+        assert_memory_equal(back, numbers, sizeof numbers);
+        b->event_destroy(event);
+        b->event_destroy(NULL);
+        b->pinned_free(pinned);
+        b->pinned_free(NULL);
+        b->free(memory);
+        b->queue_destroy(copies);
+        b->queue_destroy(queue);
+    }
+}
+
 static void memory_may_run_out(void **state)
 {
     (void)state;
@@ -127,9 +166,9 @@ static void memory_may_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_slot_is_filled),    cmocka_unit_test(names_open_what_they_say),
-        cmocka_unit_test(what_is_absent_is_named), cmocka_unit_test(memory_goes_there_and_back),
-        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(every_slot_is_filled),       cmocka_unit_test(names_open_what_they_say),
+        cmocka_unit_test(what_is_absent_is_named),    cmocka_unit_test(memory_goes_there_and_back),
+        cmocka_unit_test(queues_wait_for_each_other), cmocka_unit_test(memory_may_run_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
