@@ -204,6 +204,8 @@ DMQ_DEVICE(dmq_unary_forward)(dmq_queue *queue, const dmq_unary_args *a)
         return value_of<DMQ_SILU>(queue, a);
     case DMQ_GELU:
         return value_of<DMQ_GELU>(queue, a);
+    case DMQ_GELU_TANH:
+        return value_of<DMQ_GELU_TANH>(queue, a);
     case DMQ_RELU:
         return value_of<DMQ_RELU>(queue, a);
     case DMQ_IDENTITY:
@@ -227,6 +229,8 @@ DMQ_DEVICE(dmq_unary_derive)(dmq_queue *queue, const dmq_unary_args *a)
         return slope_of<DMQ_SILU>(queue, a);
     case DMQ_GELU:
         return slope_of<DMQ_GELU>(queue, a);
+    case DMQ_GELU_TANH:
+        return slope_of<DMQ_GELU_TANH>(queue, a);
     case DMQ_RELU:
         return slope_of<DMQ_RELU>(queue, a);
     case DMQ_IDENTITY:

@@ -1,7 +1,8 @@
 /**
  * Element-wise operations.
  *
- *   unary     y = f(x)                      f: silu x*sigmoid(x), gelu x*Phi(x) (erf form), relu, identity
+ *   unary     y = f(x)                      f: silu x*sigmoid(x), gelu x*Phi(x) (erf form), relu, identity,
+ *             gelu_tanh x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2
  *   derive    out = f'(x) * v               backward (v = dy) and tangent (v = x_tan) alike
  *   geglu     y = a * gelu(g), (a | g) the halves of the last axis
  *   binary    y = p + q or p * q with broadcast over three axes (stride 0 repeats)
@@ -13,7 +14,13 @@
 
 #include "kernels/kernel.h"
 
-typedef enum dmq_unary_kind { DMQ_SILU, DMQ_GELU, DMQ_RELU, DMQ_IDENTITY } dmq_unary_kind;
+typedef enum dmq_unary_kind {
+    DMQ_SILU,
+    DMQ_GELU,
+    DMQ_RELU,
+    DMQ_IDENTITY,
+    DMQ_GELU_TANH
+} dmq_unary_kind;
 
 typedef struct dmq_unary_args {
     dmq_unary_kind kind;

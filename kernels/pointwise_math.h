@@ -41,6 +41,27 @@ DMQ_HD dmq_real dmq_gelu_derive(dmq_real x)
     return cdf + x * pdf;
 }
 
+/** What the tanh form puts in place of Phi(x): (1 + tanh(u)) / 2 = sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3). */
+DMQ_HD dmq_real dmq_gelu_tanh_share(dmq_real x)
+{
+    return dmq_sigmoid((dmq_real)1.59576912160573071176 * (x + (dmq_real)0.044715 * (x * x * x)));
+}
+
+DMQ_HD dmq_real dmq_gelu_tanh(dmq_real x)
+{
+    return x * dmq_gelu_tanh_share(x);
+}
+
+/** s + x s (1 - s) 2 u' */
+DMQ_HD dmq_real dmq_gelu_tanh_derive(dmq_real x)
+{
+    dmq_real s = dmq_gelu_tanh_share(x);
+    dmq_real slope =
+        (dmq_real)1.59576912160573071176 * ((dmq_real)1 + (dmq_real)0.134145 * (x * x));
+
+    return s + x * (s * ((dmq_real)1 - s)) * slope;
+}
+
 /** Not max(0, x), which would turn a NaN into 0. */
 DMQ_HD dmq_real dmq_relu(dmq_real x)
 {
@@ -62,6 +83,8 @@ DMQ_HD dmq_real dmq_unary(dmq_unary_kind kind, dmq_real x)
         return dmq_gelu(x);
     case DMQ_RELU:
         return dmq_relu(x);
+    case DMQ_GELU_TANH:
+        return dmq_gelu_tanh(x);
     case DMQ_IDENTITY:
         break;
     }
@@ -77,6 +100,8 @@ DMQ_HD dmq_real dmq_unary_slope(dmq_unary_kind kind, dmq_real x)
         return dmq_gelu_derive(x);
     case DMQ_RELU:
         return dmq_relu_derive(x);
+    case DMQ_GELU_TANH:
+        return dmq_gelu_tanh_derive(x);
     case DMQ_IDENTITY:
         break;
     }

@@ -24,6 +24,7 @@
 #include "kernels/layout.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
+#include "kernels/nearest.h"
 #include "kernels/noise.h"
 #include "kernels/observe.h"
 #include "kernels/optim.h"
@@ -79,6 +80,7 @@
     X(embed_forward, dmq_embed_args)            \
     X(embed_backward, dmq_embed_args)           \
     X(time_embed, dmq_time_embed_args)          \
+    X(nearest, dmq_nearest_args)                \
     X(minmax, dmq_minmax_args)                  \
     X(range_search, dmq_range_search_args)      \
     X(loss_forward, dmq_loss_args)              \

@@ -65,6 +65,7 @@ static const dmq_backend cpu = {
     .embed_forward = dmq_embed_forward_cpu,
     .embed_backward = dmq_embed_backward_ref,
     .time_embed = dmq_time_embed_ref,
+    .nearest = dmq_nearest_cpu,
     .minmax = dmq_minmax_cpu,
     .range_search = dmq_range_search_cpu,
     .loss_forward = dmq_loss_forward_cpu,

@@ -57,6 +57,9 @@ dmq_status dmq_binary_forward_cpu(dmq_queue *queue, const dmq_binary_args *a);
 dmq_status dmq_binary_backward_cpu(dmq_queue *queue, const dmq_binary_args *a);
 dmq_status dmq_axpby_cpu(dmq_queue *queue, const dmq_axpby_args *a);
 
+/* cpu_nearest.c */
+dmq_status dmq_nearest_cpu(dmq_queue *queue, const dmq_nearest_args *a);
+
 /* cpu_layout.c */
 dmq_status dmq_col_sum_cpu(dmq_queue *queue, const dmq_col_sum_args *a);
 dmq_status dmq_copy2d_cpu(dmq_queue *queue, const dmq_copy2d_args *a);

@@ -8,6 +8,7 @@
  *   dmq_cpu_silu     x sigmoid(x), 4 ulp while sigmoid(x) is a normal number (x > -87)
  *   dmq_cpu_phi      Phi(x), distribution of the normal law, 4 ulp also in the lower tail
  *   dmq_cpu_gelu     x Phi(x), 4 ulp while Phi(x) is a normal number (x > -13)
+ *   dmq_cpu_gelu_tanh  x sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3)
  *   dmq_cpu_pow      x^p for x >= 0 and p in [1, 32], (1.5 + 1.2 p) ulp; 0 where x or x^p is
  *                    subnormal, infinite from 2^127
  *
@@ -142,6 +143,19 @@ DMQ_INLINE float dmq_cpu_gelu_slope(float x)
 
     t = t > 14.25f ? 14.25f : t;
     return dmq_cpu_phi(x) + x * (0.398942280f * dmq_cpu_density_part(t));
+}
+
+DMQ_INLINE float dmq_cpu_gelu_tanh(float x)
+{
+    return x * dmq_cpu_sigmoid(1.59576912f * (x + 0.044715f * (x * x * x)));
+}
+
+/** s + x s (1 - s) 2 u' */
+DMQ_INLINE float dmq_cpu_gelu_tanh_slope(float x)
+{
+    float s = dmq_cpu_sigmoid(1.59576912f * (x + 0.044715f * (x * x * x)));
+
+    return s + x * (s * (1.0f - s)) * (1.59576912f * (1.0f + 0.134145f * (x * x)));
 }
 
 /** x^p = 2^(p e) 2^(p log2 m), x = 2^e m; the whole part of p e + p log2 m is taken off before rounding. */

@@ -11,18 +11,20 @@
 
 DMQ_INLINE float value(dmq_unary_kind kind, float x)
 {
-    return kind == DMQ_SILU   ? dmq_cpu_silu(x)
-           : kind == DMQ_GELU ? dmq_cpu_gelu(x)
-           : kind == DMQ_RELU ? dmq_relu(x)
-                              : x;
+    return kind == DMQ_SILU        ? dmq_cpu_silu(x)
+           : kind == DMQ_GELU      ? dmq_cpu_gelu(x)
+           : kind == DMQ_GELU_TANH ? dmq_cpu_gelu_tanh(x)
+           : kind == DMQ_RELU      ? dmq_relu(x)
+                                   : x;
 }
 
 DMQ_INLINE float slope(dmq_unary_kind kind, float x)
 {
-    return kind == DMQ_SILU   ? dmq_cpu_silu_slope(x)
-           : kind == DMQ_GELU ? dmq_cpu_gelu_slope(x)
-           : kind == DMQ_RELU ? dmq_relu_derive(x)
-                              : 1.0f;
+    return kind == DMQ_SILU        ? dmq_cpu_silu_slope(x)
+           : kind == DMQ_GELU      ? dmq_cpu_gelu_slope(x)
+           : kind == DMQ_GELU_TANH ? dmq_cpu_gelu_tanh_slope(x)
+           : kind == DMQ_RELU      ? dmq_relu_derive(x)
+                                   : 1.0f;
 }
 
 DMQ_INLINE void unary_loop(float *y, const float *x, size_t count, dmq_unary_kind kind)
@@ -41,6 +43,9 @@ static void unary(const dmq_unary_args *a)
         break;
     case DMQ_GELU:
         unary_loop(a->y, a->x, a->count, DMQ_GELU);
+        break;
+    case DMQ_GELU_TANH:
+        unary_loop(a->y, a->x, a->count, DMQ_GELU_TANH);
         break;
     case DMQ_RELU:
         unary_loop(a->y, a->x, a->count, DMQ_RELU);
@@ -76,6 +81,9 @@ static void derive(const dmq_unary_args *a)
         break;
     case DMQ_GELU:
         derive_loop(a, DMQ_GELU);
+        break;
+    case DMQ_GELU_TANH:
+        derive_loop(a, DMQ_GELU_TANH);
         break;
     case DMQ_RELU:
         derive_loop(a, DMQ_RELU);

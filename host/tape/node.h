@@ -134,10 +134,10 @@ struct dmq_tape {
     int n_cut;
     dmq_real *slab;
     size_t slab_count;
-    dmq_real *zeros; /**< DMQ_ZEROS zeros */
+    dmq_real *zeros; /**< as many zeros as n_zeros, DMQ_ZEROS at least */
     dmq_real *nans;  /**< with poison: DMQ_ZEROS NaNs */
     dmq_real *ones;  /**< as many ones as n_ones */
-    size_t n_ones;
+    size_t n_ones, n_zeros;
 };
 
 static inline dmq_cell *dmq_cell_of(const dmq_var *v)
@@ -165,6 +165,9 @@ dmq_status dmq_node_zero(const dmq_node *node, const dmq_backend *be, dmq_queue 
 /** dst[i, l] = v[l]: for tangents that come from a bias alone. */
 dmq_status dmq_node_spread(const dmq_node *node, const dmq_backend *be, dmq_queue *queue,
                            dmq_real *dst, const dmq_real *v, int rows, int cols);
+
+/** For infer: let zeros and ones of the tape be at least `count` numbers each. */
+void dmq_tape_constants(dmq_tape *tape, size_t count);
 
 /** dst = src, count numbers; add as everywhere. */
 dmq_status dmq_node_copy(const dmq_backend *be, dmq_queue *queue, dmq_real *dst,

@@ -85,8 +85,7 @@ static dmq_status xent_infer(dmq_node *node)
     node->out->shape = dmq_shape1(x.dim[0]);
     if (node->tape->passes & DMQ_TAPE_JVP) {
         node->aux_count = dmq_shape_count(x);
-        if (node->tape->n_ones < (size_t)x.dim[0])
-            node->tape->n_ones = (size_t)x.dim[0];
+        dmq_tape_constants(node->tape, (size_t)x.dim[0]);
     }
     return DMQ_OK;
 }

@@ -5,6 +5,8 @@
 static dmq_status check_affine(const dmq_node *node, int c)
 {
     for (int i = NORM_GAMMA; i <= NORM_BETA; i++) {
+        if (!node->in[i])
+            continue;
         if (node->in[i]->shape.rank != 1 || node->in[i]->shape.dim[0] != c) {
             return dmq_fail(DMQ_ESHAPE, "%s: %s does not fit the %d channels of %s", node->op->name,
                             dmq_var_text(node->in[i]), c, dmq_var_text(node->in[NORM_X]));
@@ -135,16 +137,19 @@ static dmq_status layer_infer(dmq_node *node)
 {
     node->out->shape = node->in[NORM_X]->shape;
     node->aux_count = 2 * (size_t)dmq_shape_rows(node->out->shape);
+    if (!node->in[NORM_GAMMA])
+        dmq_tape_constants(node->tape, (size_t)dmq_shape_cols(node->out->shape));
     return check_affine(node, dmq_shape_cols(node->out->shape));
 }
 
 static dmq_layer_norm_args layer_args(const dmq_node *node)
 {
+    const dmq_var *gamma = node->in[NORM_GAMMA], *beta = node->in[NORM_BETA];
     int rows = dmq_shape_rows(node->out->shape);
 
     return (dmq_layer_norm_args){ .x = node->in[NORM_X]->value,
-                                  .gamma = node->in[NORM_GAMMA]->value,
-                                  .beta = node->in[NORM_BETA]->value,
+                                  .gamma = gamma ? gamma->value : node->tape->ones,
+                                  .beta = beta ? beta->value : node->tape->zeros,
                                   .y = node->out->value,
                                   .mean = node->aux,
                                   .rstd = node->aux + rows,
@@ -194,8 +199,8 @@ static dmq_status layer_jvp(const dmq_node *node, const dmq_backend *be, dmq_que
     dmq_layer_norm_args a = layer_args(node);
 
     a.x_tan = node->in[NORM_X]->tan;
-    a.gamma_tan = node->in[NORM_GAMMA]->tan;
-    a.beta_tan = node->in[NORM_BETA]->tan;
+    a.gamma_tan = tan_of(node->in[NORM_GAMMA]);
+    a.beta_tan = tan_of(node->in[NORM_BETA]);
     a.y_tan = node->out->tan;
     return be->layer_norm_jvp(queue, &a);
 }
@@ -211,5 +216,6 @@ dmq_var *dmq_record_layer_norm(dmq_tape *tape, dmq_var *x, dmq_var *gamma, dmq_v
 {
     dmq_attr attr = { .norm = { .eps = eps } };
 
-    return dmq_node_record(tape, &layer_op, &attr, 3, 3, (dmq_var *[]){ x, gamma, beta });
+    return dmq_node_record(tape, &layer_op, &attr, gamma || beta ? 3 : 1, 3,
+                           (dmq_var *[]){ x, gamma, beta });
 }

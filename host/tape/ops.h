@@ -30,7 +30,7 @@ dmq_var *dmq_record_softmax(dmq_tape *tape, dmq_var *x);
 dmq_var *dmq_record_group_norm(dmq_tape *tape, dmq_var *x, dmq_var *gamma, dmq_var *beta,
                                int groups, double eps);
 
-/** Over the last axis; gamma and beta (D). */
+/** Over the last axis; gamma and beta (D), or both NULL: ones and zeros. */
 dmq_var *dmq_record_layer_norm(dmq_tape *tape, dmq_var *x, dmq_var *gamma, dmq_var *beta,
                                double eps);
 
@@ -60,6 +60,9 @@ dmq_var *dmq_record_embed(dmq_tape *tape, dmq_var *table, const dmq_index *index
 
 /** t (N) -> (N,d); carries no gradient. */
 dmq_var *dmq_record_time_embed(dmq_tape *tape, dmq_var *t, int d, double divisor, int cos_first);
+
+/** The nearest of the rows of code (n,D) for each row of x (..., D); there is no derivative. */
+dmq_var *dmq_record_nearest(dmq_tape *tape, dmq_var *x, dmq_var *code);
 
 /** Same numbers in the same order, other shape: shares memory. */
 dmq_var *dmq_record_reshape(dmq_tape *tape, dmq_var *x, dmq_shape shape);

@@ -363,7 +363,7 @@ static size_t index_room(const dmq_index *index)
 /* At the front of the slab: zeros, indices, ones, NaNs. */
 static size_t count_constants(const dmq_tape *tape)
 {
-    size_t n = DMQ_ZEROS + tape->n_ones + (tape->poison ? DMQ_ZEROS : 0);
+    size_t n = tape->n_zeros + tape->n_ones + (tape->poison ? DMQ_ZEROS : 0);
 
     n = (n + ALIGN - 1) / ALIGN * ALIGN;
     for (int i = 0; i < tape->n_indices; i++)
@@ -376,7 +376,7 @@ static dmq_status fill_constants(dmq_tape *tape, size_t count)
     dmq_queue *queue = NULL;
     dmq_real *host = NULL;
     const dmq_backend *be = tape->backend;
-    size_t at = DMQ_ZEROS;
+    size_t at = tape->n_zeros;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_alloc((void **)&host, count, sizeof *host));

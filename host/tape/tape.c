@@ -16,6 +16,7 @@ dmq_status dmq_tape_create(dmq_tape **out, const dmq_backend *backend, unsigned 
         return st;
     tape->backend = backend;
     tape->passes = passes;
+    tape->n_zeros = DMQ_ZEROS;
     tape->poison = strcmp(backend->name, "check") == 0;
     return DMQ_OK;
 }
@@ -223,6 +224,15 @@ dmq_var *dmq_node_record(dmq_tape *tape, const dmq_op *op, const dmq_attr *attr,
     tape->node[tape->n_nodes++] = node;
 done:
     return st == DMQ_OK ? &cell->var : dmq_tape_refuse(tape, st);
+}
+
+void dmq_tape_constants(dmq_tape *tape, size_t count)
+{
+    count = (count + DMQ_ZEROS - 1) / DMQ_ZEROS * DMQ_ZEROS;
+    if (tape->n_zeros < count)
+        tape->n_zeros = count;
+    if (tape->n_ones < count)
+        tape->n_ones = count;
 }
 
 /* Whether a parameter, or an input that wants a gradient, reaches v. */

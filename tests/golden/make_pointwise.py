@@ -16,6 +16,10 @@ UNARY = [("silu", lambda x: x / (1 + torch.exp(-x))), ("gelu", gelu),
          ("relu", lambda x: torch.where(x > 0, x, torch.zeros_like(x)) + 0 * x * x), ("identity", lambda x: x + 0 * x * x)]
 
 
+def gelu_tanh(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
 def binary(out, group, kind, dim, keep_p, keep_q):
     def function(p, q):
         return p + q + 0 * p * q if kind == 0 else p * q
@@ -41,6 +45,8 @@ def main():
         binary(out, f"{name}_outer", kind, (4, 3, 2), (1, 0, 1), (0, 1, 1))
         binary(out, f"{name}_scalar", kind, (1, 3, 7), all3, none)
         binary(out, f"{name}_sample", kind, (4, 1, 6), all3, (1, 0, 0))
+    for scale, count in (1, 37), (6, 64):
+        operation(out, f"gelu_tanh_{count}", (4, count), gelu_tanh, [scale * grid(count)])
     save("pointwise", SEED, out)
 
 

@@ -37,7 +37,7 @@ static inline void unary_derive(const check_op *op, const check_on *on, const dm
 static inline check_op unary_op(const void *shape)
 {
     const unary_shape *s = shape;
-    static const char *const names[] = { "silu", "gelu", "relu", "identity" };
+    static const char *const names[] = { "silu", "gelu", "relu", "identity", "gelu_tanh" };
 
     return (check_op){ .name = names[s->kind],
                        .n_in = 1,
@@ -214,7 +214,7 @@ static inline check_op binary_op(const void *shape)
 static inline void pointwise_goldens(void)
 {
     CHECK_GOLDENS("pointwise", unary, "silu_37", "silu_64", "gelu_37", "gelu_64", "relu_37",
-                  "relu_64", "identity_37", "identity_64");
+                  "relu_64", "identity_37", "identity_64", "gelu_tanh_37", "gelu_tanh_64");
     CHECK_GOLDENS("pointwise", geglu, "geglu_tokens", "geglu_odd", "geglu_one");
     CHECK_GOLDENS("pointwise", binary, "add_same", "add_image", "add_channel", "add_outer",
                   "add_scalar", "add_sample", "mul_same", "mul_image", "mul_channel", "mul_outer",
@@ -226,7 +226,7 @@ static inline void pointwise_shapes(void)
     static const geglu_shape gates[] = { { 3, 8 }, { 5, 13 }, { 1, 100 }, { 33, 16 } };
     uint64_t stream = check_stream(203);
 
-    for (int kind = DMQ_SILU; kind <= DMQ_IDENTITY; kind++) {
+    for (int kind = DMQ_SILU; kind <= DMQ_GELU_TANH; kind++) {
         for (int i = 0; i < 4; i++) {
             unary_shape s = { kind, 1 + 61 * i * i };
             check_op op = unary_op(&s);

@@ -18,13 +18,15 @@ static void activations_at_the_ends(void **state)
     static const double far[2] = { 300, -300 };
 
     (void)state;
-    for (int kind = DMQ_SILU; kind <= DMQ_RELU; kind++) {
+    for (int kind = DMQ_SILU; kind <= DMQ_GELU_TANH; kind++) {
         unary_shape s = { kind, 4 };
         check_op op = unary_op(&s);
         dmq_real x[4] = { (dmq_real)far[0], (dmq_real)far[1], 0, (dmq_real)NAN }, y[4];
         dmq_real one[4] = { 1, 1, 1, 1 }, slope[4];
         dmq_real *const in[CHECK_IN] = { x }, *const tan[CHECK_IN] = { one };
 
+        if (kind == DMQ_IDENTITY)
+            continue;
         op.forward(&op, &check_device, in, y, false);
         op.jvp(&op, &check_device, in, tan, slope);
         assert_true(y[0] == x[0] && fabs((double)y[1]) < 1e-30 && y[2] == 0 && isnan(y[3]));
@@ -46,7 +48,7 @@ static void outputs_may_be_inputs(void **state)
     };
 
     (void)state;
-    for (int kind = DMQ_SILU; kind <= DMQ_IDENTITY; kind++) {
+    for (int kind = DMQ_SILU; kind <= DMQ_GELU_TANH; kind++) {
         dmq_unary_args a = { .kind = (dmq_unary_kind)kind, .count = COUNT };
 
         a.x = check_up_real(on, x, COUNT);
