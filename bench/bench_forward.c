@@ -50,7 +50,7 @@ static dmq_status record(void *context, dmq_tape *tape, int size, void *state)
     s.dim[0] = size;
     v->x = dmq_tape_input(tape, "x", s);
     v->t = dmq_tape_input(tape, "t", dmq_shape1(size));
-    v->y = dmq_model_record(f->model, tape, NULL, v->x, v->t);
+    v->y = dmq_model_record(f->model, tape, NULL, v->x, v->t, NULL);
     dmq_tape_output(tape, v->y);
     return DMQ_OK;
 }

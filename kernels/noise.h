@@ -30,6 +30,8 @@ typedef enum dmq_purpose {
     DMQ_FOR_DATA = 11,    /**< the shapes data set */
     DMQ_FOR_PERMUTE = 12, /**< the permuted-weights control */
     DMQ_FOR_OBSERVE = 13,
+    DMQ_FOR_LABEL = 14,       /**< the class of image `sample` */
+    DMQ_FOR_CALIB_LABEL = 15, /**< of calibration trajectories */
     DMQ_FOR_TEST = 99
 } dmq_purpose;
 

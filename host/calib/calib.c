@@ -65,6 +65,7 @@ void dmq_calib_destroy(dmq_calib *calib)
         return;
     dmq_free(calib->t);
     dmq_free(calib->x);
+    dmq_free(calib->label);
     dmq_free(calib->weight_step);
     dmq_free(calib->role);
     dmq_free(calib->sampler);
@@ -119,10 +120,22 @@ done:
     return st;
 }
 
+dmq_status dmq_calib_labels(dmq_calib *c)
+{
+    return dmq_alloc((void **)&c->label, (size_t)c->n_steps * (size_t)c->per_step,
+                     sizeof *c->label);
+}
+
 const dmq_real *dmq_calib_state(const dmq_calib *c, int k, int j)
 {
     assert(k >= 0 && k < c->n_steps && j >= 0 && j < c->per_step);
     return c->x + ((size_t)k * (size_t)c->per_step + (size_t)j) * dmq_shape_count(c->image);
+}
+
+int dmq_calib_label(const dmq_calib *c, int k, int j)
+{
+    assert(k >= 0 && k < c->n_steps && j >= 0 && j < c->per_step);
+    return c->label ? c->label[(size_t)k * (size_t)c->per_step + (size_t)j] : 0;
 }
 
 const dmq_real *dmq_calib_x(const dmq_calib *c, int i)

@@ -17,6 +17,7 @@
  *   training     the rest
  *
  * Noise is keyed by (seed, purpose, sample): shared j; fresh k * per_step + j. Nothing depends on lanes.
+ * So is the class of a sample, where the network knows classes: uniform over them, one a trajectory.
  *
  * @see specs: gac.md 1.7, 2 and 3.2, qdiffusion.md 4.1
  */
@@ -50,6 +51,7 @@ typedef struct dmq_calib {
     int per_step;    /**< per_timestep + held_out */
     int *t;          /**< (n_steps) given to the network */
     dmq_real *x;     /**< (n_steps, per_step, H, W, C) */
+    int *label;      /**< (n_steps, per_step); NULL: the network knows no classes */
     int n_weight_steps;
     int *weight_step; /**< (n_weight_steps) */
     int n;            /**< samples of the weight set: n_weight_steps * per_step */
@@ -74,6 +76,9 @@ void dmq_calib_destroy(dmq_calib *calib);
 
 /** State j of step k. */
 const dmq_real *dmq_calib_state(const dmq_calib *calib, int k, int j);
+
+/** Its label; 0 where there are none. */
+int dmq_calib_label(const dmq_calib *calib, int k, int j);
 
 /** Sample i of the weight set: its state, its sampler step, its place among the steps of the set. */
 const dmq_real *dmq_calib_x(const dmq_calib *calib, int i);

@@ -69,6 +69,8 @@ dmq_status dmq_calib_save(const dmq_calib *c, const char *path)
     DMQ_TRY(write_header(f, c));
     DMQ_TRY(dmq_h5_write_i32(f, "t", DMQ_DIMS(c->n_steps), c->t));
     DMQ_TRY(dmq_h5_write_u8(f, "role", DMQ_DIMS(c->n), c->role));
+    if (c->label)
+        DMQ_TRY(dmq_h5_write_i32(f, "label", DMQ_DIMS(c->n_steps, c->per_step), c->label));
     DMQ_TRY(dmq_h5_create(f, "x", DMQ_H5_F32, DMQ_DIMS(c->n_steps, c->per_step, d[3], d[1], d[2])));
     for (int k = 0; k < c->n_steps; k++) {
         to_file(rows, dmq_calib_state(c, k, 0), (size_t)c->per_step, c->image);
@@ -189,6 +191,10 @@ dmq_status dmq_calib_load(dmq_calib **out, const char *path)
     DMQ_TRY(read_texts(c, f));
     DMQ_TRY(dmq_h5_read_i32(c->t, f, "t", DMQ_DIMS(c->n_steps)));
     DMQ_TRY(dmq_h5_read_u8(c->role, f, "role", DMQ_DIMS(c->n)));
+    if (dmq_h5_has(f, "label")) {
+        DMQ_TRY(dmq_calib_labels(c));
+        DMQ_TRY(dmq_h5_read_i32(c->label, f, "label", DMQ_DIMS(c->n_steps, c->per_step)));
+    }
     for (int i = 0; i < c->n; i++) {
         if (c->role[i] > DMQ_HELD_OUT) {
             st = dmq_fail(DMQ_EDATA, "%s: role of sample %d is %d: must be 0..2", path, i,
@@ -228,6 +234,13 @@ dmq_status dmq_calib_fits(const dmq_calib *c, const dmq_model *model, const dmq_
                       c->model_hash, hash);
         goto done;
     }
+    if ((c->label != NULL) != (model->n_labels > 0)) {
+        st = dmq_fail(DMQ_EDATA, "the calibration set has %s, the model knows %d classes",
+                      c->label ? "labels" : "no labels", model->n_classes);
+        goto done;
+    }
+    if (c->label)
+        DMQ_TRY(dmq_model_check_labels(model, c->label, c->n_steps * c->per_step, "calibration"));
     DMQ_TRY(dmq_sampler_text(&text, sampler));
     for (int k = 0; st == DMQ_OK && k < c->n_steps && k < sampler->n_steps; k++) {
         if (c->t[k] != sampler->step[k].t)

@@ -2,6 +2,7 @@
  * calib.h5: a calibration set as a file.
  *
  *   x (steps, per_step, C, H, W) f32, t (steps) i32, role (weight samples) u8
+ *   label (steps, per_step) i32, of a network that knows classes only
  *   attributes: the configuration, sampler text, model_hash, config_hash
  */
 #ifndef DMQ_CALIB_CALIB_FILE_H

@@ -10,4 +10,7 @@
 dmq_status dmq_calib_create(dmq_calib **out, const dmq_calib_config *config, dmq_shape image,
                             int n_steps);
 
+/** Room for labels, zeros. */
+dmq_status dmq_calib_labels(dmq_calib *calib);
+
 #endif

@@ -13,8 +13,10 @@
 typedef struct walker {
     dmq_tape *tape;
     dmq_var *x, *t, *eps;
-    dmq_real *z;     /* (shard, per) on the device */
-    dmq_real *times; /* (shard) on the host */
+    dmq_index *label; /* NULL: the network knows no classes */
+    int *labels;      /* (shard) on the host */
+    dmq_real *z;      /* (shard, per) on the device */
+    dmq_real *times;  /* (shard) on the host */
 } walker;
 
 typedef struct collection {
@@ -36,11 +38,14 @@ static dmq_status make_walker(walker *w, const dmq_model *model, const dmq_backe
     DMQ_TRY(dmq_tape_create(&w->tape, be, DMQ_TAPE_FORWARD));
     w->x = dmq_tape_input(w->tape, "x", s);
     w->t = dmq_tape_input(w->tape, "t", dmq_shape1(be->shard));
-    w->eps = dmq_model_record(model, w->tape, NULL, w->x, w->t);
+    if (model->n_labels > 0)
+        w->label = dmq_tape_index(w->tape, "label", be->shard);
+    w->eps = dmq_model_record(model, w->tape, NULL, w->x, w->t, w->label);
     dmq_tape_output(w->tape, w->eps);
     DMQ_TRY(dmq_tape_plan(w->tape));
     DMQ_TRY(be->alloc((void **)&w->z, dmq_shape_count(s) * sizeof *w->z));
     DMQ_TRY(dmq_alloc((void **)&w->times, (size_t)be->shard, sizeof *w->times));
+    DMQ_TRY(dmq_alloc((void **)&w->labels, (size_t)be->shard, sizeof *w->labels));
 done:
     return st;
 }
@@ -93,6 +98,18 @@ static int shard_count(const collection *c, int from)
     return c->calib->per_step - from < c->shard ? c->calib->per_step - from : c->shard;
 }
 
+/* Labels of the shard that ends at step k; behind its last sample that one's again. */
+static dmq_status set_labels(const collection *c, walker *w, dmq_queue *queue, int k, int from)
+{
+    int n = shard_count(c, from);
+
+    if (!w->label)
+        return DMQ_OK;
+    for (int i = 0; i < c->shard; i++)
+        w->labels[i] = dmq_calib_label(c->calib, k, from + (i < n ? i : n - 1));
+    return dmq_tape_index_set(w->tape, w->label, queue, w->labels);
+}
+
 static dmq_status keep(const collection *c, const walker *w, dmq_queue *queue, int k, int from)
 {
     size_t n = (size_t)shard_count(c, from) * c->per;
@@ -127,6 +144,7 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(fill_noise(c, queue, w->x->value, first, DMQ_FOR_CALIB, 0));
+    DMQ_TRY(set_labels(c, w, queue, last, from));
     for (int k = 0; k <= last; k++) {
         if (dmq_stop_requested())
             return dmq_fail(DMQ_ESTOP, "calibration: stopped by signal %d", dmq_stop_signal());
@@ -137,6 +155,19 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
     }
     dmq_progress_add(shard_count(c, from), NULL);
 done:
+    return st;
+}
+
+/* A class for each trajectory. */
+static dmq_status draw_labels(dmq_calib *c, const dmq_model *model)
+{
+    int n = c->per_step;
+    dmq_status st = dmq_calib_labels(c);
+
+    for (int i = 0; st == DMQ_OK && i < c->n_steps * n; i++) {
+        c->label[i] = dmq_model_draw_label(model, c->config.seed, DMQ_FOR_CALIB_LABEL,
+                                           (uint64_t)(c->config.fresh ? i : i % n));
+    }
     return st;
 }
 
@@ -155,6 +186,8 @@ dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_samp
     DMQ_TRY(dmq_model_fingerprint(c.calib->model_hash, model));
     for (int k = 0; k < sampler->n_steps; k++)
         c.calib->t[k] = sampler->step[k].t;
+    if (model->n_labels > 0)
+        DMQ_TRY(draw_labels(c.calib, model));
     c.n_lanes = dmq_lanes_count(lanes);
     c.n_shards = (c.calib->per_step + c.shard - 1) / c.shard;
     c.per = dmq_shape_count(model->input);
@@ -170,6 +203,7 @@ done:
         dmq_tape_destroy(c.walker[i].tape);
         c.be->free(c.walker[i].z);
         dmq_free(c.walker[i].times);
+        dmq_free(c.walker[i].labels);
     }
     dmq_free(c.walker);
     dmq_calib_destroy(c.calib);

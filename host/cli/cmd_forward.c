@@ -1,4 +1,5 @@
-/* dmq forward: the network once on x (N, C, H, W) and t (N) of a file -> eps in an HDF5 file */
+/* dmq forward: the network once on x (N, C, H, W), t (N) and, where it knows classes, label (N) of a file
+   -> eps in an HDF5 file */
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/path.h"
@@ -14,6 +15,7 @@
 
 typedef struct batch {
     dmq_real *x, *t, *eps;
+    int *label;      /* NULL: the network knows no classes */
     int64_t dims[4]; /* N, C, H, W */
 } batch;
 
@@ -22,6 +24,7 @@ static void release(batch *b)
     dmq_free(b->x);
     dmq_free(b->t);
     dmq_free(b->eps);
+    dmq_free(b->label);
 }
 
 /* Sizes as the file has them, held against the network's before anything is allocated. */
@@ -58,6 +61,42 @@ done:
     return st;
 }
 
+/* Labels as read; out of the range of int is -1, which no network takes. */
+static dmq_status keep_labels(batch *b, const int64_t *whole)
+{
+    dmq_status st = dmq_alloc((void **)&b->label, (size_t)b->dims[0], sizeof *b->label);
+
+    for (int64_t i = 0; st == DMQ_OK && i < b->dims[0]; i++)
+        b->label[i] = whole[i] < 0 || whole[i] > INT_MAX ? -1 : (int)whole[i];
+    return st;
+}
+
+static dmq_status read_h5_labels(batch *b, dmq_h5 *file)
+{
+    int64_t *whole = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&whole, (size_t)b->dims[0], sizeof *whole));
+    DMQ_TRY(dmq_h5_read_i64(whole, file, "label", DMQ_DIMS(b->dims[0])));
+    DMQ_TRY(keep_labels(b, whole));
+done:
+    dmq_free(whole);
+    return st;
+}
+
+static dmq_status read_npz_labels(batch *b, dmq_npz *file)
+{
+    int64_t *whole = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&whole, (size_t)b->dims[0], sizeof *whole));
+    DMQ_TRY(dmq_npz_read_i64(whole, file, "label", DMQ_DIMS(b->dims[0])));
+    DMQ_TRY(keep_labels(b, whole));
+done:
+    dmq_free(whole);
+    return st;
+}
+
 static dmq_status read_h5(batch *b, const dmq_model *model, const char *path)
 {
     dmq_h5 *file = NULL;
@@ -84,6 +123,8 @@ static dmq_status read_h5(batch *b, const dmq_model *model, const char *path)
     } else {
         DMQ_TRY(dmq_h5_read_real(b->t, file, "t", t.rank, t.dims));
     }
+    if (model->n_labels > 0)
+        DMQ_TRY(read_h5_labels(b, file));
 done:
     dmq_h5_close(file);
     return st;
@@ -112,6 +153,8 @@ static dmq_status read_npz(batch *b, const dmq_model *model, const char *path)
         for (int64_t i = 0; i < t.count; i++)
             b->t[i] = (dmq_real)((int64_t *)times)[i];
     }
+    if (model->n_labels > 0)
+        DMQ_TRY(read_npz_labels(b, file));
 done:
     dmq_npz_close(file);
     dmq_free(times);
@@ -165,12 +208,15 @@ dmq_status dmq_cmd_forward(const dmq_options *o)
                                                : read_h5(&b, e->model, o->input);
     if (st != DMQ_OK) {
         (void)dmq_fail_note(
-            st, "  hint: --input is an .h5 or .npz file with x (N, %d, %d, %d) and t (N)",
-            e->model->input.dim[3], e->model->input.dim[1], e->model->input.dim[2]);
+            st, "  hint: --input is an .h5 or .npz file with x (N, %d, %d, %d) and t (N)%s",
+            e->model->input.dim[3], e->model->input.dim[1], e->model->input.dim[2],
+            e->model->n_labels > 0 ? ", label (N)" : "");
         goto done;
     }
     DMQ_TRY(check_times(&b, o->input, e->schedule->T));
-    args = (dmq_forward_args){ .x = b.x, .t = b.t, .out = b.eps, .n = (int)b.dims[0] };
+    args = (dmq_forward_args){
+        .x = b.x, .t = b.t, .label = b.label, .out = b.eps, .n = (int)b.dims[0]
+    };
     DMQ_TRY(dmq_forward_run(e->model, NULL, e->lanes, &args));
     DMQ_TRY(write(&b, e, o->out));
     dmq_log_info("forward: %d samples -> %s", args.n, o->out);

@@ -9,11 +9,11 @@
 
 typedef struct lane {
     dmq_tape *tape;
-    dmq_index *row;
+    dmq_index *row, *label; /**< label NULL: the network knows no classes */
     dmq_var *x, *t, *y;
     dmq_real *host;  /**< (group, per) in memory order */
     dmq_real *times; /**< (group) */
-    int *steps;      /**< (group) */
+    int *steps;      /**< (2, group): steps, labels */
 } lane;
 
 typedef struct job {
@@ -37,12 +37,14 @@ static dmq_status lane_create(job *j, lane *l, const dmq_hook_source *source)
     l->t = dmq_tape_input(l->tape, "t", dmq_shape1(j->group));
     l->row = dmq_tape_index(l->tape, "step", j->group);
     hooks = dmq_hooks_for(source, l->tape, l->row);
-    l->y = dmq_model_record(j->model, l->tape, &hooks, l->x, l->t);
+    if (j->model->n_labels > 0)
+        l->label = dmq_tape_index(l->tape, "label", j->group);
+    l->y = dmq_model_record(j->model, l->tape, &hooks, l->x, l->t, l->label);
     dmq_tape_output(l->tape, l->y);
     DMQ_TRY(dmq_tape_plan(l->tape));
     DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)j->group * j->per, sizeof *l->host));
     DMQ_TRY(dmq_alloc((void **)&l->times, (size_t)j->group, sizeof *l->times));
-    DMQ_TRY(dmq_alloc((void **)&l->steps, (size_t)j->group, sizeof *l->steps));
+    DMQ_TRY(dmq_alloc((void **)&l->steps, 2 * (size_t)j->group, sizeof *l->steps));
 done:
     return st;
 }
@@ -51,6 +53,13 @@ static dmq_status check_input(const job *j)
 {
     const dmq_forward_args *a = j->a;
 
+    if ((j->model->n_labels > 0) != (a->label != NULL)) {
+        return dmq_fail(DMQ_EDATA, "forward: %s",
+                        a->label ? "the network knows no classes, but labels are given"
+                                 : "the network needs a label for every sample");
+    }
+    if (a->label && dmq_model_check_labels(j->model, a->label, a->n, "forward") != DMQ_OK)
+        return DMQ_EDATA;
     for (int n = 0; n < a->n; n++) {
         if (!isfinite(a->t[n]))
             return dmq_fail(DMQ_EDATA, "forward: t of sample %d is not finite", n);
@@ -86,10 +95,13 @@ static dmq_status load(const job *j, lane *l, dmq_queue *queue, int piece)
         }
         l->times[i] = a->t[n];
         l->steps[i] = a->step ? a->step[n] : 0;
+        l->steps[j->group + i] = a->label ? a->label[n] : 0;
     }
     DMQ_TRY(j->be->upload(queue, l->x->value, l->host, group * j->per * sizeof *l->host));
     DMQ_TRY(j->be->upload(queue, l->t->value, l->times, group * sizeof *l->times));
     DMQ_TRY(dmq_tape_index_set(l->tape, l->row, queue, l->steps));
+    if (l->label)
+        DMQ_TRY(dmq_tape_index_set(l->tape, l->label, queue, l->steps + j->group));
 done:
     return st;
 }

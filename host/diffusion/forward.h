@@ -16,6 +16,7 @@ typedef struct dmq_forward_args {
         *x; /**< (n, C, H, W) in the order of files, or (n, H, W, C) if nhwc; host memory */
     const dmq_real *t; /**< (n) */
     const int *step;   /**< (n) sampler steps, rows of per-step tables; NULL: 0 */
+    const int *label;  /**< (n); NULL for a network without classes */
     dmq_real *out;     /**< as x */
     int n;
     int nhwc;
@@ -24,7 +25,8 @@ typedef struct dmq_forward_args {
 /**
  * @param model   on the device of the lanes (dmq_model_place)
  * @param source  hooks for each tape, NULL: full precision
- * @return        EDATA when x or t is not finite, EDIVERGE when the result is not
+ * @return        EDATA when x or t is not finite, or a label out of range or missing; EDIVERGE when the
+ *                result is not finite
  */
 dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source, dmq_lanes *lanes,
                            const dmq_forward_args *a);

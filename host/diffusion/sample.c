@@ -12,9 +12,13 @@ typedef struct lane {
     dmq_tape *tape;
     dmq_index *row; /**< (group) step of each image: all the same */
     dmq_var *x, *eps;
-    dmq_real *z;    /**< (group, per) device memory; NULL when the sampler draws no noise */
-    dmq_real *host; /**< (group, per) */
-    int *steps;     /**< (group) for row */
+    dmq_var *t;       /**< (group), with classes, as the next three; else NULL */
+    dmq_index *label; /**< (group) */
+    dmq_real *times;  /**< (group) for t */
+    int *labels;      /**< (group) for label */
+    dmq_real *z;      /**< (group, per) device memory; NULL when the sampler draws no noise */
+    dmq_real *host;   /**< (group, per) */
+    int *steps;       /**< (group) for row */
 } lane;
 
 struct dmq_sample {
@@ -24,7 +28,7 @@ struct dmq_sample {
     const dmq_backend *be;
     int group;       /**< images of one pass */
     size_t per;      /**< numbers an image */
-    dmq_tape *times; /**< the temporal unit over all steps */
+    dmq_tape *times; /**< the temporal unit over all steps; NULL with classes */
     dmq_var *t;      /**< (n_steps) */
     dmq_index *times_row;
     dmq_var **emb; /**< (n_values) of times; NULL where there is none */
@@ -37,6 +41,7 @@ typedef struct job {
     dmq_sample *s;
     dmq_real *out;
     uint64_t seed, first, end;
+    const int *label;
     const dmq_sample_watch *watch;
 } job;
 
@@ -55,7 +60,7 @@ static dmq_status record_times(dmq_sample *s, const dmq_hook_source *source)
     s->t = dmq_tape_input(s->times, "t", dmq_shape1(n));
     s->times_row = dmq_tape_index(s->times, "step", n);
     hooks = dmq_hooks_for(source, s->times, s->times_row);
-    DMQ_TRY(dmq_model_record_temporal(s->model, s->times, &hooks, s->t, s->emb));
+    DMQ_TRY(dmq_model_record_temporal(s->model, s->times, &hooks, s->t, NULL, s->emb));
     for (int v = 0; v < s->model->n_values; v++) {
         if (s->emb[v])
             dmq_tape_output(s->times, s->emb[v]);
@@ -105,7 +110,15 @@ static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *sou
     l->x = dmq_tape_input(l->tape, "x", shape);
     l->row = dmq_tape_index(l->tape, "step", s->group);
     hooks = dmq_hooks_for(source, l->tape, l->row);
-    l->eps = record_network(s, l, &hooks, memory);
+    if (s->times) {
+        l->eps = record_network(s, l, &hooks, memory);
+    } else {
+        DMQ_TRY(dmq_alloc((void **)&l->times, (size_t)s->group, sizeof *l->times));
+        DMQ_TRY(dmq_alloc((void **)&l->labels, (size_t)s->group, sizeof *l->labels));
+        l->t = dmq_tape_input(l->tape, "t", dmq_shape1(s->group));
+        l->label = dmq_tape_index(l->tape, "label", s->group);
+        l->eps = dmq_model_record(s->model, l->tape, &hooks, l->x, l->t, l->label);
+    }
     dmq_tape_output(l->tape, l->eps);
     DMQ_TRY(dmq_tape_plan(l->tape));
     for (int i = 0; i < s->sampler->n_steps; i++)
@@ -136,7 +149,8 @@ dmq_status dmq_sample_create(dmq_sample **out, const dmq_model *model, const dmq
     s->be = dmq_lanes_backend(lanes);
     s->group = s->be->shard;
     s->per = dmq_shape_count(model->input);
-    DMQ_TRY(record_times(s, source));
+    if (model->n_labels == 0)
+        DMQ_TRY(record_times(s, source));
     DMQ_TRY(dmq_alloc(&memory, (size_t)dmq_lanes_count(lanes), sizeof *s->lane));
     s->lane = memory;
     s->n_lanes = dmq_lanes_count(lanes);
@@ -158,6 +172,8 @@ void dmq_sample_destroy(dmq_sample *sample)
         sample->be->free(sample->lane[i].z);
         dmq_free(sample->lane[i].host);
         dmq_free(sample->lane[i].steps);
+        dmq_free(sample->lane[i].times);
+        dmq_free(sample->lane[i].labels);
     }
     dmq_free(sample->lane);
     dmq_tape_destroy(sample->times);
@@ -167,7 +183,7 @@ void dmq_sample_destroy(dmq_sample *sample)
 
 size_t dmq_sample_bytes(const dmq_sample *sample)
 {
-    size_t bytes = dmq_tape_bytes(sample->times);
+    size_t bytes = sample->times ? dmq_tape_bytes(sample->times) : 0;
 
     for (int i = 0; i < sample->n_lanes; i++)
         bytes += dmq_tape_bytes(sample->lane[i].tape);
@@ -236,8 +252,13 @@ static dmq_status step_run(const job *j, lane *l, dmq_queue *queue, uint64_t fir
 
     if (step->a == step->a_next && !a.clip && !watched)
         return DMQ_OK;
-    for (int i = 0; i < s->group; i++)
+    for (int i = 0; i < s->group; i++) {
         l->steps[i] = step->index;
+        if (l->t)
+            l->times[i] = (dmq_real)step->t;
+    }
+    if (l->t)
+        DMQ_TRY(s->be->upload(queue, l->t->value, l->times, (size_t)s->group * sizeof *l->times));
     DMQ_TRY(dmq_tape_index_set(l->tape, l->row, queue, l->steps));
     DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
     if (watched)
@@ -276,6 +297,18 @@ done:
     return st;
 }
 
+/** Labels of a group; a place outside of the range, whose image is not kept, takes the nearest one's. */
+static dmq_status set_labels(const job *j, lane *l, dmq_queue *queue, uint64_t first)
+{
+    for (int i = 0; i < j->s->group; i++) {
+        uint64_t n = first + (uint64_t)i;
+
+        n = n < j->first ? j->first : n >= j->end ? j->end - 1 : n;
+        l->labels[i] = j->label[n - j->first];
+    }
+    return dmq_tape_index_set(l->tape, l->label, queue, l->labels);
+}
+
 static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue *queue)
 {
     dmq_status st = DMQ_OK;
@@ -284,6 +317,8 @@ static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue
     uint64_t group = (uint64_t)j->s->group, first = (j->first / group + (uint64_t)piece) * group;
 
     DMQ_TRY(draw(j, queue, l->x->value, DMQ_FOR_LATENT, first, 0));
+    if (l->label)
+        DMQ_TRY(set_labels(j, l, queue, first));
     for (int i = 0; i < j->s->sampler->n_steps; i++) {
         if (dmq_stop_requested())
             return dmq_fail(DMQ_ESTOP, "sample: stopped by signal %d", dmq_stop_signal());
@@ -295,15 +330,24 @@ done:
 }
 
 dmq_status dmq_sample_run(dmq_sample *sample, dmq_real *out, uint64_t seed, uint64_t first,
-                          uint64_t count, const dmq_sample_watch *watch)
+                          uint64_t count, const int *label, const dmq_sample_watch *watch)
 {
     dmq_status st = DMQ_OK;
-    job j = { sample, out, seed, first, first + count, watch };
+    job j = { .s = sample,
+              .out = out,
+              .seed = seed,
+              .first = first,
+              .end = first + count,
+              .label = label,
+              .watch = watch };
     uint64_t group = (uint64_t)sample->group;
     uint64_t groups = (first + count + group - 1) / group - first / group;
 
-    assert(count > 0 && groups < INT32_MAX);
-    DMQ_TRY(run_times(sample));
+    assert(count > 0 && groups < INT32_MAX && (label != NULL) == (sample->times == NULL));
+    if (label)
+        DMQ_TRY(dmq_model_check_labels(sample->model, label, (int)count, "sample"));
+    if (sample->times)
+        DMQ_TRY(run_times(sample));
     DMQ_TRY(dmq_lanes_run(sample->lanes, (int)groups, group_run, &j));
 done:
     return st;

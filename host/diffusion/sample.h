@@ -10,7 +10,8 @@
  *
  * Time embeddings depend on the step alone: the temporal unit runs once for all steps, as one batch whose
  * row is the step, and the groups look their row up. The index of rows is also what per-step tables of
- * quantizers are keyed by (model/hook_source.h).
+ * quantizers are keyed by (model/hook_source.h). A network that knows classes makes its embeddings with
+ * every pass instead: they are a small part of it, while tables of all (step, label) may be many times its size.
  *
  * A step between equal times (quad spacing has them) leaves x as it is; the network is then not called,
  * unless somebody watches.
@@ -56,11 +57,12 @@ void dmq_sample_destroy(dmq_sample *sample);
  * Images first .. first + count - 1.
  *
  * @param out    (count, H, W, C) host memory
+ * @param label  (count) of each image; NULL for a network without classes
  * @param watch  NULL: nobody watches
  * @return       EDIVERGE when an image is not finite (its number is told); ESTOP on a signal
  */
 dmq_status dmq_sample_run(dmq_sample *sample, dmq_real *out, uint64_t seed, uint64_t first,
-                          uint64_t count, const dmq_sample_watch *watch);
+                          uint64_t count, const int *label, const dmq_sample_watch *watch);
 
 /** Bytes of all tapes. */
 size_t dmq_sample_bytes(const dmq_sample *sample);

@@ -8,17 +8,17 @@
 typedef struct lane_pair {
     dmq_tape *tape;
     dmq_var *x, *t, *fp, *q;
-    dmq_index *row;
-    dmq_real *host;  /* (2, shard, per) */
-    dmq_real *times; /* (shard) */
-    int *steps;      /* (shard) */
+    dmq_index *row, *label; /* label NULL: the network knows no classes */
+    dmq_real *host;         /* (2, shard, per) */
+    dmq_real *times;        /* (shard) */
+    int *steps;             /* (2, shard): steps, labels */
 } lane_pair;
 
 typedef struct measuring {
     const dmq_backend *be;
     lane_pair *lane;
     const dmq_real *const *x;
-    const int *t, *row;
+    const int *t, *row, *label;
     size_t per;
     int n, shard;
     double *error;
@@ -37,15 +37,17 @@ static dmq_status open_pair(lane_pair *p, const dmq_backend *be, const dmq_model
     p->x = dmq_tape_input(p->tape, "x", in);
     p->t = dmq_tape_input(p->tape, "t", dmq_shape1(be->shard));
     p->row = dmq_tape_index(p->tape, "step", be->shard);
-    p->fp = dmq_model_record(model, p->tape, NULL, p->x, p->t);
+    if (model->n_labels > 0)
+        p->label = dmq_tape_index(p->tape, "label", be->shard);
+    p->fp = dmq_model_record(model, p->tape, NULL, p->x, p->t, p->label);
     hooks = dmq_hooks_for(source, p->tape, p->row);
-    p->q = dmq_model_record(model, p->tape, &hooks, p->x, p->t);
+    p->q = dmq_model_record(model, p->tape, &hooks, p->x, p->t, p->label);
     dmq_tape_output(p->tape, p->fp);
     dmq_tape_output(p->tape, p->q);
     DMQ_TRY(dmq_tape_plan(p->tape));
     DMQ_TRY(dmq_alloc((void **)&p->host, 2 * dmq_shape_count(in), sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&p->times, shard, sizeof *p->times));
-    DMQ_TRY(dmq_alloc((void **)&p->steps, shard, sizeof *p->steps));
+    DMQ_TRY(dmq_alloc((void **)&p->steps, 2 * shard, sizeof *p->steps));
 done:
     return st;
 }
@@ -64,10 +66,13 @@ static dmq_status measure(void *context, int piece, int lane, dmq_queue *queue)
         memcpy(p->host + (size_t)i * m->per, m->x[s], m->per * sizeof(dmq_real));
         p->times[i] = (dmq_real)m->t[s];
         p->steps[i] = m->row[s];
+        p->steps[m->shard + i] = m->label ? m->label[s] : 0;
     }
     DMQ_TRY(m->be->upload(queue, p->x->value, p->host, bytes));
     DMQ_TRY(m->be->upload(queue, p->t->value, p->times, shard * sizeof *p->times));
     DMQ_TRY(dmq_tape_index_set(p->tape, p->row, queue, p->steps));
+    if (p->label)
+        DMQ_TRY(dmq_tape_index_set(p->tape, p->label, queue, p->steps + m->shard));
     DMQ_TRY(dmq_tape_forward(p->tape, queue, DMQ_PART_ALL));
     DMQ_TRY(m->be->download(queue, p->host, p->fp->value, bytes));
     DMQ_TRY(m->be->download(queue, p->host + shard * m->per, p->q->value, bytes));
@@ -86,13 +91,14 @@ done:
 
 dmq_status dmq_noise_error(double *error, const dmq_model *model, const dmq_hook_source *source,
                            dmq_lanes *lanes, const dmq_real *const *x, const int *t, const int *row,
-                           int n)
+                           const int *label, int n)
 {
     int n_lanes = dmq_lanes_count(lanes);
     measuring m = { .be = dmq_lanes_backend(lanes),
                     .x = x,
                     .t = t,
                     .row = row,
+                    .label = label,
                     .per = dmq_shape_count(model->input),
                     .n = n,
                     .shard = dmq_lanes_backend(lanes)->shard,

@@ -15,10 +15,11 @@
  * @param source  hooks of the quantized model
  * @param x       n pointers to (H, W, C), host memory
  * @param t, row  (n) timestep and sampler step of each
+ * @param label   (n) its label; NULL for a network without classes
  * @param error   (n) out
  */
 dmq_status dmq_noise_error(double *error, const dmq_model *model, const dmq_hook_source *source,
                            dmq_lanes *lanes, const dmq_real *const *x, const int *t, const int *row,
-                           int n);
+                           const int *label, int n);
 
 #endif

@@ -113,7 +113,7 @@ int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, 
     return l->index;
 }
 
-int dmq_build_value(dmq_build *b, dmq_shape shape, int is_emb)
+int dmq_build_value(dmq_build *b, dmq_shape shape, int emb_of)
 {
     dmq_model *m = b->model;
     dmq_value *v = next(b, (void **)&m->value, &m->n_values, sizeof *v);
@@ -121,7 +121,7 @@ int dmq_build_value(dmq_build *b, dmq_shape shape, int is_emb)
     if (!v)
         return 0;
     v->shape = shape;
-    v->is_emb = is_emb;
+    v->emb_of = emb_of;
     v->last_reader = -1;
     return m->n_values - 1;
 }
@@ -169,11 +169,22 @@ static void find_last_readers(dmq_model *m)
         m->value[m->output].last_reader = m->n_units; /* the caller reads it */
 }
 
+/** Whether all embedding values of t depend on the same: the slots of the temporal unit. */
+static int of_one_kind(const dmq_model *m)
+{
+    for (int v = 0; v < m->n_values; v++) {
+        if (m->value[v].emb_of & DMQ_OF_T && m->value[v].emb_of != dmq_model_temporal_of(m))
+            return 0;
+    }
+    return 1;
+}
+
 dmq_status dmq_build_finish(dmq_model **out, dmq_build *b)
 {
     void *memory = NULL;
 
     if (b->status == DMQ_OK) {
+        assert(of_one_kind(b->model));
         place(b->model);
         find_last_readers(b->model);
         b->status = dmq_alloc(&memory, b->model->n_params, sizeof(dmq_real));

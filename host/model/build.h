@@ -50,8 +50,8 @@ int dmq_build_weights(dmq_build *b, dmq_layer_kind kind, int out, int in, int ke
  */
 int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, const char *name);
 
-/** Next value; its number. shape with N = 1. */
-int dmq_build_value(dmq_build *b, dmq_shape shape, int is_emb);
+/** Next value; its number. shape with N = 1; emb_of as in dmq_value. */
+int dmq_build_value(dmq_build *b, dmq_shape shape, int emb_of);
 
 /** Next unit, without layers; its number. Values as in dmq_unit. */
 int dmq_build_unit(dmq_build *b, dmq_unit_kind kind, int in0, int in1, int emb, int out,

@@ -198,7 +198,9 @@ static void build_values(dmq_build *b, dmq_unet *net)
         b->model->output = net->step[net->n_steps - 1].out;
     for (int i = 0; i < net->n_steps; i++) {
         dmq_unet_step *s = &net->step[i];
-        s->emb = s->kind == DMQ_UNET_RESBLOCK ? dmq_build_value(b, dmq_shape2(1, s->c_out), 1) : -1;
+        s->emb = s->kind == DMQ_UNET_RESBLOCK
+                     ? dmq_build_value(b, dmq_shape2(1, s->c_out), DMQ_OF_T)
+                     : -1;
     }
 }
 
@@ -298,7 +300,7 @@ static dmq_var *record(const dmq_model *model, const dmq_unit *unit, dmq_tape *t
 }
 
 static dmq_status record_temporal(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
-                                  dmq_var *t, dmq_var **emb)
+                                  dmq_var *t, const dmq_index *label, dmq_var **emb)
 {
     const dmq_unet *net = model->config;
     const dmq_unit *unit = &model->unit[0];
@@ -306,6 +308,7 @@ static dmq_status record_temporal(const dmq_model *model, dmq_tape *tape, const 
     int ch = net->config.ch, divisor = ch / 2 - 1, number = 2;
     dmq_var *h = dmq_record_time_embed(tape, t, ch, divisor, 0);
 
+    (void)label;
     h = silu(&p, layer(&p, unit->layer[0], h));
     h = silu(&p, layer(&p, unit->layer[1], h)); /* every block's second swish: computed once */
     for (int i = 0; i < net->n_steps; i++) {

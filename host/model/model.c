@@ -68,6 +68,32 @@ size_t dmq_model_count(const dmq_model *model)
     return n;
 }
 
+int dmq_model_temporal_of(const dmq_model *model)
+{
+    for (int v = 0; v < model->n_values; v++) {
+        if (model->value[v].emb_of & DMQ_OF_T)
+            return model->value[v].emb_of;
+    }
+    return DMQ_OF_T;
+}
+
+int dmq_model_draw_label(const dmq_model *model, uint64_t seed, dmq_purpose purpose,
+                         uint64_t sample)
+{
+    return (int)(dmq_uniform(seed, purpose, sample, 0, 0) * model->n_classes);
+}
+
+dmq_status dmq_model_check_labels(const dmq_model *model, const int *label, int n, const char *what)
+{
+    for (int i = 0; i < n; i++) {
+        if (label[i] < 0 || label[i] >= model->n_labels) {
+            return dmq_fail(DMQ_EDATA, "%s: label of sample %d is %d: must be 0..%d", what, i,
+                            label[i], model->n_labels - 1);
+        }
+    }
+    return DMQ_OK;
+}
+
 dmq_var *dmq_model_leaf(const dmq_model *model, dmq_tape *tape, int entry)
 {
     const dmq_entry *e = &model->entry[entry];
@@ -109,13 +135,17 @@ dmq_var *dmq_model_record_unit(const dmq_model *model, int unit, dmq_tape *tape,
 }
 
 dmq_status dmq_model_record_temporal(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
-                                     dmq_var *t, dmq_var **emb)
+                                     dmq_var *t, const dmq_index *label, dmq_var **emb)
 {
-    return model->arch->record_temporal(model, tape, hooks, t, emb);
+    if ((model->n_labels > 0) != (label != NULL)) {
+        return dmq_fail(DMQ_EINVAL, "model of kind %s: %s", model->arch->kind,
+                        label ? "it takes no labels" : "it needs a label for every sample");
+    }
+    return model->arch->record_temporal(model, tape, hooks, t, label, emb);
 }
 
 dmq_var *dmq_model_record(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
-                          dmq_var *x, dmq_var *t)
+                          dmq_var *x, dmq_var *t, const dmq_index *label)
 {
     dmq_status st = DMQ_OK;
     void *memory = NULL;
@@ -124,7 +154,7 @@ dmq_var *dmq_model_record(const dmq_model *model, dmq_tape *tape, const dmq_hook
     DMQ_TRY(dmq_alloc(&memory, (size_t)model->n_values, sizeof(dmq_var *)));
     value = memory;
     value[0] = x;
-    DMQ_TRY(dmq_model_record_temporal(model, tape, hooks, t, value));
+    DMQ_TRY(dmq_model_record_temporal(model, tape, hooks, t, label, value));
     for (int i = 0; i < model->n_units; i++) {
         const dmq_unit *u = &model->unit[i];
         if (u->kind != DMQ_UNIT_TEMPORAL) {

@@ -3,9 +3,12 @@
  *
  * The network is a straight list of units over numbered values. Value 0 is the input x; every unit
  * reads one or two values (a decoder block: h and the skip), at most one embedding value, and makes
- * one value; the first unit, the temporal information block, turns t into all embedding values. So
- * everything that goes through a model one unit at a time (reconstruction, caches, observers) is a loop
- * over units, and a whole pass is the same loop on one tape.
+ * one value; the first unit, the temporal information block, turns t and, where the model knows classes,
+ * the label into all embedding values. So everything that goes through a model one unit at a time
+ * (reconstruction, caches, observers) is a loop over units, and a whole pass is the same loop on one tape.
+ *
+ * A label is a class 0..n_classes-1, or n_classes for none (the null label), where the model was trained
+ * with one. What is recorded for a model without classes takes NULL for labels.
  *
  * Quantization is not known here. Each layer is recorded through hooks, which may put something in
  * front of its input and in place of its weight; without hooks the full-precision layer is recorded.
@@ -17,6 +20,7 @@
 
 #include "backend/lanes.h"
 #include "backend/mirror.h"
+#include "kernels/noise.h"
 #include "tape/ops.h"
 #include "tape/tape.h"
 
@@ -50,7 +54,7 @@ typedef struct dmq_layer {
 } dmq_layer;
 
 typedef enum dmq_unit_kind {
-    DMQ_UNIT_TEMPORAL, /**< t -> all embedding values */
+    DMQ_UNIT_TEMPORAL, /**< t and label -> all embedding values */
     DMQ_UNIT_LAYER,    /**< one layer alone, with the norm and activation in front of it, if any */
     DMQ_UNIT_RESBLOCK,
     DMQ_UNIT_ATTENTION
@@ -71,10 +75,17 @@ typedef struct dmq_unit {
     int arch;            /**< for the architecture's own use */
 } dmq_unit;
 
+/**
+ * What an embedding value is a function of: caches keep a row for each such (t, label) that occurs, not
+ * one a sample. Those of t, with or without the label, are all of one kind (dmq_model_temporal_of); those
+ * of the label alone are looked up: no layer that could be quantized is on their way.
+ */
+enum { DMQ_OF_T = 1, DMQ_OF_LABEL = 2, DMQ_OF_KINDS = 4 };
+
 /** A value between units. */
 typedef struct dmq_value {
     dmq_shape shape; /**< with N = 1 */
-    int is_emb;      /**< made by the temporal unit: depends on t only */
+    int emb_of; /**< made by the temporal unit, from DMQ_OF_T | DMQ_OF_LABEL; 0: not made by it */
     int last_reader; /**< last unit that reads it, in order of execution */
 } dmq_value;
 
@@ -91,12 +102,13 @@ struct dmq_model;
 /** What an architecture provides (model/ddpm_unet.c is the first). */
 typedef struct dmq_arch {
     const char *kind; /**< "ddpm_unet" */
-    /** Record a unit: in and emb as its fields say; for the temporal unit in[0] is t (N), out is an array. */
+    /** Record a unit: in and emb as its fields say. */
     dmq_var *(*record)(const struct dmq_model *model, const dmq_unit *unit, dmq_tape *tape,
                        const dmq_hooks *hooks, dmq_var *in0, dmq_var *in1, dmq_var *emb);
-    /** The temporal unit: emb[v] is set for every embedding value v. */
+    /** The temporal unit, of t (N) and label (N): emb[v] is set for every embedding value v. */
     dmq_status (*record_temporal)(const struct dmq_model *model, dmq_tape *tape,
-                                  const dmq_hooks *hooks, dmq_var *t, dmq_var **emb);
+                                  const dmq_hooks *hooks, dmq_var *t, const dmq_index *label,
+                                  dmq_var **emb);
 } dmq_arch;
 
 typedef struct dmq_model {
@@ -104,6 +116,8 @@ typedef struct dmq_model {
     void *config;      /**< the architecture's, owned by the model */
     char *config_text; /**< canonical "key: value" lines of it: stored in files, hashed */
     dmq_shape input;   /**< (1, H, W, C) */
+    int n_classes;     /**< 0: unconditional */
+    int n_labels;      /**< n_classes, + 1 with a null label */
     dmq_entry *entry;
     int n_entries;
     dmq_layer *layer;
@@ -147,12 +161,23 @@ dmq_var *dmq_model_record_layer(const dmq_model *model, dmq_tape *tape, const dm
 dmq_var *dmq_model_record_unit(const dmq_model *model, int unit, dmq_tape *tape,
                                const dmq_hooks *hooks, dmq_var *in0, dmq_var *in1, dmq_var *emb);
 
-/** Record the temporal unit; emb has room for n_values and is set at embedding values. */
-dmq_status dmq_model_record_temporal(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
-                                     dmq_var *t, dmq_var **emb);
+/** DMQ_OF_T, or DMQ_OF_T | DMQ_OF_LABEL: what the embedding values of t depend on. */
+int dmq_model_temporal_of(const dmq_model *model);
 
-/** Record the whole network: x (N,H,W,C) and t (N) -> eps (N,H,W,C). */
+/** A class, uniform, drawn for a sample: kernels/noise.h. */
+int dmq_model_draw_label(const dmq_model *model, uint64_t seed, dmq_purpose purpose,
+                         uint64_t sample);
+
+/** EDATA unless all n labels are 0..n_labels-1; what: whose they are, for the message. */
+dmq_status dmq_model_check_labels(const dmq_model *model, const int *label, int n,
+                                  const char *what);
+
+/** Record the temporal unit of t (N) and label (N); emb has room for n_values, set at embedding values. */
+dmq_status dmq_model_record_temporal(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
+                                     dmq_var *t, const dmq_index *label, dmq_var **emb);
+
+/** Record the whole network: x (N,H,W,C), t (N), label (N) or NULL -> eps (N,H,W,C). */
 dmq_var *dmq_model_record(const dmq_model *model, dmq_tape *tape, const dmq_hooks *hooks,
-                          dmq_var *x, dmq_var *t);
+                          dmq_var *x, dmq_var *t, const dmq_index *label);
 
 #endif

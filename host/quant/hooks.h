@@ -12,7 +12,7 @@
  *   dmq_attach_init(&attach, q);
  *   attach.row = dmq_tape_index(tape, "step", n);
  *   dmq_hooks hooks = dmq_attach_hooks(&attach);
- *   eps = dmq_model_record(model, tape, &hooks, x, t);
+ *   eps = dmq_model_record(model, tape, &hooks, x, t, NULL);
  *
  * The attach and the hooks are needed while recording only; the qmodel as long as the tape.
  */

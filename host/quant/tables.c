@@ -38,10 +38,12 @@ typedef struct observer {
 typedef struct lane {
     dmq_tape *tape;
     dmq_var *x, *t;
+    dmq_index *label;   /* NULL: the network knows no classes */
     observer *observer; /* (n_layers) */
     row row;
     int *order;      /* (samples of a row) */
     dmq_real *times; /* (batch) */
+    int *labels;     /* (batch) */
 } lane;
 
 typedef struct job {
@@ -263,6 +265,7 @@ static dmq_status make_lane(lane *l, const job *j, const dmq_backend *be)
     l->row.extremes = j->config->init == DMQ_TABLES_MINMAX;
     DMQ_TRY(dmq_alloc((void **)&l->order, (size_t)j->samples, sizeof *l->order));
     DMQ_TRY(dmq_alloc((void **)&l->times, (size_t)j->batch, sizeof *l->times));
+    DMQ_TRY(dmq_alloc((void **)&l->labels, (size_t)j->batch, sizeof *l->labels));
     DMQ_TRY(dmq_alloc((void **)&l->observer, (size_t)model->n_layers, sizeof *l->observer));
     for (int i = 0; i < model->n_layers; i++) {
         observer *o = &l->observer[i];
@@ -283,7 +286,9 @@ static dmq_status make_lane(lane *l, const job *j, const dmq_backend *be)
     DMQ_TRY(dmq_tape_create(&l->tape, be, DMQ_TAPE_FORWARD));
     l->x = dmq_tape_input(l->tape, "x", s);
     l->t = dmq_tape_input(l->tape, "t", dmq_shape1(j->batch));
-    dmq_tape_output(l->tape, dmq_model_record(model, l->tape, &hooks, l->x, l->t));
+    if (model->n_labels > 0)
+        l->label = dmq_tape_index(l->tape, "label", j->batch);
+    dmq_tape_output(l->tape, dmq_model_record(model, l->tape, &hooks, l->x, l->t, l->label));
     DMQ_TRY(dmq_tape_plan(l->tape));
 done:
     return st;
@@ -302,6 +307,7 @@ static void destroy_lane(lane *l, int n_layers, const dmq_backend *be)
     dmq_free(l->observer);
     dmq_free(l->order);
     dmq_free(l->times);
+    dmq_free(l->labels);
 }
 
 /* Sample s of a row into place i of the batch: of step k, or of any step. */
@@ -314,6 +320,7 @@ static dmq_status fill(const job *j, lane *l, dmq_queue *queue, int i, int s, in
         s = s % j->per_step;
     }
     l->times[i] = (dmq_real)j->calib->t[k];
+    l->labels[i] = dmq_calib_label(j->calib, k, s);
     return dmq_tape_backend(l->tape)->upload(queue, l->x->value + (size_t)i * per,
                                              dmq_calib_state(j->calib, k, s),
                                              per * sizeof *l->x->value);
@@ -341,6 +348,8 @@ static dmq_status row_piece(void *context, int k, int lane_number, dmq_queue *qu
         }
         DMQ_TRY(dmq_tape_backend(l->tape)->upload(queue, l->t->value, l->times,
                                                   (size_t)j->batch * sizeof *l->times));
+        if (l->label)
+            DMQ_TRY(dmq_tape_index_set(l->tape, l->label, queue, l->labels));
         DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
     }
     dmq_progress_add(1, NULL);

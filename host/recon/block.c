@@ -56,7 +56,7 @@ static dmq_status list_targets(dmq_block *b)
         return DMQ_OK;
     }
     for (int v = 0; v < model->n_values; v++) {
-        if (model->value[v].is_emb)
+        if (model->value[v].emb_of & DMQ_OF_T)
             in->target_value[in->n_targets++] = v;
     }
     return DMQ_OK;
@@ -162,7 +162,8 @@ done:
 typedef struct freezing {
     dmq_block *b;
     dmq_block_tapes *tapes;
-    dmq_rows t; /* of the temporal unit: t of each slot */
+    dmq_rows t; /* of the temporal unit: t of each slot, and its label */
+    const int *label;
 } freezing;
 
 static dmq_status freeze_shard(void *context, int first, int count, const dmq_rows rows[3],
@@ -183,6 +184,8 @@ static dmq_status freeze_shard(void *context, int first, int count, const dmq_ro
     if (b->temporal)
         DMQ_TRY(dmq_rows_run(be, queue, t->u.in[0]->value, t->u.batch, &f->t, first, count));
     dmq_unit_tape_steps(&t->u, b->inner->frozen.step + first);
+    if (f->label)
+        dmq_unit_tape_labels(&t->u, f->label + first);
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_FROZEN));
     DMQ_TRY(keep_shard(b, t, first, count, queue));
 done:
@@ -193,23 +196,19 @@ done:
 static dmq_status freeze_temporal(freezing *f)
 {
     const dmq_block *b = f->b;
-    const dmq_space *space = &b->inner->space;
+    dmq_space *space = &b->inner->space;
     int n = b->problem.n_samples, size = f->tapes->size;
-    dmq_real *t = NULL, *memory = NULL;
+    dmq_slot_rows rows = { 0 };
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&t, (size_t)n, sizeof *t));
-    for (int i = 0; i < n; i++)
-        t[i] = (dmq_real)b->calib->t[b->calib->weight_step[i]];
-    DMQ_TRY(dmq_space_alloc(&memory, space, (size_t)n));
-    DMQ_TRY(dmq_space_put(space, memory, t, (size_t)n * sizeof *t));
-    f->t = (dmq_rows){ .data = memory, .per = 1, .count = n };
+    DMQ_TRY(dmq_slot_rows_init(&rows, space, b->calib, b->inner->slots, size));
+    f->t = (dmq_rows){ .data = rows.t, .per = 1, .count = n };
+    f->label = rows.label;
     for (int from = 0; from < n; from += size)
         DMQ_TRY(freeze_shard(f, from, n - from < size ? n - from : size, NULL, 0, space->queue));
     DMQ_TRY(space->be->sync(space->queue));
 done:
-    dmq_space_free(space, memory);
-    dmq_free(t);
+    dmq_slot_rows_release(&rows, space);
     return st;
 }
 
@@ -234,6 +233,17 @@ done:
     return st;
 }
 
+/* What the numbers of slots in this block refer to. */
+static const dmq_slots *slots_of(const dmq_block *b)
+{
+    const dmq_model *model = b->q->model;
+    int emb = model->unit[b->unit].emb;
+
+    if (b->temporal)
+        return dmq_cache_slots(b->cache, dmq_model_temporal_of(model));
+    return emb < 0 ? NULL : dmq_cache_slots(b->cache, model->value[emb].emb_of);
+}
+
 dmq_status dmq_block_create(dmq_block **out, dmq_qmodel *q, const dmq_calib *calib,
                             dmq_cache *cache, dmq_lanes *lanes, int unit, int acts)
 {
@@ -252,8 +262,9 @@ dmq_status dmq_block_create(dmq_block **out, dmq_qmodel *q, const dmq_calib *cal
     b->temporal = q->model->unit[unit].kind == DMQ_UNIT_TEMPORAL;
     DMQ_TRY(dmq_alloc((void **)&b->inner, 1, sizeof *b->inner));
     dmq_space_init(&b->inner->space, lanes);
+    b->inner->slots = slots_of(b);
     b->problem = (dmq_problem){ .context = b,
-                                .n_samples = b->temporal ? calib->n_weight_steps : calib->n,
+                                .n_samples = b->temporal ? b->inner->slots->n : calib->n,
                                 .space = &b->inner->space,
                                 .grad = dmq_block_grad,
                                 .grad_each = dmq_block_grad_each,

@@ -5,7 +5,7 @@
  *   theta  alphas of its layers with weight bits, one behind the other, each in KRSC order
  *   f      the unit on the soft weights of theta and quantized-prefix inputs; y the full-precision result
  *   ell_i  loss of sample i: sum over channels, mean over pixels of (f - y)^2; of the temporal unit the
- *          sum over its embedding values, and its samples are the steps of the weight set (slots)
+ *          sum over its embedding values of t, and its samples are the slots of those (calib/slots.h)
  *
  * Prefix caching: what does not depend on theta (norm, SiLU and quantizer in front of the first
  * convolution, a full-precision shortcut) is computed once a sample and kept; a pass gathers rows of it

@@ -71,6 +71,7 @@ typedef struct dmq_block_plan_room {
 
 typedef struct dmq_block_inner {
     dmq_space space;
+    const dmq_slots *slots; /**< of its embedding value, or its samples if temporal; NULL: none */
     dmq_block_tapes *tapes; /**< those made so far; the first one made is the last in the list */
     dmq_block_source *source;
     int n_sources, n_cut;

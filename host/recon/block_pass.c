@@ -44,13 +44,14 @@ void dmq_block_batch_release(dmq_block *b)
 
 void dmq_block_index_row(const dmq_block *b, int *index, const int *sample, int n, int places)
 {
+    const dmq_slots *slots = b->inner->slots;
+
     for (int i = 0; i < places; i++) {
         int s = sample[i < n ? i : n - 1];
 
         index[i] = s;
-        index[places + i] = b->temporal ? s : dmq_calib_slot(b->calib, s);
-        index[2 * places + i] =
-            b->temporal ? b->calib->weight_step[s] : dmq_calib_step(b->calib, s);
+        index[places + i] = b->temporal ? s : slots ? slots->of[s] : 0;
+        index[2 * places + i] = b->temporal ? slots->step[s] : dmq_calib_step(b->calib, s);
     }
 }
 

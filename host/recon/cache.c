@@ -60,7 +60,7 @@ static double path_bytes(const dmq_cache *c, int u, int made)
     double bytes = 0;
 
     for (int v = 1; v < c->model->n_values; v++) {
-        if (!c->model->value[v].is_emb && c->maker[v] <= made && last_use(c, v) >= u)
+        if (!c->model->value[v].emb_of && c->maker[v] <= made && last_use(c, v) >= u)
             bytes += (double)(dmq_value_per(c->model, v) * sizeof(dmq_real));
     }
     return bytes;
@@ -145,24 +145,41 @@ static dmq_status gather_x(dmq_cache *c)
     return st;
 }
 
-static dmq_status list_slots(dmq_cache *c)
+/* A number of every sample, padded by the last one's, in backend memory. */
+static dmq_status put_padded(int **out, dmq_cache *c, int *numbers)
 {
-    int n = c->calib->n, padded = n + c->shard, *slot = NULL, *step;
-    size_t bytes = (size_t)padded * sizeof *slot;
+    int n = c->calib->n, padded = n + c->shard;
+    size_t bytes = (size_t)padded * sizeof *numbers;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&slot, 2 * (size_t)padded, sizeof *slot));
-    step = slot + padded;
-    for (int i = 0; i < padded; i++) {
-        slot[i] = dmq_calib_slot(c->calib, i < n ? i : n - 1);
-        step[i] = dmq_calib_step(c->calib, i < n ? i : n - 1);
-    }
-    DMQ_TRY(c->space.be->alloc((void **)&c->slot, bytes));
-    DMQ_TRY(dmq_space_put(&c->space, c->slot, slot, bytes));
-    DMQ_TRY(c->space.be->alloc((void **)&c->step, bytes));
-    DMQ_TRY(dmq_space_put(&c->space, c->step, step, bytes));
+    for (int i = n; i < padded; i++)
+        numbers[i] = numbers[n - 1];
+    DMQ_TRY(c->space.be->alloc((void **)out, bytes));
+    DMQ_TRY(dmq_space_put(&c->space, *out, numbers, bytes));
 done:
-    dmq_free(slot);
+    return st;
+}
+
+static dmq_status list_slots(dmq_cache *c)
+{
+    int n = c->calib->n, *numbers = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&numbers, (size_t)(n + c->shard), sizeof *numbers));
+    for (int i = 0; i < n; i++)
+        numbers[i] = dmq_calib_step(c->calib, i);
+    DMQ_TRY(put_padded(&c->step, c, numbers));
+    for (int v = 0; v < c->model->n_values; v++) {
+        int of = c->model->value[v].emb_of;
+
+        if (of == 0 || c->slots[of])
+            continue;
+        DMQ_TRY(dmq_slots_create(&c->slots[of], c->calib, of));
+        memcpy(numbers, c->slots[of]->of, (size_t)n * sizeof *numbers);
+        DMQ_TRY(put_padded(&c->slot[of], c, numbers));
+    }
+done:
+    dmq_free(numbers);
     return st;
 }
 
@@ -214,7 +231,10 @@ void dmq_cache_destroy(dmq_cache *c)
     }
     dmq_space_free(&c->space, c->target);
     dmq_space_free(&c->space, c->x);
-    dmq_space_free(&c->space, c->slot);
+    for (int of = 0; of < DMQ_OF_KINDS; of++) {
+        dmq_slots_destroy(c->slots[of]);
+        dmq_space_free(&c->space, c->slot[of]);
+    }
     dmq_space_free(&c->space, c->step);
     dmq_space_release(&c->space);
     dmq_free(c->maker);
@@ -224,6 +244,11 @@ void dmq_cache_destroy(dmq_cache *c)
 int dmq_cache_recomputes(const dmq_cache *c)
 {
     return c->recomputes;
+}
+
+const dmq_slots *dmq_cache_slots(const dmq_cache *c, int emb_of)
+{
+    return c->slots[emb_of];
 }
 
 double dmq_cache_bytes_push(const dmq_cache *c)
@@ -250,7 +275,7 @@ double dmq_cache_bytes(const dmq_cache *c)
 static void free_dead(dmq_cache *c, dmq_path path, int u)
 {
     for (int v = 1; v < c->model->n_values; v++) {
-        if (c->model->value[v].is_emb || last_use(c, v) > u || !c->value[path][v])
+        if (c->model->value[v].emb_of || last_use(c, v) > u || !c->value[path][v])
             continue;
         dmq_space_free(&c->space, c->value[path][v]);
         c->value[path][v] = NULL;

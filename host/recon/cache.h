@@ -11,7 +11,7 @@
  *              prefix is run again from x, in runs of samples that fit
  *
  * Both give the same bits: the same tapes of as many samples run in both, at the same places of a
- * batch. Embedding values depend on the timestep only and are kept once a step of the weight set (slot).
+ * batch. Embedding values have a row for each distinct (t, label) they depend on (calib/slots.h).
  *
  * All that is cached is memory of the lanes' backend.
  *
@@ -22,7 +22,7 @@
 #define DMQ_RECON_CACHE_H
 
 #include "backend/lanes.h"
-#include "calib/calib.h"
+#include "calib/slots.h"
 #include "quant/qmodel.h"
 #include "recon/space.h"
 
@@ -75,6 +75,9 @@ void dmq_cache_close(dmq_cache *cache);
 
 /** An embedding value, (slots, D), on a path. The quantized one is made at the first call. */
 dmq_status dmq_cache_embedding(dmq_cache *cache, dmq_path path, int value, dmq_rows *out);
+
+/** The slots of embedding values of a kind; NULL: the network has none. They live as long as the cache. */
+const dmq_slots *dmq_cache_slots(const dmq_cache *cache, int emb_of);
 
 /** Input k of the open unit on the quantized path, if it is in memory as a whole; data NULL if not. */
 dmq_rows dmq_cache_resident(const dmq_cache *cache, int k);

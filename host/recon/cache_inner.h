@@ -18,14 +18,16 @@ struct dmq_cache {
     int shard; /**< samples of a pass */
     int run;   /**< samples that are passed at a time: all, or what fits the budget */
     double push_bytes;
-    int open;            /**< unit, -1: none */
-    int next[2];         /**< push mode, by path: the first unit that has not been run */
-    int *maker;          /**< (n_values) unit that makes a value */
-    int *slot, *step;    /**< (n and padding), of each sample; backend memory, as all below */
-    dmq_real *x;         /**< (n, H, W, C) value 0 */
-    dmq_real **value[2]; /**< by path, (n_values): samples of the present run, or NULL */
-    dmq_real **emb[2];   /**< by path, (n_values): (slots, D), or NULL */
-    dmq_real *target;    /**< recompute mode: of the open unit */
+    int open;                       /**< unit, -1: none */
+    int next[2];                    /**< push mode, by path: the first unit that has not been run */
+    int *maker;                     /**< (n_values) unit that makes a value */
+    dmq_slots *slots[DMQ_OF_KINDS]; /**< by dmq_value.emb_of; NULL where there is none */
+    int *step;               /**< (n and padding), of each sample; backend memory, as all below */
+    int *slot[DMQ_OF_KINDS]; /**< the same of slots->of */
+    dmq_real *x;             /**< (n, H, W, C) value 0 */
+    dmq_real **value[2];     /**< by path, (n_values): samples of the present run, or NULL */
+    dmq_real **emb[2];       /**< by path, (n_values): (slots, D), or NULL */
+    dmq_real *target;        /**< recompute mode: of the open unit */
 };
 
 /** Rows of a value on a path, of which sample `first` is the first in memory. */

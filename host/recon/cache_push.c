@@ -11,10 +11,12 @@ dmq_rows dmq_cache_rows(const dmq_cache *c, dmq_path path, int value, int first)
 {
     dmq_rows rows = { .per = dmq_value_per(c->model, value), .first = first, .count = c->run };
 
-    if (c->model->value[value].is_emb) {
+    int of = c->model->value[value].emb_of;
+
+    if (of) {
         rows.data = c->emb[path][value];
-        rows.slot = c->slot;
-        rows.count = c->calib->n_weight_steps;
+        rows.slot = c->slot[of];
+        rows.count = c->slots[of]->n;
         rows.first = 0;
     } else if (value == 0) {
         rows.data = c->x;
@@ -136,62 +138,39 @@ done:
     return st;
 }
 
-/* t and step of every slot, padded by the last one to whole passes; backend memory. */
-static dmq_status list_steps(dmq_cache *c, int batch, dmq_real **t_out, int **step_out)
+/* Embedding values of all slots of a kind on a path, a shard of slots at a time. */
+static dmq_status embed(dmq_cache *c, dmq_path path, dmq_unit_tape *u, int of)
 {
-    int n = c->calib->n_weight_steps, padded = n + batch, *step = NULL;
-    dmq_real *t = NULL;
+    const dmq_slots *slots = c->slots[of];
+    dmq_slot_rows rows = { 0 };
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&step, (size_t)padded, sizeof *step));
-    DMQ_TRY(dmq_alloc((void **)&t, (size_t)padded, sizeof *t));
-    for (int i = 0; i < padded; i++) {
-        step[i] = c->calib->weight_step[i < n ? i : n - 1];
-        t[i] = (dmq_real)c->calib->t[step[i]];
-    }
-    DMQ_TRY(dmq_space_alloc(t_out, &c->space, (size_t)padded));
-    DMQ_TRY(dmq_space_put(&c->space, *t_out, t, (size_t)padded * sizeof *t));
-    DMQ_TRY(c->space.be->alloc((void **)step_out, (size_t)padded * sizeof *step));
-    DMQ_TRY(dmq_space_put(&c->space, *step_out, step, (size_t)padded * sizeof *step));
-done:
-    dmq_free(step);
-    dmq_free(t);
-    return st;
-}
-
-/* Embedding values of all slots on a path, a shard of slots at a time. */
-static dmq_status embed(dmq_cache *c, dmq_path path, dmq_unit_tape *u)
-{
-    int n = c->calib->n_weight_steps, *step = NULL;
-    dmq_real *t = NULL;
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(list_steps(c, u->batch, &t, &step));
+    DMQ_TRY(dmq_slot_rows_init(&rows, &c->space, c->calib, slots, u->batch));
     for (int v = 0; v < c->model->n_values; v++) {
-        if (c->model->value[v].is_emb && !c->emb[path][v]) {
+        if (c->model->value[v].emb_of == of && !c->emb[path][v]) {
             DMQ_TRY(dmq_space_alloc(&c->emb[path][v], &c->space,
-                                    (size_t)n * dmq_value_per(c->model, v)));
+                                    (size_t)slots->n * dmq_value_per(c->model, v)));
         }
     }
-    for (int from = 0; from < n; from += u->batch) {
-        int count = n - from < u->batch ? n - from : u->batch;
+    for (int from = 0; from < slots->n; from += u->batch) {
+        int count = slots->n - from < u->batch ? slots->n - from : u->batch;
 
-        DMQ_TRY(dmq_space_copy(&c->space, u->in[0]->value, t + from, (size_t)u->batch));
-        dmq_unit_tape_steps(u, step + from);
+        DMQ_TRY(dmq_space_copy(&c->space, u->in[0]->value, rows.t + from, (size_t)u->batch));
+        dmq_unit_tape_steps(u, rows.step + from);
+        dmq_unit_tape_labels(u, rows.label + from);
         DMQ_TRY(dmq_tape_forward(u->tape, c->space.queue, DMQ_PART_ALL));
         for (int v = 0; v < c->model->n_values; v++) {
             size_t per = dmq_value_per(c->model, v);
 
-            if (c->model->value[v].is_emb) {
+            if (c->model->value[v].emb_of == of) {
                 DMQ_TRY(dmq_space_copy(&c->space, c->emb[path][v] + (size_t)from * per,
                                        u->embs[v]->value, (size_t)count * per));
             }
         }
     }
-    DMQ_TRY(c->space.be->sync(c->space.queue)); /* t and step are in use until then */
+    DMQ_TRY(c->space.be->sync(c->space.queue)); /* the rows are in use until then */
 done:
-    dmq_space_free(&c->space, t);
-    dmq_space_free(&c->space, step);
+    dmq_slot_rows_release(&rows, &c->space);
     return st;
 }
 
@@ -208,25 +187,27 @@ dmq_status dmq_cache_embedding(dmq_cache *c, dmq_path path, int value, dmq_rows 
 {
     dmq_unit_tape u = { 0 };
     dmq_attach attach;
+    int of = c->model->value[value].emb_of;
     dmq_status st = DMQ_OK;
 
     if (!c->emb[path][value]) {
         dmq_attach_init(&attach, c->q);
         attach.acts = c->config.acts;
-        DMQ_TRY(dmq_unit_tape_record(&u, c->model, temporal_unit(c->model),
-                                     dmq_lanes_backend(c->lanes), DMQ_TAPE_FORWARD,
-                                     dmq_shard_size(c->space.be, c->calib->n_weight_steps),
-                                     path == DMQ_PATH_QUANT ? &attach : NULL));
+        DMQ_TRY(dmq_unit_tape_record(
+            &u, c->model, temporal_unit(c->model), dmq_lanes_backend(c->lanes), DMQ_TAPE_FORWARD,
+            dmq_shard_size(c->space.be, c->slots[of]->n), path == DMQ_PATH_QUANT ? &attach : NULL));
         for (int v = 0; v < c->model->n_values; v++) {
-            if (c->model->value[v].is_emb)
+            if (c->model->value[v].emb_of == of)
                 dmq_tape_output(u.tape, u.embs[v]);
         }
         DMQ_TRY(dmq_tape_plan(u.tape));
-        DMQ_TRY(embed(c, path, &u));
+        DMQ_TRY(embed(c, path, &u, of));
     }
     *out = dmq_cache_rows(c, path, value, 0);
 done:
     for (int v = 0; v < c->model->n_values && st != DMQ_OK; v++) {
+        if (c->model->value[v].emb_of != of)
+            continue;
         dmq_space_free(&c->space, c->emb[path][v]); /* half made */
         c->emb[path][v] = NULL;
     }

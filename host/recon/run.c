@@ -6,12 +6,12 @@
 
 #include <string.h>
 
-int dmq_temporal_train(const dmq_calib *calib, int *out)
+int dmq_temporal_train(const dmq_calib *calib, const dmq_slots *slots, int *out)
 {
     int n = dmq_calib_list(calib, DMQ_TRAIN, out);
 
     for (int i = 0; out && i < n; i++)
-        out[i] = dmq_calib_slot(calib, out[i]);
+        out[i] = slots->of[out[i]];
     return n;
 }
 
@@ -63,8 +63,9 @@ static dmq_status open_job(job *j)
     DMQ_TRY(dmq_alloc((void **)&j->held_out, n_held, sizeof *j->held_out));
     (void)dmq_calib_list(j->calib, DMQ_TRAIN, j->train);
     (void)dmq_calib_list(j->calib, DMQ_HELD_OUT, j->held_out);
-    (void)dmq_temporal_train(j->calib, j->slots);
     DMQ_TRY(dmq_cache_create(&j->cache, j->q, j->calib, j->lanes, &cache));
+    (void)dmq_temporal_train(
+        j->calib, dmq_cache_slots(j->cache, dmq_model_temporal_of(j->q->model)), j->slots);
 done:
     return st;
 }

@@ -68,6 +68,6 @@ dmq_status dmq_recon_run(dmq_qmodel *q, const dmq_calib *calib, dmq_lanes *lanes
 double dmq_recon_run_total(const dmq_qmodel *q, const dmq_recon_run_config *config);
 
 /** Slots of the training samples: what the temporal unit's batches are drawn from. (training samples) */
-int dmq_temporal_train(const dmq_calib *calib, int *out);
+int dmq_temporal_train(const dmq_calib *calib, const dmq_slots *slots, int *out);
 
 #endif

@@ -244,8 +244,8 @@ static dmq_status noise_error(evaluating *v, dmq_json *q)
     dmq_hook_source source;
     char *path = NULL;
     const dmq_real **x = NULL;
-    int *t = NULL, *row = NULL, groups = dmq_config_int(v->config, "evaluate.groups"), n = 0, each,
-        from;
+    int *t = NULL, *row = NULL, *label = NULL,
+        groups = dmq_config_int(v->config, "evaluate.groups"), n = 0, each, from;
     double *error = NULL, sum[1000] = { 0 }, mean = 0;
     int count[1000] = { 0 };
     dmq_json *list, *m;
@@ -274,15 +274,17 @@ static dmq_status noise_error(evaluating *v, dmq_json *q)
     DMQ_TRY(dmq_alloc((void **)&x, (size_t)(each * calib->n_steps), sizeof *x));
     DMQ_TRY(dmq_alloc((void **)&t, (size_t)(each * calib->n_steps), sizeof *t));
     DMQ_TRY(dmq_alloc((void **)&row, (size_t)(each * calib->n_steps), sizeof *row));
+    DMQ_TRY(dmq_alloc((void **)&label, (size_t)(each * calib->n_steps), sizeof *label));
     DMQ_TRY(dmq_alloc((void **)&error, (size_t)(each * calib->n_steps), sizeof *error));
     for (int k = 0; k < calib->n_steps; k++) {
         for (int j = 0; j < each; j++, n++) {
             x[n] = dmq_calib_state(calib, k, from + j);
             t[n] = calib->t[k];
             row[n] = k;
+            label[n] = dmq_calib_label(calib, k, from + j);
         }
     }
-    DMQ_TRY(dmq_noise_error(error, v->e->model, &source, v->e->lanes, x, t, row, n));
+    DMQ_TRY(dmq_noise_error(error, v->e->model, &source, v->e->lanes, x, t, row, label, n));
     for (int i = 0; i < n; i++) {
         int g = row[i] * groups / calib->n_steps;
 
@@ -310,6 +312,7 @@ done:
     dmq_free(x);
     dmq_free(t);
     dmq_free(row);
+    dmq_free(label);
     dmq_free(error);
     return st;
 }

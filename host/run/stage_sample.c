@@ -74,18 +74,26 @@ static void progress(void *context, uint64_t first, int n)
 static dmq_status run_piece(const sampling *s, dmq_sample *sampler, int i)
 {
     dmq_sample_watch watch = { .done = progress };
-    dmq_images images = { .n = piece_count(s, i), .one = s->job->experiment->model->input };
+    const dmq_model *model = s->job->experiment->model;
+    dmq_images images = { .n = piece_count(s, i), .one = model->input };
+    uint64_t first = (uint64_t)i * (uint64_t)s->piece;
     dmq_status st = DMQ_OK;
     char *path = NULL;
+    int *label = NULL;
 
     DMQ_TRY(piece_path(&path, s, i));
     DMQ_TRY(dmq_alloc((void **)&images.data, (size_t)images.n * s->per, sizeof(dmq_real)));
-    DMQ_TRY(dmq_sample_run(sampler, images.data, s->seed, (uint64_t)i * (uint64_t)s->piece,
-                           (uint64_t)images.n, &watch));
+    if (model->n_labels > 0)
+        DMQ_TRY(dmq_alloc((void **)&label, (size_t)images.n, sizeof *label));
+    for (int n = 0; label && n < images.n; n++)
+        label[n] = dmq_model_draw_label(model, s->seed, DMQ_FOR_LABEL, first + (uint64_t)n);
+    DMQ_TRY(
+        dmq_sample_run(sampler, images.data, s->seed, first, (uint64_t)images.n, label, &watch));
     DMQ_TRY(dmq_images_save(path, &images, (int64_t)i * s->piece, s->job->key));
 done:
     dmq_images_release(&images);
     dmq_free(path);
+    dmq_free(label);
     return st;
 }
 

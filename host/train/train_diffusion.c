@@ -34,7 +34,7 @@ static dmq_status record(void *context, dmq_tape *tape, int size, void *memory)
     s->x = dmq_tape_input(tape, "x", shape);
     s->t = dmq_tape_input(tape, "t", dmq_shape1(size));
     s->eps = dmq_tape_input(tape, "eps", shape);
-    found = dmq_model_record(k->model, tape, NULL, s->x, s->t);
+    found = dmq_model_record(k->model, tape, NULL, s->x, s->t, NULL);
     s->base.loss = dmq_record_loss(tape, found, s->eps, 2);
     dmq_tape_output(tape, s->base.loss);
     return DMQ_OK;

@@ -130,7 +130,7 @@ static void output_equals_pytorch_at_every_step(void **state)
     double start, macs, bytes;
     dmq_tape *tape = tape_with_inputs(&x, &t, DMQ_TAPE_FORWARD);
 
-    y = dmq_model_record(model, tape, NULL, x, t);
+    y = dmq_model_record(model, tape, NULL, x, t, NULL);
     assert_non_null(y);
     dmq_tape_output(tape, y);
     OK(dmq_tape_plan(tape));
@@ -170,7 +170,7 @@ static void one_unit_at_a_time_gives_the_same(void **state)
         OK(dmq_tape_create(&tape, backend, DMQ_TAPE_FORWARD));
         if (u->kind == DMQ_UNIT_TEMPORAL) {
             in[0] = dmq_tape_input(tape, "t", dmq_shape1(N));
-            OK(dmq_model_record_temporal(model, tape, NULL, in[0], out));
+            OK(dmq_model_record_temporal(model, tape, NULL, in[0], NULL, out));
         } else {
             for (int k = 0; k < 3; k++) {
                 dmq_shape shape;
@@ -274,7 +274,7 @@ static void gradients_equal_pytorch(void **state)
     tape = tape_with_inputs(&x, &t, DMQ_TAPE_BACKWARD);
     dmq_tape_want_grad(tape, x);
     model->as_params = 1;
-    y = dmq_model_record(model, tape, NULL, x, t);
+    y = dmq_model_record(model, tape, NULL, x, t, NULL);
     model->as_params = 0;
     dmq_tape_output(tape, y);
     OK(dmq_tape_plan(tape));

@@ -1,6 +1,8 @@
 /* Calibration sets: roles, trajectories, the batch plan, files. */
 #include "calib/batch.h"
 #include "calib/calib_file.h"
+#include "calib/calib_inner.h"
+#include "calib/slots.h"
 #include "quant_fixture.h"
 
 #include <unistd.h>
@@ -84,7 +86,7 @@ static void states_are_those_of_the_sampler(void **state)
     OK(dmq_tape_create(&tape, dmq_backend_ref(), DMQ_TAPE_FORWARD));
     x = dmq_tape_input(tape, "x", m->input);
     t = dmq_tape_input(tape, "t", dmq_shape1(1));
-    eps = dmq_model_record(m, tape, NULL, x, t);
+    eps = dmq_model_record(m, tape, NULL, x, t, NULL);
     dmq_tape_output(tape, eps);
     OK(dmq_tape_plan(tape));
     for (int which = 0; which < 2; which++) {
@@ -263,6 +265,50 @@ static void running_out_of_memory_is_clean(void **state)
     dmq_model_destroy(m);
 }
 
+/* 45 samples of 5 steps, 9 each, with labels 5, 3, 5, 3, ... at the first step, 7 and 8 at the others. */
+static void slots_are_the_distinct_steps_and_labels(void **state)
+{
+    dmq_lanes *lanes = fixture_lanes("ref", 1);
+    dmq_model *m = fixture_model();
+    dmq_calib *c = fixture_calib(m, lanes);
+    dmq_slots *of_t = NULL, *of_label = NULL, *of_both = NULL;
+    static const int labels[] = { 3, 5, 7, 8 };
+
+    (void)state;
+    assert_null(c->label);
+    OK(dmq_slots_create(&of_both, c, DMQ_OF_T | DMQ_OF_LABEL));
+    assert_int_equal(of_both->n, c->n_weight_steps); /* without labels the step alone tells */
+    dmq_slots_destroy(of_both);
+    OK(dmq_calib_labels(c));
+    for (int k = 0; k < c->n_steps; k++) {
+        for (int j = 0; j < c->per_step; j++)
+            c->label[k * c->per_step + j] = k == 0 ? 5 - 2 * (j % 2) : 7 + j % 2;
+    }
+    OK(dmq_slots_create(&of_t, c, DMQ_OF_T));
+    OK(dmq_slots_create(&of_label, c, DMQ_OF_LABEL));
+    OK(dmq_slots_create(&of_both, c, DMQ_OF_T | DMQ_OF_LABEL));
+    assert_int_equal(of_t->n, 5);
+    assert_int_equal(of_label->n, 4);
+    assert_int_equal(of_both->n, 10);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(of_label->label[i], labels[i]);
+    for (int i = 0; i < c->n; i++) {
+        int k = dmq_calib_step(c, i), label = dmq_calib_label(c, k, i % c->per_step);
+
+        assert_int_equal(of_t->of[i], dmq_calib_slot(c, i));
+        assert_int_equal(of_t->step[of_t->of[i]], k);
+        assert_int_equal(of_label->label[of_label->of[i]], label);
+        assert_int_equal(of_both->step[of_both->of[i]], k);
+        assert_int_equal(of_both->label[of_both->of[i]], label);
+    }
+    dmq_slots_destroy(of_t);
+    dmq_slots_destroy(of_label);
+    dmq_slots_destroy(of_both);
+    dmq_calib_destroy(c);
+    dmq_model_destroy(m);
+    dmq_lanes_destroy(lanes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +316,7 @@ int main(void)
         cmocka_unit_test(states_are_those_of_the_sampler),
         cmocka_unit_test(lanes_do_not_change_a_bit),
         cmocka_unit_test(batches_hold_no_sample_twice_and_all_are_drawn),
+        cmocka_unit_test(slots_are_the_distinct_steps_and_labels),
         cmocka_unit_test(files_hold_the_set_and_refuse_others),
         cmocka_unit_test(settings_that_cannot_be_are_named),
         cmocka_unit_test(running_out_of_memory_is_clean),

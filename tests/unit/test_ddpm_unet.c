@@ -233,7 +233,7 @@ static void units_fit_each_other(void **state)
         int made[512] = { 1 };
 
         for (int i = 0; i < m->n_values; i++) {
-            if (m->value[i].is_emb)
+            if (m->value[i].emb_of)
                 made[i] = 1;
         }
         assert_int_equal(m->unit[0].kind, DMQ_UNIT_TEMPORAL);

@@ -167,7 +167,7 @@ static void forward(dmq_real *out, const dmq_model *m, dmq_lanes *lanes, dmq_att
     }
     x = dmq_tape_input(tape, "x", s);
     t = dmq_tape_input(tape, "t", dmq_shape1(2));
-    eps = dmq_model_record(m, tape, attach ? &hooks : NULL, x, t);
+    eps = dmq_model_record(m, tape, attach ? &hooks : NULL, x, t, NULL);
     dmq_tape_output(tape, eps);
     OK(dmq_tape_plan(tape));
     for (size_t i = 0; i < dmq_shape_count(s); i++)
@@ -233,7 +233,7 @@ static void hooks_switch_weights_and_activations(void **state)
     hooks = dmq_attach_hooks(&attach);
     OK(dmq_tape_create(&tape, dmq_lanes_backend(lanes), DMQ_TAPE_FORWARD));
     (void)dmq_model_record(m, tape, &hooks, dmq_tape_input(tape, "x", m->input),
-                           dmq_tape_input(tape, "t", dmq_shape1(1)));
+                           dmq_tape_input(tape, "t", dmq_shape1(1)), NULL);
     assert_int_equal(dmq_tape_plan(tape), DMQ_EINVAL);
     assert_non_null(strstr(dmq_message(), "temb.dense.0"));
     dmq_tape_destroy(tape);

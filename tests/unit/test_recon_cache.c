@@ -156,7 +156,7 @@ static void both_paths_are_the_whole_network(void **state)
         OK(dmq_tape_create(&tape, dmq_backend_ref(), DMQ_TAPE_FORWARD));
         x = value[0] = dmq_tape_input(tape, "x", m->input);
         t = dmq_tape_input(tape, "t", dmq_shape1(1));
-        OK(dmq_model_record_temporal(m, tape, h, t, value));
+        OK(dmq_model_record_temporal(m, tape, h, t, NULL, value));
         for (int u = 1; u < m->n_units; u++) {
             const dmq_unit *n = &m->unit[u];
 

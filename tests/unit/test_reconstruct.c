@@ -105,7 +105,7 @@ static void the_temporal_unit_is_learned_on_its_outputs(void **state)
     (void)state;
     set_up(&s, 2, "temporal");
     assert_int_equal(s.b->problem.n_samples, 5);
-    assert_int_equal(dmq_temporal_train(s.calib, s.train), 30);
+    assert_int_equal(dmq_temporal_train(s.calib, dmq_cache_slots(s.cache, DMQ_OF_T), s.train), 30);
     for (int i = 0; i < 30; i++)
         assert_int_equal(s.train[i], i / 6);
     s.job.n_held_out = 0;

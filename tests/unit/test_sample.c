@@ -100,7 +100,7 @@ static void draw_images(dmq_real *out, const char *backend, int lanes_count,
 
     OK(dmq_lanes_create(&lanes, backend_of(backend), lanes_count));
     OK(dmq_sample_create(&sample, model, sampler, source, lanes));
-    OK(dmq_sample_run(sample, out, SEED, first, count, watch));
+    OK(dmq_sample_run(sample, out, SEED, first, count, NULL, watch));
     assert_true(dmq_sample_bytes(sample) > 0);
     dmq_sample_destroy(sample);
     dmq_lanes_destroy(lanes);
@@ -350,14 +350,14 @@ static void a_signal_stops_and_a_nan_is_told(void **state)
     OK(dmq_lanes_create(&lanes, backend_of("ref"), 2));
     OK(dmq_sample_create(&sample, model, s, NULL, lanes));
     dmq_stop_request(15);
-    assert_int_equal(dmq_sample_run(sample, out, SEED, 0, IMAGES, NULL), DMQ_ESTOP);
+    assert_int_equal(dmq_sample_run(sample, out, SEED, 0, IMAGES, NULL, NULL), DMQ_ESTOP);
     dmq_stop_request(0);
     kept = model->params[bias->offset];
     model->params[bias->offset] = NAN;
-    assert_int_equal(dmq_sample_run(sample, out, SEED, 16, 4, NULL), DMQ_EDIVERGE);
+    assert_int_equal(dmq_sample_run(sample, out, SEED, 16, 4, NULL, NULL), DMQ_EDIVERGE);
     assert_non_null(strstr(dmq_message(), "image 16"));
     model->params[bias->offset] = kept;
-    OK(dmq_sample_run(sample, out, SEED, 16, 4, NULL)); /* parameters are read anew */
+    OK(dmq_sample_run(sample, out, SEED, 16, 4, NULL, NULL)); /* parameters are read anew */
     dmq_sample_destroy(sample);
     dmq_sample_destroy(NULL);
     dmq_lanes_destroy(lanes);
@@ -380,7 +380,7 @@ static void every_failed_allocation_is_reported(void **state)
         dmq_alloc_fail_at(n += step);
         st = dmq_sample_create(&sample, model, s, NULL, lanes);
         if (st == DMQ_OK)
-            st = dmq_sample_run(sample, out, SEED, 0, 8, NULL);
+            st = dmq_sample_run(sample, out, SEED, 0, 8, NULL, NULL);
         dmq_alloc_fail_at(0);
         assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
         dmq_sample_destroy(sample);

@@ -130,7 +130,7 @@ static double error_at(const setting *s, int k)
         hooks = dmq_attach_hooks(&attach);
         x = dmq_tape_input(tape, "x", s->m->input);
         t = dmq_tape_input(tape, "t", dmq_shape1(1));
-        out = dmq_model_record(s->m, tape, quant ? &hooks : NULL, x, t);
+        out = dmq_model_record(s->m, tape, quant ? &hooks : NULL, x, t, NULL);
         dmq_tape_output(tape, out);
         OK(dmq_tape_plan(tape));
         OK(dmq_tape_index_set(tape, row, dmq_lanes_queue(s->lanes, 0), &k));

@@ -60,7 +60,7 @@ static void output_equals_pytorch_to_rounding(void **state)
     OK(dmq_tape_create(&tape, be, DMQ_TAPE_FORWARD));
     x = dmq_tape_input(tape, "x", dmq_shape4(N, SIZE, SIZE, 3));
     t = dmq_tape_input(tape, "t", dmq_shape1(N));
-    y = dmq_model_record(model, tape, NULL, x, t);
+    y = dmq_model_record(model, tape, NULL, x, t, NULL);
     dmq_tape_output(tape, y);
     OK(dmq_tape_plan(tape));
     OK(dmq_h5_read_real(image, file, "x", DMQ_DIMS(N, 3, SIZE, SIZE)));
