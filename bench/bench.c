@@ -165,7 +165,7 @@ void bench_header(void)
         "worst_error\n");
 }
 
-static void print_case(const bench_case *c, const bench_result *r)
+void bench_print(const bench_case *c, const bench_result *r)
 {
     double gflops = c->flop / r->min_us * 1e-3, gbs = c->bytes / r->min_us * 1e-3;
     double by_math = c->roof_gflops > 0 ? gflops / c->roof_gflops : 0;
@@ -208,7 +208,7 @@ dmq_status bench_measure(bench_result *result, const bench_case *c)
     qsort(us, (size_t)r.reps, sizeof *us, ascending);
     r.median_us = us[r.reps / 2];
     r.min_us = us[0];
-    print_case(c, &r);
+    bench_print(c, &r);
     if (result)
         *result = r;
 done:

@@ -52,6 +52,9 @@ typedef struct bench_result {
 
 void bench_header(void);
 
+/** The line of a case that was measured in another way. */
+void bench_print(const bench_case *c, const bench_result *r);
+
 /** Measure, print the line, and fill result (optional). */
 dmq_status bench_measure(bench_result *result, const bench_case *c);
 

@@ -8,9 +8,9 @@
  *              [--profile 0]
  *
  * First a line "meta_unit": a plain AdaRound iteration of the block, the unit in which stderr tells the
- * meta-iterations. The error is that of the gradient against the reference backend's, on a tenth of the
- * samples. FLOPs: of the passes that the form needs, counted for explicit J (a gradient 2.5 forwards, a
- * Hessian-vector product two gradients); the matrix-free route does more for the same.
+ * meta-iterations. The error is that of the gradient against the reference backend's (of a device: cpu's),
+ * on a tenth of the samples. FLOPs: of the passes that the form needs, counted for explicit J (a gradient 2.5
+ * forwards, a Hessian-vector product two gradients); the matrix-free route does more for the same.
  */
 #include "bench.h"
 #include "resblock.h"
@@ -33,8 +33,7 @@ typedef struct meta {
     int n; /* training samples */
     int sample[SAMPLES];
     dmq_real s[TRAIN], m[TRAIN], v[TRAIN], w[TRAIN], d_mse[TRAIN], d_gm[TRAIN], d[TRAIN], ds[TRAIN];
-    dmq_real loss[TRAIN];
-    int number;
+    int number, plan; /* meta-iterations so far; plain iterations of one call */
 } meta;
 
 typedef struct form {
@@ -86,11 +85,16 @@ done:
     return st;
 }
 
+/* On a device a plan of as many iterations as reconstruction gives it, all of the same samples. */
 static dmq_status plain(void *context)
 {
+    static int sample[BENCH_PLAN * TRAIN];
+    static dmq_real loss[BENCH_PLAN * TRAIN];
     meta *m = context;
 
-    return bench_resblock_iterate(&m->b, m->sample, m->n, 1, 1, m->loss);
+    for (int i = 0; i < m->plan * m->n; i++)
+        sample[i] = m->sample[i % m->n];
+    return bench_resblock_iterate(&m->b, sample, m->n, 1, m->plan, loss);
 }
 
 /* A block with n training samples and k groups behind them, and the optimizer of one form and route. */
@@ -148,7 +152,7 @@ static void close_meta(meta *m)
 }
 
 /* The two parts of the gradient for a few samples, here and on the reference backend. */
-static dmq_status compare(double *worst, dmq_lanes *lanes, const int size[2], const form *f,
+static dmq_status compare(double *worst, const bench_setup *setup, const int size[2], const form *f,
                           int matrix_free)
 {
     enum { FEW = 8, FEW_GROUPS = 2 };
@@ -156,9 +160,10 @@ static dmq_status compare(double *worst, dmq_lanes *lanes, const int size[2], co
     dmq_lanes *ref = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_lanes_create(&ref, dmq_backend_ref(), dmq_lanes_count(lanes)));
+    DMQ_TRY(dmq_lanes_create(&ref, bench_setup_judge(setup),
+                             setup->be->host_memory ? dmq_lanes_count(setup->lanes) : 0));
     for (int i = 0; i < 2; i++) {
-        DMQ_TRY(open_meta(&side[i], i ? ref : lanes, size, FEW, FEW_GROUPS));
+        DMQ_TRY(open_meta(&side[i], i ? ref : setup->lanes, size, FEW, FEW_GROUPS));
         DMQ_TRY(set_form(&side[i], f, matrix_free));
         DMQ_TRY(evaluate(&side[i]));
     }
@@ -185,7 +190,7 @@ static dmq_status bench_form(meta *m, const bench_setup *setup, const int size[2
     if (!bench_setup_wants(setup, shape))
         return DMQ_OK;
     if (setup->check) {
-        DMQ_TRY(compare(&c.worst_error, setup->lanes, size, f, matrix_free));
+        DMQ_TRY(compare(&c.worst_error, setup, size, f, matrix_free));
         DMQ_TRY(bench_setup_within(setup, &c, 5e-2));
     }
     DMQ_TRY(set_form(m, f, matrix_free));
@@ -209,6 +214,7 @@ static dmq_status bench_size(meta *m, const bench_setup *setup, const int size[2
         return DMQ_OK;
     DMQ_TRY(open_meta(m, setup->lanes, size, TRAIN, GROUPS));
     (void)snprintf(shape, sizeof shape, "%d@%d/weights", size[0], size[1]);
+    m->plan = c.calls = setup->be->host_memory ? 1 : BENCH_PLAN;
     c.flop = 2 * 2.5 * m->b.macs * TRAIN;
     DMQ_TRY(bench_measure(&unit, &c));
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
@@ -227,8 +233,10 @@ int main(int argc, char **argv)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(bench_setup_open(&setup, "bench_meta", argc, argv));
-    for (int k = 0; k < 2; k++)
-        DMQ_TRY(bench_size(&m, &setup, bench_resblock_sizes[k]));
+    for (int k = 0; k < 4; k++) { /* on a CPU the first two */
+        if (k < 2 || !setup.be->host_memory)
+            DMQ_TRY(bench_size(&m, &setup, bench_resblock_sizes[k]));
+    }
 done:
     return bench_setup_close(&setup, st);
 }

@@ -10,7 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-const int bench_resblock_sizes[BENCH_RESBLOCKS][2] = { { 32, 32 }, { 64, 16 }, { 128, 32 } };
+const int bench_resblock_sizes[BENCH_RESBLOCKS][2] = { { 32, 32 },  { 64, 16 },  { 128, 32 },
+                                                       { 256, 16 }, { 384, 32 }, { 960, 8 } };
 
 /* Sampler steps of the calibration set: rows of the tables. */
 enum { STEPS = 8 };
@@ -180,12 +181,10 @@ void bench_resblock_close(bench_resblock *b)
     memset(b, 0, sizeof *b);
 }
 
-dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, int number,
-                                  int count, dmq_real *loss)
+dmq_status bench_resblock_plan(bench_resblock *b, const int *sample, int n, int number, int count)
 {
     dmq_step_scalars scalars[BENCH_PLAN];
     static dmq_real weight[BENCH_PLAN * DMQ_BATCH_MAX];
-    dmq_status st = DMQ_OK;
 
     assert(count >= 1 && count <= BENCH_PLAN && n <= DMQ_BATCH_MAX);
     for (int i = 0; i < count * n; i++)
@@ -196,14 +195,22 @@ dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, i
         scalars[i].reg_weight = (dmq_real)0.01;
         scalars[i].reg_beta = 10;
     }
-    DMQ_TRY(dmq_block_plan_set(b->block, &(dmq_block_plan){ .rows = count,
-                                                            .n = n,
-                                                            .sample = sample,
-                                                            .weight = weight,
-                                                            .scalars = scalars,
-                                                            .alpha = b->state->alpha,
-                                                            .m = b->state->m,
-                                                            .v = b->state->v }));
+    return dmq_block_plan_set(b->block, &(dmq_block_plan){ .rows = count,
+                                                           .n = n,
+                                                           .sample = sample,
+                                                           .weight = weight,
+                                                           .scalars = scalars,
+                                                           .alpha = b->state->alpha,
+                                                           .m = b->state->m,
+                                                           .v = b->state->v });
+}
+
+dmq_status bench_resblock_iterate(bench_resblock *b, const int *sample, int n, int number,
+                                  int count, dmq_real *loss)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(bench_resblock_plan(b, sample, n, number, count));
     DMQ_TRY(dmq_block_run(b->block, count));
     DMQ_TRY(dmq_block_plan_losses(b->block, 0, count, loss));
 done:

@@ -26,8 +26,9 @@ typedef struct bench_resblock {
 /** Weights of unit gain, norms near 1: with those of an untrained network blocks would be identities. */
 void bench_fill_model(dmq_model *model);
 
-/** Sizes of the benches: channels and resolution. */
-enum { BENCH_RESBLOCKS = 3 };
+/** Sizes of the benches: channels and resolution. The first few are those of a CPU; the last ones, of latent
+    networks, take it seconds. */
+enum { BENCH_RESBLOCKS = 6, BENCH_RESBLOCKS_CPU = 3 };
 extern const int bench_resblock_sizes[BENCH_RESBLOCKS][2];
 
 /** lanes must outlive it. acts: 1: activations of 8 bits. On failure everything is released. */
@@ -39,6 +40,9 @@ void bench_resblock_close(bench_resblock *b);
 
 /** Most iterations of one call. */
 enum { BENCH_PLAN = 50 };
+
+/** Bring such iterations to the device; dmq_block_run does them. */
+dmq_status bench_resblock_plan(bench_resblock *b, const int *sample, int n, int number, int count);
 
 /** Iterations as reconstruction does them, numbers from `number` (1, 2, ...) on, with the regularizer on:
     one plan. sample, loss (count, n); loss is there on return. */

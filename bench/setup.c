@@ -3,6 +3,8 @@
 #include "profile.h"
 
 #include "backend/cuda.h"
+#include "base/clock.h"
+#include "base/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +77,83 @@ dmq_status bench_setup_within(const bench_setup *s, const bench_case *c, double 
     if (c->worst_error < (strcmp(s->precision, "fp32") == 0 ? limit : 30 * limit))
         return DMQ_OK;
     return dmq_fail(DMQ_EDIVERGE, "%s: off the reference by %.1e", c->shape, c->worst_error);
+}
+
+const dmq_backend *bench_setup_judge(const bench_setup *s)
+{
+    return s->be->host_memory ? dmq_backend_ref() : dmq_backend_cpu();
+}
+
+/* 64 MiB read and 64 written: some 30 us of a device, of which launching it takes a tenth. */
+enum { BUSY_COUNT = 1 << 24, QUEUED_REPS = 9 };
+
+/* Seconds until the queue is idle, having been asked for `busy` copies and, with c, for its work. */
+static dmq_status queued_once(double *seconds, const bench_setup *s, dmq_real *busy_memory,
+                              int busy, const bench_case *c, bench_fn *prepare, double *asked)
+{
+    dmq_queue *queue = dmq_lanes_queue(s->lanes, 0);
+    dmq_axpby_args a = {
+        .x = busy_memory, .y = busy_memory + BUSY_COUNT, .alpha = 1, .beta = 0, .count = BUSY_COUNT
+    };
+    dmq_status st = DMQ_OK;
+    double begin, ask;
+
+    if (c && prepare)
+        DMQ_TRY(prepare(c->context));
+    DMQ_TRY(s->be->sync(queue));
+    begin = dmq_clock_seconds();
+    for (int i = 0; i < busy; i++)
+        DMQ_TRY(s->be->axpby(queue, &a));
+    ask = dmq_clock_seconds();
+    if (c)
+        DMQ_TRY(c->run(c->context));
+    if (asked)
+        *asked = dmq_clock_seconds() - ask;
+    DMQ_TRY(s->be->sync(queue));
+    *seconds = dmq_clock_seconds() - begin;
+done:
+    return st;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+dmq_status bench_setup_queued(bench_result *result, const bench_setup *s, const bench_case *c,
+                              bench_fn *prepare)
+{
+    dmq_queue *queue = dmq_lanes_queue(s->lanes, 0);
+    double with, alone, asked, us[QUEUED_REPS];
+    bench_result r = { .reps = QUEUED_REPS };
+    dmq_real *memory = NULL;
+    dmq_status st = DMQ_OK;
+    int busy;
+
+    if (!s->be->capture_begin)
+        return DMQ_OK;
+    DMQ_TRY(s->be->alloc((void **)&memory, 2 * (size_t)BUSY_COUNT * sizeof *memory));
+    DMQ_TRY(s->be->fill(queue, &(dmq_fill_args){ memory, 2 * (size_t)BUSY_COUNT, 1 }));
+    DMQ_TRY(queued_once(&with, s, memory, 1, c, prepare, &asked));
+    DMQ_TRY(queued_once(&with, s, memory, 1, c, prepare, &asked)); /* graphs are made by now */
+    DMQ_TRY(queued_once(&alone, s, memory, 20, NULL, NULL, NULL));
+    busy = (int)(2 * asked / (alone / 20)) + 20;
+    for (int i = 0; i < QUEUED_REPS; i++) {
+        DMQ_TRY(queued_once(&alone, s, memory, busy, NULL, NULL, NULL));
+        DMQ_TRY(queued_once(&with, s, memory, busy, c, prepare, NULL));
+        us[i] = (with - alone) * 1e6 / (c->calls > 0 ? c->calls : 1);
+    }
+    qsort(us, QUEUED_REPS, sizeof *us, ascending);
+    r.median_us = us[QUEUED_REPS / 2];
+    r.min_us = us[0];
+    bench_print(c, &r);
+    if (result)
+        *result = r;
+done:
+    s->be->free(memory);
+    return st;
 }
 
 dmq_status bench_setup_measure(bench_result *result, const bench_setup *s, const bench_case *c)

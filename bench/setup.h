@@ -40,6 +40,21 @@ bench_case bench_setup_case(const bench_setup *s, const char *op, const char *sh
     in tf32 may be off by 30 times as much. */
 dmq_status bench_setup_within(const bench_setup *s, const bench_case *c, double limit);
 
+/** What a device's results are compared with: cpu, which takes seconds where ref would take minutes; for a
+    backend on the host's memory ref. */
+const dmq_backend *bench_setup_judge(const bench_setup *s);
+
+/**
+ * Time of the device alone, printed as a case: `run` of it asks for work and does not wait, and is called while
+ * the queue is kept busy with something else, so that the host is never what the device waits for.
+ *
+ *   time = (until all is done) - (until the other work alone is done), median of `reps`
+ *
+ * prepare  before each call, may wait; NULL: nothing. Does nothing on a backend whose calls compute at once.
+ */
+dmq_status bench_setup_queued(bench_result *result, const bench_setup *s, const bench_case *c,
+                              bench_fn *prepare);
+
 /** Measure the case; with --profile, run it as often again and tell where its time goes. */
 dmq_status bench_setup_measure(bench_result *result, const bench_setup *s, const bench_case *c);
 
