@@ -18,15 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIXELS = 1024, CHANNELS = 128, GROUPS = 32, PER = 1152, ARRAYS = 8, SMALL = 4096, CALLS = 10 };
+enum { PIXELS = 1024, CHANNELS = 128, GROUPS = 32, ARRAYS = 8, SMALL = 4096, CALLS = 10 };
 
-/* v[0] to v[3] are read, v[4] is written, v[5] and v[6] are what a step changes: moments, 0 and then above. */
+/* v[0] to v[3] are read, v[4] is written; v[5] to v[7] change: moments, alpha or statistics. */
 typedef struct arrays {
     const dmq_backend *be;
     dmq_queue *queue;
     dmq_real *v[ARRAYS];
     dmq_real *scale, *zero; /* (SMALL) of weights and activations */
-    dmq_real *small[3];     /* (SMALL) each: gamma; mean and rstd, written */
+    dmq_real *small;        /* (SMALL) gamma and beta, factors */
     int batch;
     size_t count;
 } arrays;
@@ -88,9 +88,12 @@ static dmq_status add(const job *j, const arrays *s)
 
 static dmq_status silu(const job *j, const arrays *s)
 {
-    dmq_unary_args a = {
-        .kind = DMQ_SILU, .x = s->v[0], .y = s->v[4], .v = s->v[1], .out = s->v[4], .count = s->count
-    };
+    dmq_unary_args a = { .kind = DMQ_SILU,
+                         .x = s->v[0],
+                         .y = s->v[4],
+                         .v = s->v[1],
+                         .out = s->v[4],
+                         .count = s->count };
 
     return j->flag[0] ? s->be->unary_derive(s->queue, &a) : s->be->unary_forward(s->queue, &a);
 }
@@ -98,8 +101,8 @@ static dmq_status silu(const job *j, const arrays *s)
 static dmq_status norm(const job *j, const arrays *s)
 {
     dmq_group_norm_args a = { .x = s->v[0],
-                              .gamma = s->small[0],
-                              .beta = s->small[0] + CHANNELS,
+                              .gamma = s->small,
+                              .beta = s->small + CHANNELS,
                               .y = s->v[4],
                               .mean = s->v[7],
                               .rstd = s->v[7] + (ptrdiff_t)s->batch * GROUPS,
@@ -196,8 +199,8 @@ static dmq_status rounding(const job *j, const arrays *s)
                                  .w_soft = s->v[4],
                                  .dw = s->v[2],
                                  .dalpha = s->v[4],
-                                 .k = (int)(s->count / PER < SMALL ? s->count / PER : SMALL),
-                                 .per = PER,
+                                 .k = s->batch * 8, /* weights of 16384 numbers a channel */
+                                 .per = PIXELS * CHANNELS / 8,
                                  .lo = 0,
                                  .hi = 15 };
     dmq_adaround_args a = { .layer = &layer, .n_layers = 1, .reg_weight = 0.01F, .reg_beta = 11 };
@@ -210,7 +213,6 @@ static dmq_status rounding(const job *j, const arrays *s)
                                     .eps = 1e-8F,
                                     .step = 10 };
 
-    layer.per = (int)(s->count / (size_t)layer.k);
     return j->flag[0] == 0   ? s->be->adaround_forward(s->queue, &a)
            : j->flag[0] == 1 ? s->be->adaround_backward(s->queue, &a)
                              : s->be->adaround_step(s->queue, &step);
@@ -218,10 +220,9 @@ static dmq_status rounding(const job *j, const arrays *s)
 
 static dmq_status permute(const job *j, const arrays *s)
 {
-    dmq_permute_args a = { .x = s->v[0],
-                           .y = s->v[4],
-                           .dim = { s->batch, PIXELS, CHANNELS, 1 },
-                           .perm = { 0, 2, 1, 3 } };
+    dmq_permute_args a = {
+        .x = s->v[0], .y = s->v[4], .dim = { s->batch, PIXELS, CHANNELS, 1 }, .perm = { 0, 2, 1, 3 }
+    };
 
     (void)j;
     return s->be->permute(s->queue, &a);
@@ -229,13 +230,9 @@ static dmq_status permute(const job *j, const arrays *s)
 
 static dmq_status upsample(const job *j, const arrays *s)
 {
-    dmq_resample_args a = { .x = s->v[0],
-                            .y = s->v[4],
-                            .n = s->batch,
-                            .h = 16,
-                            .wd = 16,
-                            .c = CHANNELS,
-                            .factor = 2 };
+    dmq_resample_args a = {
+        .x = s->v[0], .y = s->v[4], .n = s->batch, .h = 16, .wd = 16, .c = CHANNELS, .factor = 2
+    };
 
     (void)j;
     return s->be->upsample_forward(s->queue, &a);
@@ -283,12 +280,15 @@ static dmq_status update(const job *j, const arrays *s)
 static dmq_status times(const job *j, const arrays *s)
 {
     size_t run = s->count / 32;
-    dmq_jacobian_args a = { .rows = s->v[0], .n = 32, .ld = run, .count = run };
+    dmq_jacobian_args a = { .rows = s->v[0],
+                            .v = s->small,
+                            .out = s->v[4],
+                            .n = 32,
+                            .m = 1,
+                            .count = run,
+                            .ld = run,
+                            .ld_out = run };
 
-    a.v = s->small[0];
-    a.m = 1;
-    a.out = s->v[4];
-    a.out_ld = run;
     (void)j;
     return s->be->jacobian_times(s->queue, &a);
 }
@@ -372,8 +372,7 @@ static dmq_status fill(arrays *s, int batch)
         DMQ_TRY(put(s, &s->v[i], host, s->count));
     }
     bench_fill(host, SMALL, 9);
-    for (int i = 0; i < 3; i++)
-        DMQ_TRY(put(s, &s->small[i], host, SMALL));
+    DMQ_TRY(put(s, &s->small, host, SMALL));
     for (int i = 0; i < SMALL; i++)
         host[i] = 0.02F + 1e-5F * (dmq_real)i;
     DMQ_TRY(put(s, &s->scale, host, SMALL));
@@ -389,9 +388,8 @@ static void release(arrays *s)
 {
     for (int i = 0; i < ARRAYS && s->be; i++)
         s->be->free(s->v[i]);
-    for (int i = 0; i < 3 && s->be; i++)
-        s->be->free(s->small[i]);
     if (s->be) {
+        s->be->free(s->small);
         s->be->free(s->scale);
         s->be->free(s->zero);
         s->be->queue_destroy(s->queue);
@@ -408,8 +406,6 @@ static size_t written(const job *j, const arrays *s)
         return (size_t)s->batch;
     if (j->fn == times)
         return s->count / 32;
-    if (j->fn == rounding) /* whole rows */
-        return s->count;
     return s->count;
 }
 
