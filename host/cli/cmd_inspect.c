@@ -222,6 +222,13 @@ static dmq_status inspect(dmq_json *root, const char *path, int strict)
             goto done;
         }
     }
+    if (kind == DMQ_CONTAINER_UNKNOWN && dmq_path_has_suffix(path, ".h5"))
+        kind = DMQ_CONTAINER_HDF5; /* whose reader says what is wrong with it */
+    if (kind == DMQ_CONTAINER_UNKNOWN) {
+        st = dmq_fail(DMQ_EDATA, "%s: dmq knows HDF5, JSON, safetensors, PyTorch and NumPy files",
+                      path);
+        goto done;
+    }
     DMQ_TRY(kind == DMQ_CONTAINER_HDF5 ? inspect_h5(root, path)
                                        : inspect_checkpoint(root, path, strict));
     if (root)
