@@ -44,6 +44,11 @@ typedef union dmq_attr {
         double alpha;
     } matmul;
     struct {
+        int heads;
+        int by_head; /**< of a joint input: q, k, v of head 0, then of head 1, ...; else all q, all k, all v */
+        double alpha;
+    } attention;
+    struct {
         int groups;
         double eps;
         int silu, quant;      /**< fused in */
@@ -89,12 +94,13 @@ struct dmq_node {
     int n_in;
     dmq_var *out;
     dmq_attr attr;
-    dmq_real *aux;    /**< numbers that forward leaves for the other passes */
-    size_t aux_count; /**< set by infer */
-    int live;         /**< as of out */
-    int moves;        /**< a tangent can reach it */
-    int fused_away;   /**< part of another node; not run */
-    int position;     /**< in the order of execution */
+    dmq_real *aux;        /**< numbers that forward leaves for the other passes */
+    size_t aux_count;     /**< set by infer */
+    size_t scratch_count; /**< set by infer: numbers it needs of tape->scratch in any pass */
+    int live;             /**< as of out */
+    int moves;            /**< a tangent can reach it */
+    int fused_away;       /**< part of another node; not run */
+    int position;         /**< in the order of execution */
 };
 
 /** A variable with what only the tape knows. A dmq_var of a tape is always the head of a cell. */
@@ -134,9 +140,11 @@ struct dmq_tape {
     int n_cut;
     dmq_real *slab;
     size_t slab_count;
-    dmq_real *zeros; /**< as many zeros as n_zeros, DMQ_ZEROS at least */
-    dmq_real *nans;  /**< with poison: DMQ_ZEROS NaNs */
-    dmq_real *ones;  /**< as many ones as n_ones */
+    dmq_real *zeros;   /**< as many zeros as n_zeros, DMQ_ZEROS at least */
+    dmq_real *scratch; /**< what the largest node needs; holds nothing from a node to the next */
+    size_t scratch_count;
+    dmq_real *nans; /**< with poison: DMQ_ZEROS NaNs */
+    dmq_real *ones; /**< as many ones as n_ones */
     size_t n_ones, n_zeros;
 };
 

@@ -90,6 +90,8 @@ dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
         }
         DMQ_TRY(poison(tape, queue, node->aux, node->aux_count));
     }
+    if (tape->poison)
+        DMQ_TRY(poison(tape, queue, tape->scratch, tape->scratch_count));
     for (int i = from; i < to; i++)
         DMQ_TRY(tape->order[i]->op->forward(tape->order[i], tape->backend, queue));
 done:
