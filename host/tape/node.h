@@ -18,6 +18,7 @@ typedef dmq_status dmq_pass_fn(const dmq_node *node, const dmq_backend *be, dmq_
 typedef struct dmq_op {
     const char *name;
     unsigned fixed; /**< bit i: there is no derivative in input i */
+    unsigned each;  /**< bit i: backward can write gradients of samples into input i (dmq_each) */
     /** Shape of out, numbers of aux; the one place for ESHAPE. */
     dmq_status (*infer)(dmq_node *node);
     dmq_pass_fn *forward;  /**< out = f(in) */
@@ -146,6 +147,7 @@ struct dmq_tape {
     dmq_real *nans; /**< with poison: DMQ_ZEROS NaNs */
     dmq_real *ones; /**< as many ones as n_ones */
     size_t n_ones, n_zeros;
+    dmq_each each; /**< per 0: gradients of parameters are summed over all samples */
 };
 
 static inline dmq_cell *dmq_cell_of(const dmq_var *v)
