@@ -131,6 +131,13 @@ static inline dmq_status recorder_copy_of_the_host(dmq_queue *queue, void *to, c
     return DMQ_OK;
 }
 
+static inline dmq_status recorder_wait(dmq_queue *queue)
+{
+    (void)queue;
+    assert_false(recorded.on); /* what is recorded only cannot be waited for */
+    return DMQ_OK;
+}
+
 static inline dmq_backend recorder(void)
 {
     dmq_backend be = *dmq_backend_ref();
@@ -142,6 +149,7 @@ static inline dmq_backend recorder(void)
     be.host_memory = 0; /* as on a device: what is planned is uploaded */
     be.upload = recorder_copy_of_the_host;
     be.download = recorder_copy_of_the_host;
+    be.sync = recorder_wait;
     be.capture_begin = recorder_begin;
     be.capture_end = recorder_end;
     be.graph_launch = recorder_launch;
