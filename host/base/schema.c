@@ -64,16 +64,6 @@ static const dmq_config_key keys[] = {
 { "model.norm_groups", INT, "32", 1, 1024, .stages = TRAIN | RUNS,
   .help = "groups of a group norm" },
 
-{ "first_stage.checkpoint", PATH, "",
-  .help = "decoder that makes images of the network's latents; empty: it makes images itself",
-  .hint = "\"data:NAME\" is in the data folder" },
-{ "first_stage.sha256", TEXT, "",
-  .help = "what the decoder's file must hash to; empty: not checked" },
-{ "first_stage.scale_factor", REAL, "1.0", TINY, 1e6, .stages = SAMPLE, .quiet = true,
-  .help = "latents are divided by it before they are decoded" },
-{ "first_stage.keep_latents", BOOL, "false", .stages = SAMPLE, .quiet = true,
-  .help = "keep the latents beside the images in their files" },
-
 { "schedule.kind", ENUM, "linear", .names = "linear", .stages = TRAIN | RUNS,
   .help = "how beta grows" },
 { "schedule.beta_start", REAL, "0.0001", TINY, 0.999, .stages = TRAIN | RUNS,
@@ -153,8 +143,16 @@ static const dmq_config_key keys[] = {
   .help = "of the blocks: as they run, or as the released code registers them" },
 { "recon.tib_iters", INT, "same", 0, MANY, .word = "same", .word_value = -1, .stages = QUANTIZE,
   .help = "iterations of the temporal information block; same: recon.iters" },
-{ "recon.cache_budget", SIZE, "2G", 0, (double)INFINITY, .unit = "bytes",
-  .help = "memory for inputs and outputs of a block; beyond it they are computed again" },
+{ "recon.cache_budget", SIZE, "auto", 0, (double)INFINITY, .word = "auto", .word_value = -1,
+  .unit = "bytes",
+  .help = "the device's memory for inputs and outputs of blocks; 0: no limit; auto: on cuda 60 % of what "
+          "is free, else 2G" },
+{ "recon.cache_host", SIZE, "auto", 0, (double)INFINITY, .word = "auto", .word_value = -1,
+  .unit = "bytes",
+  .help = "host memory for what has no room there; auto: on cuda a quarter of all, else 0" },
+{ "recon.cache_disk", SIZE, "0", 0, (double)INFINITY, .unit = "bytes",
+  .help = "disk (of DMQ_SCRATCH, else of the run) for what has no room in either; beyond the three, "
+          "blocks' inputs are computed again" },
 
 /* ------------------------------------------------------------------ sample weights (GAC) */
 { "reweight.form", ENUM, "off", .names = "off|surrogate|sequential|original", .main = true,
@@ -199,8 +197,6 @@ static const dmq_config_key keys[] = {
 { "sample.batch", INT, "256", 1, 65536, .help = "images at a time; memory only" },
 { "sample.seed", INT, "1234", 0, (double)INFINITY, .stages = SAMPLE,
   .help = "of the noise; the same for every model that is compared" },
-{ "sample.levels", ENUM, "round", .names = "round|truncate", .stages = EVALUATE, .quiet = true,
-  .help = "how images become 8-bit: to the nearest level, or down to the next as LDM's scripts do" },
 { "sample.grid", INT, "64", 0, 4096, .stages = SAMPLE, .help = "images in grid.png" },
 
 { "evaluate.metrics", ENUMS, "[fd, is]",
@@ -388,10 +384,6 @@ dmq_status dmq_schema_check(const dmq_config *config)
         warn_without_effect(config, "reweight.", "", "quant.weight.round is nearest");
     } else if (dmq_config_enum(config, "reweight.form") == 0) {
         warn_without_effect(config, "reweight.", "reweight.form", "reweight.form is off");
-    }
-    if (!*dmq_config_text(config, "first_stage.checkpoint")) {
-        warn_without_effect(config, "first_stage.", "first_stage.checkpoint",
-                            "first_stage.checkpoint is empty");
     }
     if (dmq_config_int(config, "quant.act.bits") == 0)
         warn_without_effect(config, "quant.act.", "quant.act.bits", "quant.act.bits is off");

@@ -93,11 +93,18 @@ done:
     return st;
 }
 
+/* Rows of the cache that every iteration reads, and that lie further away than a copy would. */
+static int is_better_copied(const dmq_block *b, const dmq_rows *rows)
+{
+    return !rows->data && rows->store &&
+           dmq_tiers_faster(dmq_cache_tiers(b->cache), rows->store->tier,
+                            dmq_store_bytes(rows->store));
+}
+
 /* Memory of the sources, or where else their rows are. */
 static dmq_status place_sources(dmq_block *b, const dmq_block_tapes *tapes)
 {
     dmq_block_inner *in = b->inner;
-    size_t n = (size_t)b->problem.n_samples;
     int n_targets = 0;
     dmq_status st = DMQ_OK;
 
@@ -110,7 +117,7 @@ static dmq_status place_sources(dmq_block *b, const dmq_block_tapes *tapes)
                                         &s->rows));
             s->rows.slot = NULL; /* samples are slots here */
         } else if (s->leaf == 3 && tapes->lane[0].rest) {
-            s->whole = dmq_cache_target(b->cache);
+            s->less_rest = 1;
         } else if (s->leaf == 3) {
             s->rows = dmq_cache_target(b->cache);
         } else if (s->leaf == 2) {
@@ -119,40 +126,43 @@ static dmq_status place_sources(dmq_block *b, const dmq_block_tapes *tapes)
         } else if (s->leaf >= 0 && !b->temporal) {
             s->rows = dmq_cache_resident(b->cache, s->leaf);
         }
-        assert(!s->rows.data || s->rows.per == per);
-        assert(!s->whole.data || s->whole.per == per);
-        s->rows.per = per;
-        if (!s->rows.data) {
-            DMQ_TRY(dmq_space_alloc(&s->owned, &in->space, n * per));
-            s->rows.data = s->owned;
-            s->rows.count = b->problem.n_samples;
+        assert((!s->rows.data && !s->rows.store) || s->rows.per == per);
+        if (is_better_copied(b, &s->rows))
+            s->rows = (dmq_rows){ 0 };
+        if (!s->rows.data && !s->rows.store) {
+            DMQ_TRY(dmq_store_create(&s->owned, dmq_cache_tiers(b->cache), per,
+                                     b->problem.n_samples, DMQ_HOT));
+            s->rows = dmq_rows_of(s->owned, 0);
         }
     }
 done:
     return st;
 }
 
-/* Copy what a shard of a frozen pass left into the sources that the block owns; y - rest of a target. */
+/* Copy what a shard of a frozen pass left into the sources that the block owns; targets, less the rest if
+   there is one, by way of the variable that their rows will go to. */
 static dmq_status keep_shard(const dmq_block *b, const dmq_block_tape *t, int first, int count,
-                             dmq_queue *queue)
+                             const dmq_rows *target, dmq_queue *queue)
 {
-    const dmq_space *space = &b->inner->space;
+    const dmq_backend *be = b->inner->space.be;
     dmq_status st = DMQ_OK;
 
     for (int k = 0; k < b->inner->n_sources; k++) {
         const dmq_block_source *s = &b->inner->source[k];
-        size_t per = s->rows.per, n = (size_t)count * per;
-        dmq_real *to = s->owned + (size_t)first * per;
+        dmq_real *value = t->to[k]->value;
 
-        if (s->whole.data) {
-            DMQ_TRY(dmq_space_copy_on(space, queue, to,
-                                      s->whole.data + (size_t)(first - s->whole.first) * per, n));
-            DMQ_TRY(space->be->axpby(
-                queue, &(dmq_axpby_args){
-                           .x = t->rest->value, .y = to, .alpha = -1, .beta = 1, .count = n }));
-        } else if (s->owned) {
-            DMQ_TRY(dmq_space_copy_on(space, queue, to, t->to[k]->value, n));
+        if (!s->owned)
+            continue;
+        if (s->leaf == 3)
+            DMQ_TRY(dmq_rows_run(be, queue, value, t->u.batch, target, first, count));
+        if (s->less_rest) {
+            DMQ_TRY(be->axpby(queue, &(dmq_axpby_args){ .x = t->rest->value,
+                                                        .y = value,
+                                                        .alpha = -1,
+                                                        .beta = 1,
+                                                        .count = (size_t)count * s->rows.per }));
         }
+        DMQ_TRY(dmq_store_write(s->owned, queue, first, count, value));
     }
 done:
     return st;
@@ -166,7 +176,7 @@ typedef struct freezing {
     const int *label;
 } freezing;
 
-static dmq_status freeze_shard(void *context, int first, int count, const dmq_rows rows[3],
+static dmq_status freeze_shard(void *context, int first, int count, const dmq_rows rows[DMQ_VISITS],
                                int lane, dmq_queue *queue)
 {
     const freezing *f = context;
@@ -187,7 +197,7 @@ static dmq_status freeze_shard(void *context, int first, int count, const dmq_ro
     if (f->label)
         dmq_unit_tape_labels(&t->u, f->label + first);
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_FROZEN));
-    DMQ_TRY(keep_shard(b, t, first, count, queue));
+    DMQ_TRY(keep_shard(b, t, first, count, rows ? &rows[DMQ_VISIT_TARGET] : NULL, queue));
 done:
     return st;
 }
@@ -216,18 +226,21 @@ done:
 static dmq_status freeze(dmq_block *b, dmq_block_tapes *tapes)
 {
     freezing f = { .b = b, .tapes = tapes };
-    int *sample = NULL, n = b->problem.n_samples, needed = 0;
+    int *sample = NULL, n = b->problem.n_samples, needed = 0, targets = 0;
     dmq_status st = DMQ_OK;
 
-    for (int k = 0; k < b->inner->n_sources; k++)
+    for (int k = 0; k < b->inner->n_sources; k++) {
         needed += b->inner->source[k].owned != NULL;
+        targets |= b->inner->source[k].owned && b->inner->source[k].leaf == 3;
+    }
     if (needed == 0)
         return DMQ_OK;
     DMQ_TRY(dmq_alloc((void **)&sample, (size_t)n, sizeof *sample));
     for (int i = 0; i < n; i++)
         sample[i] = i;
     DMQ_TRY(dmq_block_rows_set(b, &b->inner->frozen, sample, NULL, n, tapes->size));
-    DMQ_TRY(b->temporal ? freeze_temporal(&f) : dmq_cache_visit(b->cache, freeze_shard, &f));
+    DMQ_TRY(b->temporal ? freeze_temporal(&f)
+                        : dmq_cache_visit(b->cache, freeze_shard, &f, targets));
 done:
     dmq_free(sample);
     return st;
@@ -278,6 +291,7 @@ dmq_status dmq_block_create(dmq_block **out, dmq_qmodel *q, const dmq_calib *cal
     DMQ_TRY(list_sources(b, tapes));
     DMQ_TRY(place_sources(b, tapes));
     DMQ_TRY(freeze(b, tapes));
+    DMQ_TRY(dmq_block_bring_create(b));
     *out = b;
     b = NULL;
 done:
@@ -294,8 +308,9 @@ void dmq_block_destroy(dmq_block *b)
     in = b->inner;
     if (in) {
         dmq_block_tapes_destroy(b);
+        dmq_prefetch_destroy(in->prefetch);
         for (int k = 0; in->source && k < in->n_sources; k++)
-            dmq_space_free(&in->space, in->source[k].owned);
+            dmq_store_destroy(in->source[k].owned);
         dmq_block_plan_release(b);
         dmq_block_batch_release(b);
         dmq_block_round_release(b);
@@ -316,11 +331,11 @@ dmq_space *dmq_block_space(const dmq_block *b)
 
 double dmq_block_bytes(const dmq_block *b)
 {
-    double numbers = 0;
+    double bytes = 0;
 
     for (int k = 0; k < b->inner->n_sources; k++) {
         if (b->inner->source[k].owned)
-            numbers += (double)b->inner->source[k].rows.per * b->problem.n_samples;
+            bytes += dmq_store_bytes(b->inner->source[k].owned);
     }
-    return numbers * sizeof(dmq_real);
+    return bytes;
 }

@@ -6,6 +6,7 @@
 #define DMQ_RECON_BLOCK_INNER_H
 
 #include "recon/block.h"
+#include "recon/prefetch.h"
 
 typedef struct dmq_block_tape {
     dmq_unit_tape u;
@@ -26,20 +27,26 @@ typedef struct dmq_block_tapes {
 /** Something that is gathered for every sample: part of the cut, an input, a target. */
 typedef struct dmq_block_source {
     dmq_rows rows;
-    dmq_real *owned; /**< NULL: rows belong to the cache */
-    dmq_rows whole;  /**< of a target from which the rest is taken: the target as it is */
-    int leaf;        /**< -1: of the cut; 0..2: in0, in1, emb; 3: a target */
+    dmq_store *owned; /**< NULL: rows belong to the cache */
+    int less_rest;    /**< 1: a target from which the rest is taken */
+    int leaf;         /**< -1: of the cut; 0..2: in0, in1, emb; 3: a target */
+    int is_brought;   /**< 1: not on the device; rows.data is then the table of what is brought */
 } dmq_block_source;
 
 /**
  * What the shards of a pass read and write, all in backend memory: for every place of the batch a sample,
- * its slot, its sampler step and the seed of its loss; places behind the last sample repeat it, with seed 0.
+ * its slot, its sampler step, its place among the rows that are brought and the seed of its loss; places
+ * behind the last sample repeat it, with seed 0.
  */
 typedef struct dmq_block_rows {
-    const int *sample, *slot, *step;
+    const int *sample, *slot, *step, *brought;
     const dmq_real *weight;
     dmq_real *result; /**< losses or dots */
+    int batch;        /**< places that are brought at a time; 0: none, or by the caller */
 } dmq_block_rows;
+
+/** Tables of whole numbers for every place: samples, slots, steps, places among what is brought. */
+enum { DMQ_BLOCK_INDICES = 4 };
 
 /** Memory of the rows of a call, what the host writes there with a counterpart on the device. */
 typedef struct dmq_block_batch {
@@ -53,7 +60,7 @@ typedef struct dmq_block_batch {
 /** Memory of a plan, tables first; all but what the host writes is backend memory. */
 typedef struct dmq_block_plan_room {
     int room, places; /**< rows, places of a row */
-    int *index;       /**< (room, 3, places): samples, slots, steps */
+    int *index;       /**< (room, DMQ_BLOCK_INDICES, places) */
     dmq_real *weight; /**< (room, places) */
     dmq_step_scalars *scalars;
     dmq_mirror index_place, weight_place, scalars_place;
@@ -65,8 +72,10 @@ typedef struct dmq_block_plan_room {
     int rows, n;       /**< of the present plan, as the rest */
     dmq_block_tapes *tapes;
     dmq_real *alpha, *m, *v;
-    int warm;    /**< 1: an iteration has run with these addresses */
-    void *graph; /**< recorded with them; NULL: none */
+    int warm;      /**< 1: an iteration has run with these addresses */
+    void *graph;   /**< recorded with them; NULL: none */
+    int next;      /**< row to run */
+    unsigned trip; /**< on which the rows of the plan are brought */
 } dmq_block_plan_room;
 
 typedef struct dmq_block_inner {
@@ -77,6 +86,7 @@ typedef struct dmq_block_inner {
     int n_sources, n_cut;
     int *target_value; /**< (n_targets) value of each target */
     int n_targets;
+    dmq_prefetch *prefetch; /**< of sources that are not on the device; NULL: all are */
     dmq_block_batch batch;
     dmq_block_plan_room plan;
     dmq_block_rows frozen;     /**< rows of all samples, while the frozen part is run */
@@ -119,8 +129,12 @@ dmq_status dmq_block_fill(const dmq_block *block, dmq_block_tape *tape, const dm
 
 void dmq_block_batch_release(dmq_block *block);
 
-/** Samples, slots and steps of n samples, padded to `places`: (3, places), host memory. */
-void dmq_block_index_row(const dmq_block *block, int *index, const int *sample, int n, int places);
+/**
+ * Samples, slots and steps of n samples, padded to `places`, and where they are among what is brought in
+ * batches of `batch` places, from batch `first` on: (DMQ_BLOCK_INDICES, places), host memory.
+ */
+void dmq_block_index_row(const dmq_block *block, int *index, const int *sample, int n, int places,
+                         int batch, int first);
 
 /** What a step of the optimizer changes, and where it reads its numbers; all backend memory. */
 typedef struct dmq_block_update {
@@ -131,6 +145,27 @@ typedef struct dmq_block_update {
 /** One iteration on rows of n samples: gradient, regularizer, Adam, soft weights. At most DMQ_WAVE shards. */
 dmq_status dmq_block_learn(dmq_block *block, const dmq_block_tapes *tapes,
                            const dmq_block_rows *rows, int n, const dmq_block_update *update);
+
+/* ------------------------------------------------------------------ block_bring.c */
+
+/** Tables for the sources that are not on the device. */
+dmq_status dmq_block_bring_create(dmq_block *block);
+
+/** Room for batches of as many places; *moved: tables have other addresses now. */
+dmq_status dmq_block_bring_reserve(dmq_block *block, int places, int *moved);
+
+/** Places of a batch of shards of `size`, when a call's rows are brought; 0: nothing is. */
+int dmq_block_bring_batch(const dmq_block *block, int size);
+
+/** Set out for the n samples of a call, in batches; index is host memory, which stays. */
+void dmq_block_bring_begin(dmq_block *block, const int *index, int n, int batch);
+
+/**
+ * dmq_lanes_run over n_pieces shards of the rows of a call, of which `first_shard` is the first, each as
+ * soon as what it reads has been brought. Pieces are numbered from 0.
+ */
+dmq_status dmq_block_run_shards(const dmq_block *block, const dmq_block_rows *rows, int size,
+                                int first_shard, int n_pieces, dmq_piece_fn *fn, void *context);
 
 /* ------------------------------------------------------------------ block_plan.c */
 

@@ -20,8 +20,9 @@ static dmq_status make_room(dmq_block *b, int places)
     if (places <= k->room)
         return DMQ_OK;
     dmq_block_batch_release(b);
-    DMQ_TRY(dmq_alloc((void **)&k->index, 3 * n, sizeof *k->index));
-    DMQ_TRY(dmq_mirror_init(&k->index_place, be, k->index, 3 * n * sizeof *k->index));
+    DMQ_TRY(dmq_alloc((void **)&k->index, DMQ_BLOCK_INDICES * n, sizeof *k->index));
+    DMQ_TRY(
+        dmq_mirror_init(&k->index_place, be, k->index, DMQ_BLOCK_INDICES * n * sizeof *k->index));
     DMQ_TRY(dmq_alloc((void **)&k->weight, n, sizeof *k->weight));
     DMQ_TRY(dmq_mirror_init(&k->weight_place, be, k->weight, n * sizeof *k->weight));
     DMQ_TRY(be->alloc((void **)&k->result, n * sizeof *k->result));
@@ -42,13 +43,17 @@ void dmq_block_batch_release(dmq_block *b)
     *k = (dmq_block_batch){ 0 };
 }
 
-void dmq_block_index_row(const dmq_block *b, int *index, const int *sample, int n, int places)
+void dmq_block_index_row(const dmq_block *b, int *index, const int *sample, int n, int places,
+                         int batch, int first)
 {
     const dmq_slots *slots = b->inner->slots;
+    const dmq_prefetch *brought = b->inner->prefetch;
 
     for (int i = 0; i < places; i++) {
-        int s = sample[i < n ? i : n - 1];
+        int k = i < n ? i : n - 1, s = sample[k];
 
+        index[3 * places + i] =
+            brought && batch ? dmq_prefetch_row(brought, first + k / batch, k % batch) : 0;
         index[i] = s;
         index[places + i] = b->temporal ? s : slots ? slots->of[s] : 0;
         index[2 * places + i] = b->temporal ? slots->step[s] : dmq_calib_step(b->calib, s);
@@ -64,17 +69,24 @@ dmq_status dmq_block_rows_set(dmq_block *b, dmq_block_rows *out, const int *samp
     size_t count = (size_t)places;
     dmq_status st = DMQ_OK;
 
+    if (b->inner->prefetch)
+        dmq_prefetch_end(b->inner->prefetch); /* it reads the index of the call before */
     DMQ_TRY(make_room(b, places));
-    dmq_block_index_row(b, k->index, sample, n, places);
+    out->batch = dmq_block_bring_batch(b, size);
+    dmq_block_index_row(b, k->index, sample, n, places, out->batch, 0);
     for (int i = 0; i < places; i++)
         k->weight[i] = i >= n ? 0 : weight ? weight[i] : 1;
-    DMQ_TRY(dmq_mirror_push(&k->index_place, queue, k->index, 3 * count * sizeof *k->index));
+    DMQ_TRY(dmq_mirror_push(&k->index_place, queue, k->index,
+                            DMQ_BLOCK_INDICES * count * sizeof *k->index));
     DMQ_TRY(dmq_mirror_push(&k->weight_place, queue, k->weight, count * sizeof *k->weight));
     out->sample = dmq_mirror_device(&k->index_place, k->index);
     out->slot = out->sample + places;
     out->step = out->slot + places;
+    out->brought = out->step + places;
     out->weight = dmq_mirror_device(&k->weight_place, k->weight);
     out->result = k->result;
+    if (out->batch)
+        dmq_block_bring_begin(b, k->index, n, out->batch);
 done:
     return st;
 }
@@ -87,9 +99,11 @@ dmq_status dmq_block_fill(const dmq_block *b, dmq_block_tape *t, const dmq_block
 
     for (int k = 0; k < in->n_sources; k++) {
         const dmq_rows *r = &in->source[k].rows;
+        const int *index = r->slot                    ? rows->slot
+                           : in->source[k].is_brought ? rows->brought
+                                                      : rows->sample;
 
-        DMQ_TRY(dmq_rows_gather(in->space.be, queue, t->to[k]->value, t->u.batch, r,
-                                (r->slot ? rows->slot : rows->sample) + from));
+        DMQ_TRY(dmq_rows_gather(in->space.be, queue, t->to[k]->value, t->u.batch, r, index + from));
     }
     dmq_unit_tape_steps(&t->u, rows->step + from);
 done:
@@ -103,27 +117,14 @@ typedef struct pass {
     const dmq_block *b;
     const dmq_block_tapes *tapes;
     dmq_block_rows rows;
-    dmq_real *dw;       /* a block of theta's length for each piece; NULL: no backward pass */
-    const dmq_real *d;  /* each: D */
-    int first_shard, n; /* n: samples; each */
+    dmq_real *dw;      /* a block of theta's length for each piece; NULL: no backward pass */
+    const dmq_real *d; /* each: D */
+    int first_shard;
 } pass;
 
 static int shards(int n, int size)
 {
     return (n + size - 1) / size;
-}
-
-/* The live part of the samples from place `from` on, and their losses. */
-static dmq_status forward_shard(const pass *p, dmq_block_tape *t, int from, dmq_queue *queue)
-{
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
-    DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
-    DMQ_TRY(dmq_space_copy_on(&p->b->inner->space, queue, p->rows.result + from, t->loss->value,
-                              (size_t)p->tapes->size));
-done:
-    return st;
 }
 
 static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *queue)
@@ -135,7 +136,9 @@ static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *que
     int from = (p->first_shard + piece) * p->tapes->size;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(forward_shard(p, t, from, queue));
+    DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
+    DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
+    DMQ_TRY(dmq_space_copy_on(space, queue, p->rows.result + from, t->loss->value, size));
     if (!p->dw)
         return DMQ_OK;
     dmq_tape_bind(t->u.tape, p->dw + (size_t)piece * p->b->problem.n_theta, NULL);
@@ -162,7 +165,7 @@ dmq_status dmq_block_losses(dmq_block *b, const int *sample, int n, dmq_real *lo
     DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
     DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
     p.tapes = tapes;
-    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n, size), shard_piece, &p));
+    DMQ_TRY(dmq_block_run_shards(b, &p.rows, size, 0, shards(n, size), shard_piece, &p));
     DMQ_TRY(results(b, &p.rows, loss, n));
 done:
     return st;
@@ -224,7 +227,7 @@ static dmq_status sum_gradients(dmq_block *b, pass *p, int n, const dmq_block_up
 
     if (n_shards == 1) { /* nothing to join */
         p->dw = b->inner->dw;
-        DMQ_TRY(dmq_lanes_run(b->lanes, 1, shard_piece, p));
+        DMQ_TRY(dmq_block_run_shards(b, &p->rows, p->tapes->size, 0, 1, shard_piece, p));
         if (update)
             DMQ_TRY(dmq_lanes_run(b->lanes, b->inner->n_pieces, join_piece, &j));
         goto done;
@@ -236,7 +239,8 @@ static dmq_status sum_gradients(dmq_block *b, pass *p, int n, const dmq_block_up
 
         j.n_shards = left < DMQ_WAVE ? left : DMQ_WAVE;
         j.add = p->first_shard > 0;
-        DMQ_TRY(dmq_lanes_run(b->lanes, j.n_shards, shard_piece, p));
+        DMQ_TRY(dmq_block_run_shards(b, &p->rows, p->tapes->size, p->first_shard, j.n_shards,
+                                     shard_piece, p));
         DMQ_TRY(dmq_lanes_run(b->lanes, b->inner->n_pieces, join_piece, &j));
     }
 done:
@@ -278,41 +282,24 @@ done:
     return st;
 }
 
-/* A shard's rows of J: dw of each of its samples, times D. */
-static dmq_status each_piece(void *context, int piece, int lane, dmq_queue *queue)
+static dmq_status each_piece(void *context, int i, int lane, dmq_queue *queue)
 {
     const pass *p = context;
-    const dmq_space *space = &p->b->inner->space;
-    dmq_block_tape *t = &p->tapes->lane[lane];
+    const dmq_backend *be = p->b->inner->space.be;
     size_t n_theta = p->b->problem.n_theta;
-    int size = p->tapes->size, from = piece * size, left = p->n - from;
-    int count = left < size ? left : size;
-    dmq_real *rows = p->dw + (size_t)from * n_theta;
+    dmq_real *row = p->dw + (size_t)i * n_theta;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(forward_shard(p, t, from, queue));
-    DMQ_TRY(dmq_tape_bind_each(
-        t->u.tape,
-        &(dmq_each){ .grads = rows, .apart = n_theta, .samples = size, .count = count, .per = 1 }));
-    DMQ_TRY(dmq_space_copy_on(space, queue, t->loss->grad, p->rows.weight + from, (size_t)size));
-    DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
-    DMQ_TRY(space->be->binary_forward(queue,
-                                      &(dmq_binary_args){ .kind = DMQ_MUL,
-                                                          .p = rows,
+    DMQ_TRY(shard_piece(context, i, lane, queue));
+    DMQ_TRY(be->binary_forward(queue, &(dmq_binary_args){ .kind = DMQ_MUL,
+                                                          .p = row,
                                                           .q = p->d,
-                                                          .y = rows,
-                                                          .dim = { 1, count, (int)n_theta },
-                                                          .stride_p = { 0, (ptrdiff_t)n_theta, 1 },
+                                                          .y = row,
+                                                          .dim = { 1, 1, (int)n_theta },
+                                                          .stride_p = { 0, 0, 1 },
                                                           .stride_q = { 0, 0, 1 } }));
 done:
     return st;
-}
-
-/* Samples of a pass for J. A device takes a shard at once; on a host, where a pass costs the same a sample
-   for any number of them, lanes share single samples out. */
-static int each_size(const dmq_backend *be, int n)
-{
-    return be->host_memory ? 1 : dmq_shard_size(be, n);
 }
 
 dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *sample, int n,
@@ -321,12 +308,11 @@ dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *
     dmq_block *b = context;
     dmq_block_inner *in = b->inner;
     dmq_real *ones = in->dw; /* free here */
-    pass p = { .b = b, .dw = jacobian, .n = n };
-    int size = each_size(in->space.be, n);
+    pass p = { .b = b, .dw = jacobian };
     dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, 1));
     DMQ_TRY(dmq_block_need_tan(b));
     DMQ_TRY(dmq_block_soften(b, theta));
     DMQ_TRY(dmq_space_fill(&in->space, ones, 1, b->problem.n_theta));
@@ -335,10 +321,10 @@ dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *
                                               .slot = in->space.be->adaround_jvp,
                                               .alpha = theta,
                                               .alpha_tan = ones }));
-    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, 1));
     p.tapes = tapes;
     p.d = in->w_tan;
-    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n, size), each_piece, &p));
+    DMQ_TRY(dmq_block_run_shards(b, &p.rows, 1, 0, n, each_piece, &p));
     DMQ_TRY(results(b, &p.rows, loss, n));
 done:
     return st;
@@ -378,7 +364,7 @@ dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample
         .block = b, .slot = be->adaround_jvp, .alpha = theta, .alpha_tan = direction }));
     DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
     p.tapes = tapes;
-    DMQ_TRY(dmq_lanes_run(b->lanes, shards(n, size), jvp_piece, &p));
+    DMQ_TRY(dmq_block_run_shards(b, &p.rows, size, 0, shards(n, size), jvp_piece, &p));
     DMQ_TRY(results(b, &p.rows, dot, n));
 done:
     return st;

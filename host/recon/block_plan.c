@@ -46,14 +46,15 @@ static dmq_status make_room(dmq_block *b, int rows, int places)
     if (rows <= k->room && places == k->places)
         return DMQ_OK;
     dmq_block_plan_release(b);
-    DMQ_TRY(dmq_alloc((void **)&k->index, 3 * n, sizeof *k->index));
-    DMQ_TRY(dmq_mirror_init(&k->index_place, be, k->index, 3 * n * sizeof *k->index));
+    DMQ_TRY(dmq_alloc((void **)&k->index, DMQ_BLOCK_INDICES * n, sizeof *k->index));
+    DMQ_TRY(
+        dmq_mirror_init(&k->index_place, be, k->index, DMQ_BLOCK_INDICES * n * sizeof *k->index));
     DMQ_TRY(dmq_alloc((void **)&k->weight, n, sizeof *k->weight));
     DMQ_TRY(dmq_mirror_init(&k->weight_place, be, k->weight, n * sizeof *k->weight));
     DMQ_TRY(dmq_alloc((void **)&k->scalars, r, sizeof *k->scalars));
     DMQ_TRY(dmq_mirror_init(&k->scalars_place, be, k->scalars, r * sizeof *k->scalars));
     DMQ_TRY(be->alloc((void **)&k->counter, sizeof *k->counter));
-    DMQ_TRY(be->alloc((void **)&k->index_now, 3 * p * sizeof *k->index_now));
+    DMQ_TRY(be->alloc((void **)&k->index_now, DMQ_BLOCK_INDICES * p * sizeof *k->index_now));
     DMQ_TRY(be->alloc((void **)&k->weight_now, p * sizeof *k->weight_now));
     DMQ_TRY(be->alloc((void **)&k->scalars_now, sizeof *k->scalars_now));
     DMQ_TRY(be->alloc((void **)&k->result, p * sizeof *k->result));
@@ -71,14 +72,22 @@ dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
     const dmq_space *space = &b->inner->space;
     int size = dmq_shard_size(space->be, plan->n), places = (plan->n + size - 1) / size * size;
     size_t n = (size_t)plan->rows * (size_t)places;
+    int moved;
     dmq_status st = DMQ_OK;
 
     assert(plan->n >= 1 && plan->n <= DMQ_BATCH_MAX && plan->rows >= 1);
+    if (b->inner->prefetch)
+        dmq_prefetch_end(b->inner->prefetch); /* it reads the index of the plan before */
     DMQ_TRY(make_room(b, plan->rows, places));
+    DMQ_TRY(dmq_block_bring_reserve(b, plan->n, &moved));
+    if (moved)
+        drop_graph(b);
     if (plan->n != k->n || plan->alpha != k->alpha || plan->m != k->m || plan->v != k->v)
         drop_graph(b);
     k->n = plan->n;
     k->rows = plan->rows;
+    k->next = 0;
+    k->trip = 0;
     k->alpha = plan->alpha;
     k->m = plan->m;
     k->v = plan->v;
@@ -86,7 +95,8 @@ dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
     for (int r = 0; r < plan->rows; r++) {
         int from = r * plan->n;
 
-        dmq_block_index_row(b, k->index + 3 * r * places, plan->sample + from, plan->n, places);
+        dmq_block_index_row(b, k->index + DMQ_BLOCK_INDICES * r * places, plan->sample + from,
+                            plan->n, places, plan->n, r);
         for (int i = 0; i < places; i++) {
             k->weight[r * places + i] = i >= plan->n   ? 0
                                         : plan->weight ? plan->weight[from + i]
@@ -94,7 +104,8 @@ dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
         }
         k->scalars[r] = plan->scalars[r];
     }
-    DMQ_TRY(dmq_mirror_push(&k->index_place, space->queue, k->index, 3 * n * sizeof *k->index));
+    DMQ_TRY(dmq_mirror_push(&k->index_place, space->queue, k->index,
+                            DMQ_BLOCK_INDICES * n * sizeof *k->index));
     DMQ_TRY(dmq_mirror_push(&k->weight_place, space->queue, k->weight, n * sizeof *k->weight));
     DMQ_TRY(dmq_mirror_push(&k->scalars_place, space->queue, k->scalars,
                             (size_t)plan->rows * sizeof *k->scalars));
@@ -116,7 +127,7 @@ static dmq_status iterate(dmq_block *b)
                             .real_now = k->weight_now,
                             .scalars = dmq_mirror_device(&k->scalars_place, k->scalars),
                             .scalars_now = k->scalars_now,
-                            .n_index = 3 * k->places,
+                            .n_index = DMQ_BLOCK_INDICES * k->places,
                             .n_real = k->places,
                             .result = k->result,
                             .results = k->results,
@@ -124,6 +135,7 @@ static dmq_status iterate(dmq_block *b)
     dmq_block_rows rows = { .sample = k->index_now,
                             .slot = k->index_now + k->places,
                             .step = k->index_now + 2 * k->places,
+                            .brought = k->index_now + 3 * k->places,
                             .weight = k->weight_now,
                             .result = k->result };
     dmq_status st = DMQ_OK;
@@ -147,9 +159,7 @@ static dmq_status capture(dmq_block *b)
 
     if (st != DMQ_OK)
         return st;
-    dmq_lanes_record(b->lanes, 1);
     st = iterate(b);
-    dmq_lanes_record(b->lanes, 0);
     ended = be->capture_end(queue, &graph);
     if (st != DMQ_OK || ended != DMQ_OK) {
         be->graph_destroy(graph);
@@ -159,6 +169,35 @@ static dmq_status capture(dmq_block *b)
     return DMQ_OK;
 }
 
+/* The rows of the next iteration are on the device, those of the one behind it under way: outside of what
+   is recorded, which finds them by its index. */
+static dmq_status take_rows(dmq_block *b)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+    dmq_prefetch *p = b->inner->prefetch;
+
+    if (!p)
+        return DMQ_OK;
+    if (!k->trip ||
+        dmq_prefetch_trip(p) != k->trip) { /* at first, or another call was in between */
+        k->trip = dmq_prefetch_begin(p,
+                                     &(dmq_trip){ .index = k->index,
+                                                  .stride = DMQ_BLOCK_INDICES * k->places,
+                                                  .rows = k->n,
+                                                  .count = k->rows * k->n },
+                                     k->next);
+    }
+    return dmq_prefetch_take(p, k->next, b->inner->space.queue);
+}
+
+static dmq_status leave_rows(dmq_block *b)
+{
+    dmq_block_plan_room *k = &b->inner->plan;
+    dmq_prefetch *p = b->inner->prefetch;
+
+    return p ? dmq_prefetch_leave(p, k->next, b->inner->space.queue) : DMQ_OK;
+}
+
 dmq_status dmq_block_run(dmq_block *b, int count)
 {
     dmq_block_plan_room *k = &b->inner->plan;
@@ -166,11 +205,15 @@ dmq_status dmq_block_run(dmq_block *b, int count)
     int may_capture = be->capture_begin && dmq_lanes_count(b->lanes) == 1;
     dmq_status st = DMQ_OK;
 
+    assert(k->next + count <= k->rows);
     for (int i = 0; i < count; i++) {
+        DMQ_TRY(take_rows(b));
         if (may_capture && k->warm && !k->graph)
             DMQ_TRY(capture(b));
         DMQ_TRY(k->graph ? be->graph_launch(b->inner->space.queue, k->graph) : iterate(b));
         k->warm = 1;
+        DMQ_TRY(leave_rows(b));
+        k->next++;
     }
 done:
     return st;

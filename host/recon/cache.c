@@ -2,10 +2,13 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "io/file.h"
 #include "recon/cache_inner.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MIB (1024.0 * 1024.0)
 
@@ -79,47 +82,156 @@ static double block_bytes(const dmq_cache *c, int u)
     return numbers * sizeof(dmq_real);
 }
 
-static dmq_status choose_mode(dmq_cache *c)
+/* Bytes that the caches need, by the shapes, of all samples but for `pass`. */
+typedef struct need {
+    double x;
+    double push;  /* at the peak, x included */
+    double block; /* of a block's rows and its targets, at most */
+    double pass;  /* of a sample while a prefix is run */
+} need;
+
+static need needs(const dmq_cache *c)
 {
-    double push = 0, block = 0, pass = 0, n = c->calib->n, run;
+    need m = { .x = (double)(dmq_shape_count(c->model->input) * sizeof(dmq_real)) * c->calib->n };
 
     for (int u = 0; u < c->model->n_units; u++) {
-        double target, b;
+        double target, b, n = c->calib->n;
 
         if (c->model->unit[u].kind == DMQ_UNIT_TEMPORAL)
             continue;
         target = (double)(dmq_value_per(c->model, c->model->unit[u].out) * sizeof(dmq_real));
-        b = path_bytes(c, u, u) + path_bytes(c, u, u - 1) + block_bytes(c, u);
-        push = b > push ? b : push;
-        b = block_bytes(c, u) + target;
-        block = b > block ? b : block;
+        b = m.x + n * (path_bytes(c, u, u) + path_bytes(c, u, u - 1) + block_bytes(c, u));
+        m.push = b > m.push ? b : m.push;
+        b = n * (block_bytes(c, u) + target);
+        m.block = b > m.block ? b : m.block;
         b = path_bytes(c, u, u);
-        pass = b > pass ? b : pass;
+        m.pass = b > m.pass ? b : m.pass;
     }
-    c->push_bytes = push * n;
+    return m;
+}
+
+/* What a peak of as many bytes takes of each tier. */
+static void split(double part[DMQ_TIERS], const dmq_tiers *tiers, double bytes)
+{
+    for (int t = 0; t < DMQ_TIERS; t++) {
+        part[t] = bytes < tiers->budget[t] ? bytes : tiers->budget[t];
+        bytes -= part[t];
+    }
+}
+
+void dmq_cache_tell(const dmq_cache *c)
+{
+    double part[DMQ_TIERS];
+    char text[128];
+
+    split(part, &c->tiers, c->need_bytes);
+    dmq_tiers_text(text, sizeof text, part);
+    dmq_log_info("cache: %s, for %d samples%s", text, c->calib->n,
+                 c->recomputes ? "; prefixes are recomputed" : "");
+}
+
+void dmq_cache_tell_peak(const dmq_cache *c)
+{
+    char text[128];
+
+    dmq_tiers_text(text, sizeof text, c->tiers.peak);
+    dmq_log_info("cache: %s at the peak", text);
+}
+
+/* Before anything is computed: whether the disk has its share. */
+static dmq_status check_disk(const dmq_cache *c)
+{
+    const char *folder = c->tiers.folder ? c->tiers.folder : ".";
+    double part[DMQ_TIERS];
+    uint64_t have = 0;
+    dmq_status st = DMQ_OK;
+
+    split(part, &c->tiers, c->need_bytes);
+    if (part[DMQ_ON_DISK] <= 0)
+        return DMQ_OK;
+    DMQ_TRY(dmq_disk_free(&have, folder));
+    if ((double)have < part[DMQ_ON_DISK]) {
+        st =
+            dmq_fail(DMQ_EIO,
+                     "%s: caches of %d samples need %.1f MiB of the disk for a while, %.1f MiB are "
+                     "free\n  hint: a smaller recon.cache_disk, or name a folder on a larger disk "
+                     "by DMQ_SCRATCH",
+                     folder, c->calib->n, part[DMQ_ON_DISK] / MIB, (double)have / MIB);
+    }
+done:
+    return st;
+}
+
+/* The budgets, where they are to fit what is there. */
+static void resolve(dmq_cache_config *config, const dmq_backend *be)
+{
+    if (config->budget_bytes < 0) {
+        config->budget_bytes = be->memory_free ? 0.6 * be->memory_free() : 2048 * MIB;
+        if (config->budget_bytes < 1)
+            config->budget_bytes = 1; /* 0 would be no limit */
+    }
+    if (config->host_bytes < 0) {
+        config->host_bytes = be->host_memory ? 0
+                                             : 0.25 * (double)sysconf(_SC_PHYS_PAGES) *
+                                                   (double)sysconf(_SC_PAGESIZE);
+    }
+}
+
+/* How many samples a prefix is run for at a time, when all of them at once are too many. */
+static dmq_status choose_run(dmq_cache *c, const need *m)
+{
+    double device = c->tiers.budget[DMQ_ON_DEVICE], shard = m->pass * c->shard, runs;
+    double elsewhere = c->tiers.budget[DMQ_ON_HOST] + c->tiers.budget[DMQ_ON_DISK];
+    double kept = m->x + m->block, must = kept > elsewhere ? kept - elsewhere : 0;
+
+    if (device - kept >= shard)
+        must = kept; /* all that is kept is on the device */
+    else if (must < device / 2)
+        must = device / 2 < device - shard ? device / 2 : must;
+    runs = (device - must) / shard;
+    if (runs < 1) {
+        return dmq_fail(DMQ_EINVAL,
+                        "recon.cache_budget = %.1f MiB: %d samples need at least %.1f MiB, %.1f of "
+                        "them in recon.cache_host or recon.cache_disk if you like\n"
+                        "  hint: raise it, or take fewer calibration samples",
+                        device / MIB, c->calib->n, (kept + shard) / MIB + 1, kept / MIB);
+    }
+    if (runs * c->shard < c->run)
+        c->run = (int)runs * c->shard;
+    c->tiers.budget[DMQ_ON_DEVICE] = device - m->pass * c->run; /* for what is kept */
+    return DMQ_OK;
+}
+
+static dmq_status choose_mode(dmq_cache *c)
+{
+    need m = needs(c);
+    double device = c->config.budget_bytes, spare = c->config.host_bytes + c->config.disk_bytes;
+    dmq_status st = DMQ_OK;
+
+    c->tiers = (dmq_tiers){ .be = c->space.be,
+                            .budget = { device > 0 ? device : (double)INFINITY,
+                                        c->config.host_bytes, c->config.disk_bytes },
+                            .folder = c->config.folder };
+    c->push_bytes = m.push;
     c->run = c->calib->n;
     c->recomputes = c->config.any_order;
-    if (c->config.budget_bytes <= 0 || (!c->recomputes && c->push_bytes <= c->config.budget_bytes))
-        return DMQ_OK;
-    c->recomputes = 1;
-    run = (c->config.budget_bytes - block * n) / pass / c->shard;
-    if (run < 1) {
-        return dmq_fail(DMQ_EINVAL,
-                        "recon.cache_budget = %.1f MiB: %d samples need at least %.1f MiB\n"
-                        "  hint: raise it, or take fewer calibration samples",
-                        c->config.budget_bytes / MIB, c->calib->n,
-                        (block * n + pass * c->shard) / MIB + 1);
+    if (device > 0 && m.push > device + spare)
+        c->recomputes = 1;
+    if (device > 0 && c->recomputes)
+        DMQ_TRY(choose_run(c, &m));
+    if (device > 0)
+        c->tiers.set_aside = m.block < device ? m.block : device;
+    if (c->recomputes && !c->config.any_order) {
+        dmq_log_warn("cache-recompute",
+                     "caches of %d samples take %.0f MiB, recon.cache_budget is %.0f MiB and there "
+                     "are %.0f MiB elsewhere: prefixes are recomputed for every unit, %d samples "
+                     "at a time",
+                     c->calib->n, c->push_bytes / MIB, device / MIB, spare / MIB, c->run);
     }
-    if (run * c->shard < c->run)
-        c->run = (int)run * c->shard;
-    if (!c->config.any_order) {
-        dmq_log_warn(
-            "cache-recompute",
-            "caches of %d samples take %.0f MiB, recon.cache_budget is %.0f MiB: prefixes are "
-            "recomputed for every unit, %d samples at a time",
-            c->calib->n, c->push_bytes / MIB, c->config.budget_bytes / MIB, c->run);
-    }
-    return DMQ_OK;
+    c->need_bytes = c->recomputes ? m.x + m.block : m.push;
+    DMQ_TRY(check_disk(c));
+done:
+    return st;
 }
 
 static dmq_status fill_makers(dmq_cache *c)
@@ -135,13 +247,11 @@ static dmq_status fill_makers(dmq_cache *c)
 
 static dmq_status gather_x(dmq_cache *c)
 {
-    size_t per = dmq_shape_count(c->model->input);
-    dmq_status st = dmq_space_alloc(&c->x, &c->space, (size_t)c->calib->n * per);
+    dmq_status st =
+        dmq_store_create(&c->x, &c->tiers, dmq_shape_count(c->model->input), c->calib->n, DMQ_COLD);
 
-    for (int i = 0; i < c->calib->n && st == DMQ_OK; i++) {
-        st = dmq_space_put(&c->space, c->x + (size_t)i * per, dmq_calib_x(c->calib, i),
-                           per * sizeof *c->x);
-    }
+    for (int i = 0; i < c->calib->n && st == DMQ_OK; i++)
+        st = dmq_store_put(c->x, c->space.queue, i, 1, dmq_calib_x(c->calib, i));
     return st;
 }
 
@@ -197,6 +307,7 @@ dmq_status dmq_cache_create(dmq_cache **out, const dmq_qmodel *q, const dmq_cali
     c->calib = calib;
     c->lanes = lanes;
     c->config = *config;
+    resolve(&c->config, dmq_lanes_backend(lanes));
     c->shard = dmq_shard_size(dmq_lanes_backend(lanes), calib->n);
     c->open = -1;
     dmq_space_init(&c->space, lanes);
@@ -222,15 +333,15 @@ void dmq_cache_destroy(dmq_cache *c)
     for (int p = 0; p < 2; p++) {
         for (int v = 0; v < c->model->n_values; v++) {
             if (c->value[p])
-                dmq_space_free(&c->space, c->value[p][v]);
+                dmq_store_destroy(c->value[p][v]);
             if (c->emb[p])
                 dmq_space_free(&c->space, c->emb[p][v]);
         }
         dmq_free(c->value[p]);
         dmq_free(c->emb[p]);
     }
-    dmq_space_free(&c->space, c->target);
-    dmq_space_free(&c->space, c->x);
+    dmq_store_destroy(c->target);
+    dmq_store_destroy(c->x);
     for (int of = 0; of < DMQ_OF_KINDS; of++) {
         dmq_slots_destroy(c->slots[of]);
         dmq_space_free(&c->space, c->slot[of]);
@@ -258,27 +369,33 @@ double dmq_cache_bytes_push(const dmq_cache *c)
 
 double dmq_cache_bytes(const dmq_cache *c)
 {
-    double numbers = 0;
+    double bytes = c->target ? dmq_store_bytes(c->target) : 0;
 
+    bytes += dmq_store_bytes(c->x);
     for (int v = 1; v < c->model->n_values; v++) {
-        for (int p = 0; p < 2; p++) {
-            if (c->value[p][v])
-                numbers += (double)dmq_value_per(c->model, v) * c->run;
-        }
+        for (int p = 0; p < 2; p++)
+            bytes += c->value[p][v] ? dmq_store_bytes(c->value[p][v]) : 0;
     }
-    if (c->target)
-        numbers += (double)dmq_value_per(c->model, c->model->unit[c->open].out) * c->calib->n;
-    return numbers * sizeof(dmq_real);
+    return bytes;
+}
+
+dmq_tiers *dmq_cache_tiers(dmq_cache *c)
+{
+    return &c->tiers;
+}
+
+static void drop_value(dmq_cache *c, dmq_path path, int v)
+{
+    dmq_store_destroy(c->value[path][v]);
+    c->value[path][v] = NULL;
 }
 
 /* Free what no unit behind u reads. */
 static void free_dead(dmq_cache *c, dmq_path path, int u)
 {
     for (int v = 1; v < c->model->n_values; v++) {
-        if (c->model->value[v].emb_of || last_use(c, v) > u || !c->value[path][v])
-            continue;
-        dmq_space_free(&c->space, c->value[path][v]);
-        c->value[path][v] = NULL;
+        if (!c->model->value[v].emb_of && last_use(c, v) <= u)
+            drop_value(c, path, v);
     }
 }
 
@@ -322,19 +439,15 @@ static void free_unneeded(dmq_cache *c, dmq_path path, int u, int unit, int self
             used = (needed[w] || w == unit) &&
                    (c->model->unit[w].in[0] == v || c->model->unit[w].in[1] == v);
         }
-        if (used || !c->value[path][v])
-            continue;
-        dmq_space_free(&c->space, c->value[path][v]);
-        c->value[path][v] = NULL;
+        if (!used)
+            drop_value(c, path, v);
     }
 }
 
 static void free_path(dmq_cache *c, dmq_path path)
 {
-    for (int v = 1; v < c->model->n_values; v++) {
-        dmq_space_free(&c->space, c->value[path][v]);
-        c->value[path][v] = NULL;
-    }
+    for (int v = 1; v < c->model->n_values; v++)
+        drop_value(c, path, v);
 }
 
 /* Recompute mode: inputs of a unit (self: and its result) for samples first..first+count-1. */
@@ -364,16 +477,16 @@ static int run_length(const dmq_cache *c, int first)
 static dmq_status recompute_target(dmq_cache *c, int unit)
 {
     int out = c->model->unit[unit].out;
-    size_t per = dmq_value_per(c->model, out);
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_space_alloc(&c->target, &c->space, (size_t)c->calib->n * per));
+    DMQ_TRY(dmq_store_create(&c->target, &c->tiers, dmq_value_per(c->model, out), c->calib->n,
+                             DMQ_HOT));
     for (int first = 0; first < c->calib->n; first += c->run) {
         int count = run_length(c, first);
 
         DMQ_TRY(run_prefix(c, DMQ_PATH_FP, unit, 1, first, count));
-        DMQ_TRY(dmq_space_copy(&c->space, c->target + (size_t)first * per,
-                               c->value[DMQ_PATH_FP][out], (size_t)count * per));
+        DMQ_TRY(dmq_store_write(c->target, c->space.queue, first, count,
+                                c->value[DMQ_PATH_FP][out]->data));
         free_path(c, DMQ_PATH_FP);
     }
 done:
@@ -401,17 +514,14 @@ done:
 
 dmq_rows dmq_cache_target(const dmq_cache *c)
 {
-    int out = c->model->unit[c->open].out;
-
     assert(c->open >= 0);
-    return (dmq_rows){ .data = c->recomputes ? c->target : c->value[DMQ_PATH_FP][out],
-                       .per = dmq_value_per(c->model, out),
-                       .count = c->calib->n };
+    return dmq_rows_of(
+        c->recomputes ? c->target : c->value[DMQ_PATH_FP][c->model->unit[c->open].out], 0);
 }
 
 void dmq_cache_close(dmq_cache *c)
 {
-    dmq_space_free(&c->space, c->target);
+    dmq_store_destroy(c->target);
     c->target = NULL;
     c->open = -1;
 }
@@ -426,18 +536,23 @@ dmq_rows dmq_cache_resident(const dmq_cache *c, int k)
     return dmq_cache_rows(c, DMQ_PATH_QUANT, value, 0);
 }
 
-dmq_status dmq_cache_visit(dmq_cache *c, dmq_visit_fn *fn, void *context)
+dmq_status dmq_cache_visit(dmq_cache *c, dmq_visit_fn *fn, void *context, int targets)
 {
+    dmq_rows target = { 0 };
+    int n = c->calib->n;
     dmq_status st = DMQ_OK;
 
     assert(c->open >= 0);
-    if (!c->recomputes)
-        return dmq_cache_show(c, DMQ_PATH_QUANT, c->open, 0, c->calib->n, fn, context);
-    for (int first = 0; first < c->calib->n; first += c->run) {
-        DMQ_TRY(run_prefix(c, DMQ_PATH_QUANT, c->open, 0, first, run_length(c, first)));
-        DMQ_TRY(
-            dmq_cache_show(c, DMQ_PATH_QUANT, c->open, first, run_length(c, first), fn, context));
-        free_path(c, DMQ_PATH_QUANT);
+    if (targets)
+        target = dmq_cache_target(c);
+    for (int first = 0; first < n; first += c->run) {
+        int count = run_length(c, first);
+
+        if (c->recomputes)
+            DMQ_TRY(run_prefix(c, DMQ_PATH_QUANT, c->open, 0, first, count));
+        DMQ_TRY(dmq_cache_show(c, DMQ_PATH_QUANT, c->open, first, count, &target, fn, context));
+        if (c->recomputes)
+            free_path(c, DMQ_PATH_QUANT);
     }
 done:
     return st;

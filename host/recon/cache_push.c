@@ -3,38 +3,43 @@
 
 #include "base/memory.h"
 #include "base/signal.h"
+#include "recon/prefetch.h"
 
 #include <assert.h>
 #include <string.h>
 
+dmq_rows dmq_rows_of(const dmq_store *store, int first)
+{
+    return (dmq_rows){ .data = store->tier == DMQ_ON_DEVICE ? store->data : NULL,
+                       .store = store,
+                       .per = store->per,
+                       .count = store->count,
+                       .first = first };
+}
+
 dmq_rows dmq_cache_rows(const dmq_cache *c, dmq_path path, int value, int first)
 {
-    dmq_rows rows = { .per = dmq_value_per(c->model, value), .first = first, .count = c->run };
-
     int of = c->model->value[value].emb_of;
 
     if (of) {
-        rows.data = c->emb[path][value];
-        rows.slot = c->slot[of];
-        rows.count = c->slots[of]->n;
-        rows.first = 0;
-    } else if (value == 0) {
-        rows.data = c->x;
-        rows.count = c->calib->n;
-        rows.first = 0;
-    } else {
-        rows.data = c->value[path][value];
+        assert(c->emb[path][value]);
+        return (dmq_rows){ .data = c->emb[path][value],
+                           .per = dmq_value_per(c->model, value),
+                           .count = c->slots[of]->n,
+                           .slot = c->slot[of] };
     }
-    assert(rows.data);
-    return rows;
+    if (value == 0)
+        return dmq_rows_of(c->x, 0);
+    assert(c->value[path][value]);
+    return dmq_rows_of(c->value[path][value], first);
 }
 
 /* A shard is a piece: fn on its samples. */
 typedef struct show {
-    const dmq_cache *c;
+    dmq_cache *c;
     dmq_visit_fn *fn;
     void *context;
-    dmq_rows in[3];
+    dmq_rows in[DMQ_VISITS];
     int first, count;
 } show;
 
@@ -49,11 +54,63 @@ static dmq_status show_piece(void *context, int piece, int lane, dmq_queue *queu
     return s->fn(s->context, s->first + from, n, s->in, lane, queue);
 }
 
+static dmq_status show_all(show *s)
+{
+    return dmq_lanes_run(s->c->lanes, (s->count + s->c->shard - 1) / s->c->shard, show_piece, s);
+}
+
+/* Rows of samples first..first+count-1 that a batch left in its half of a table. */
+static dmq_rows brought(const dmq_prefetch *p, int k, int batch, const dmq_rows *from, int first,
+                        int count)
+{
+    return (dmq_rows){ .data = dmq_prefetch_table(p, k) +
+                               (size_t)dmq_prefetch_row(p, batch, 0) * from->per,
+                       .per = from->per,
+                       .count = count,
+                       .first = first };
+}
+
+/* Some of the rows are not on the device: a few shards at a time, the next ones under way. */
+static dmq_status show_in_batches(show *s)
+{
+    const dmq_store *store[DMQ_VISITS];
+    const dmq_rows from[DMQ_VISITS] = { s->in[0], s->in[1], s->in[2], s->in[3] };
+    int place[DMQ_VISITS], n = 0, first = s->first, count = s->count, moved;
+    int rows = dmq_lanes_count(s->c->lanes) * s->c->shard;
+    dmq_queue *queue = s->c->space.queue;
+    dmq_prefetch *p = NULL;
+    dmq_status st = DMQ_OK;
+
+    for (int k = 0; k < DMQ_VISITS; k++) {
+        if (from[k].data || !from[k].store)
+            continue;
+        assert(from[k].first == 0); /* what is made run by run is on the device */
+        store[n] = from[k].store;
+        place[n++] = k;
+    }
+    DMQ_TRY(dmq_prefetch_create(&p, s->c->space.be, store, n));
+    DMQ_TRY(dmq_prefetch_reserve(p, rows, &moved));
+    (void)dmq_prefetch_begin(p, &(dmq_trip){ .first = first, .rows = rows, .count = count }, 0);
+    for (int batch = 0; batch * rows < count; batch++) {
+        s->first = first + batch * rows;
+        s->count = count - batch * rows < rows ? count - batch * rows : rows;
+        DMQ_TRY(dmq_prefetch_take(p, batch, queue));
+        for (int k = 0; k < n; k++)
+            s->in[place[k]] = brought(p, k, batch, &from[place[k]], s->first, s->count);
+        DMQ_TRY(show_all(s));
+        DMQ_TRY(dmq_prefetch_leave(p, batch, queue));
+    }
+done:
+    dmq_prefetch_destroy(p);
+    return st;
+}
+
 dmq_status dmq_cache_show(dmq_cache *c, dmq_path path, int unit, int first, int count,
-                          dmq_visit_fn *fn, void *context)
+                          const dmq_rows *target, dmq_visit_fn *fn, void *context)
 {
     const dmq_unit *u = &c->model->unit[unit];
     show s = { .c = c, .fn = fn, .context = context, .first = first, .count = count };
+    int elsewhere = 0;
     dmq_status st = DMQ_OK;
 
     for (int k = 0; k < 2; k++) {
@@ -62,7 +119,11 @@ dmq_status dmq_cache_show(dmq_cache *c, dmq_path path, int unit, int first, int 
     }
     if (u->emb >= 0)
         DMQ_TRY(dmq_cache_embedding(c, path, u->emb, &s.in[2]));
-    DMQ_TRY(dmq_lanes_run(c->lanes, (count + c->shard - 1) / c->shard, show_piece, &s));
+    if (target)
+        s.in[DMQ_VISIT_TARGET] = *target;
+    for (int k = 0; k < DMQ_VISITS; k++)
+        elsewhere |= !s.in[k].data && s.in[k].store;
+    DMQ_TRY(elsewhere ? show_in_batches(&s) : show_all(&s));
 done:
     return st;
 }
@@ -71,19 +132,17 @@ done:
 typedef struct pass {
     const dmq_cache *c;
     dmq_unit_tape *tape;
-    dmq_real *out;
-    size_t per;
+    dmq_store *out;
     int first;
 } pass;
 
-static dmq_status push_shard(void *context, int first, int count, const dmq_rows in[3], int lane,
-                             dmq_queue *queue)
+static dmq_status push_shard(void *context, int first, int count, const dmq_rows in[DMQ_VISITS],
+                             int lane, dmq_queue *queue)
 {
     const pass *p = context;
     dmq_unit_tape *u = &p->tape[lane];
     dmq_var *to[3] = { u->in[0], u->in[1], u->emb };
     const dmq_backend *be = p->c->space.be;
-    size_t n = (size_t)count * p->per;
     dmq_status st = DMQ_OK;
 
     for (int k = 0; k < 3; k++) {
@@ -92,8 +151,7 @@ static dmq_status push_shard(void *context, int first, int count, const dmq_rows
     }
     dmq_unit_tape_steps(u, p->c->step + first);
     DMQ_TRY(dmq_tape_forward(u->tape, queue, DMQ_PART_ALL));
-    DMQ_TRY(dmq_space_copy_on(&p->c->space, queue, p->out + (size_t)(first - p->first) * p->per,
-                              u->out->value, n));
+    DMQ_TRY(dmq_store_write(p->out, queue, first - p->first, count, u->out->value));
 done:
     return st;
 }
@@ -120,21 +178,22 @@ done:
 dmq_status dmq_cache_push(dmq_cache *c, dmq_path path, int unit, int first, int count)
 {
     int out = c->model->unit[unit].out, n_lanes = dmq_lanes_count(c->lanes);
-    pass p = { .c = c, .per = dmq_value_per(c->model, out), .first = first };
+    pass p = { .c = c, .first = first };
     dmq_status st = DMQ_OK;
 
     assert(!c->value[path][out]);
     DMQ_TRY(dmq_alloc((void **)&p.tape, (size_t)n_lanes, sizeof *p.tape));
     DMQ_TRY(make_tapes(c, p.tape, path, unit));
-    DMQ_TRY(dmq_space_alloc(&p.out, &c->space, (size_t)count * p.per));
-    DMQ_TRY(dmq_cache_show(c, path, unit, first, count, push_shard, &p));
+    DMQ_TRY(dmq_store_create(&p.out, &c->tiers, dmq_value_per(c->model, out), count,
+                             c->recomputes ? DMQ_NOW : DMQ_COLD));
+    DMQ_TRY(dmq_cache_show(c, path, unit, first, count, NULL, push_shard, &p));
     c->value[path][out] = p.out;
     p.out = NULL;
 done:
     for (int i = 0; p.tape && i < n_lanes; i++)
         dmq_unit_tape_release(&p.tape[i]);
     dmq_free(p.tape);
-    dmq_space_free(&c->space, p.out);
+    dmq_store_destroy(p.out);
     return st;
 }
 

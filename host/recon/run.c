@@ -48,9 +48,7 @@ double dmq_recon_run_total(const dmq_qmodel *q, const dmq_recon_run_config *conf
 
 static dmq_status open_job(job *j)
 {
-    dmq_cache_config cache = { .budget_bytes = j->config->cache_budget_bytes,
-                               .any_order = dmq_unit_order_differs(j->q->model, j->config->order),
-                               .acts = j->config->acts };
+    dmq_cache_config cache = j->config->cache;
     size_t n_train, n_held;
     dmq_status st = DMQ_OK;
 
@@ -63,7 +61,10 @@ static dmq_status open_job(job *j)
     DMQ_TRY(dmq_alloc((void **)&j->held_out, n_held, sizeof *j->held_out));
     (void)dmq_calib_list(j->calib, DMQ_TRAIN, j->train);
     (void)dmq_calib_list(j->calib, DMQ_HELD_OUT, j->held_out);
+    cache.any_order = dmq_unit_order_differs(j->q->model, j->config->order);
+    cache.acts = j->config->acts;
     DMQ_TRY(dmq_cache_create(&j->cache, j->q, j->calib, j->lanes, &cache));
+    dmq_cache_tell(j->cache);
     (void)dmq_temporal_train(
         j->calib, dmq_cache_slots(j->cache, dmq_model_temporal_of(j->q->model)), j->slots);
 done:
@@ -213,6 +214,7 @@ dmq_status dmq_recon_run(dmq_qmodel *q, const dmq_calib *calib, dmq_lanes *lanes
         w.number = ++number;
         DMQ_TRY(run_unit(&j, &w));
     }
+    dmq_cache_tell_peak(j.cache);
 done:
     dmq_free(order);
     close_job(&j);

@@ -56,7 +56,7 @@ typedef struct dmq_recon_run_config {
     dmq_recon_config recon;
     int temporal_iters; /**< of the temporal unit; 0: as recon.iters, -1: none */
     dmq_unit_order order;
-    double cache_budget_bytes; /**< 0: no limit */
+    dmq_cache_config cache; /**< budgets and folder; the rest of it is set by the order and acts */
     int acts; /**< 1: quantize activations in prefix and block; tables must be there */
 } dmq_recon_run_config;
 

@@ -1,5 +1,7 @@
 #include "run/settings.h"
 
+#include <stdlib.h>
+
 void dmq_calib_settings(dmq_calib_config *out, const dmq_config *c)
 {
     dmq_calib_defaults(out);
@@ -45,7 +47,10 @@ void dmq_recon_run_settings(dmq_recon_run_config *out, const dmq_config *c)
                           : temporal == 0 ? -1
                                           : temporal,
         .order = (dmq_unit_order)dmq_config_enum(c, "recon.order"),
-        .cache_budget_bytes = (double)dmq_config_int64(c, "recon.cache_budget"),
+        .cache = { .budget_bytes = (double)dmq_config_int64(c, "recon.cache_budget"),
+                   .host_bytes = (double)dmq_config_int64(c, "recon.cache_host"),
+                   .disk_bytes = (double)dmq_config_int64(c, "recon.cache_disk"),
+                   .folder = getenv("DMQ_SCRATCH") },
     };
     dmq_recon_settings(&out->recon, c);
 }

@@ -19,7 +19,7 @@ void dmq_ranges_settings(dmq_ranges_config *out, const dmq_config *config);
 
 void dmq_recon_settings(dmq_recon_config *out, const dmq_config *config);
 
-/** recon included. */
+/** recon included. Rows on disk lie in the folder DMQ_SCRATCH, if it is set. */
 void dmq_recon_run_settings(dmq_recon_run_config *out, const dmq_config *config);
 
 void dmq_tables_settings(dmq_tables_config *out, const dmq_config *config);

@@ -172,6 +172,8 @@ static dmq_status reconstruct(quantizing *z)
     dmq_status st = DMQ_OK;
 
     dmq_recon_run_settings(&run, z->config);
+    if (!run.cache.folder)
+        run.cache.folder = z->job->folder->path;
     z->recon = run.recon;
     DMQ_TRY(dmq_recon_check(&z->recon));
     DMQ_TRY(dmq_alloc((void **)&z->log, 1, sizeof *z->log));

@@ -70,6 +70,16 @@ arm channel quant.act.granularity=channel quant.act.init=mse
 learn=(quant.weight.round=adaround recon.iters=3 recon.batch=6 recon.lr=0.05)
 gac=("${learn[@]}" reweight.groups=2 reweight.batch=4 reweight.visits=1)
 arm tfmq "${learn[@]}" quant.policy=tfmq
+# rows that lie in host memory and on the disk, not on the device
+on_check "$dmq" run -c micro.yaml -o check-tiers --device check --threads 2 --progress none \
+    --set quant.weight.round=adaround --set recon.iters=3 --set recon.batch=6 --set recon.lr=0.05 \
+    --set quant.policy=tfmq --set recon.cache_budget=1K --set recon.cache_host=64K --set recon.cache_disk=1G
+for file in quant.h5 images-q.h5 blocks.json; do
+    same ref-tfmq/$file check-tiers/$file
+done
+grep -qE 'cache: device [0-9.]+ [KB].*, host [0-9.]+ KiB, disk [0-9.]+ [KM]iB at the peak' \
+    check-tiers/log.txt || fail "log.txt does not tell where rows lay: $(grep cache: check-tiers/log.txt)"
+find check-tiers -name 'scratch-*' | grep . && fail "files of rows are left"
 arm reference-order "${learn[@]}" quant.policy=all recon.order=reference
 arm r1 "${gac[@]}" reweight.form=surrogate
 arm r2 "${gac[@]}" reweight.form=sequential reweight.jacobian=matrix_free

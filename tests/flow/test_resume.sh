@@ -97,6 +97,10 @@ same_run alone threads
 ok run -o memory --set recon.cache_budget=4M
 grep -q 'cache-recompute' memory/log.txt || fail "4 MiB are too much to make units recompute"
 same_run alone memory
+DMQ_SCRATCH=$scratch/rows ok run -o disk --set recon.cache_budget=1M --set recon.cache_disk=1G
+grep -q 'cache: .*, disk [0-9.]* MiB at the peak' disk/log.txt || fail "nothing lay on the disk"
+[ -d rows ] && [ -z "$(ls rows)" ] || fail "the folder of rows is not there, or not empty"
+same_run alone disk
 for batch in 1 9 64; do
     ok run -o batch --set sample.batch=$batch
     same_run alone batch

@@ -12,6 +12,9 @@ typedef struct arm {
     int acts;
     dmq_unit_order order;
     double budget_share; /* > 0: of what push needs, so that prefixes are recomputed */
+    double
+        host_bytes; /* > 0: on check, nothing is kept on the device, that much in host memory, the
+                            rest on disk */
     int weighted;
     dmq_learn_config learn;
 } arm;
@@ -111,8 +114,12 @@ static void run_on(outcome *out, const char *backend, int n_lanes, const arm *a)
     OK(dmq_qmodel_place(q, lanes));
     if (a->budget_share > 0) {
         OK(dmq_cache_create(&cache, q, calib, lanes, &(dmq_cache_config){ 0 }));
-        config.cache_budget_bytes = a->budget_share * dmq_cache_bytes_push(cache);
+        config.cache.budget_bytes = a->budget_share * dmq_cache_bytes_push(cache);
         dmq_cache_destroy(cache);
+    }
+    if (a->host_bytes > 0 && strcmp(backend, "check") == 0) {
+        config.cache =
+            (dmq_cache_config){ .budget_bytes = 1, .host_bytes = a->host_bytes, .disk_bytes = 1e9 };
     }
     dmq_recon_defaults(&config.recon);
     config.recon.iters = 1;
@@ -180,6 +187,7 @@ static void without_weights(void **state)
     same_bits(&(arm){ .policy = "qdiffusion", .acts = 1 });
     same_bits(&(arm){ .policy = "all", .order = DMQ_ORDER_REFERENCE });
     same_bits(&(arm){ .policy = "tfmq", .budget_share = 0.9 });
+    same_bits(&(arm){ .policy = "qdiffusion", .acts = 1, .host_bytes = 5e5 });
 }
 
 static void the_forms(void **state)
@@ -190,6 +198,7 @@ static void the_forms(void **state)
     same_bits(&a);
     a = with(DMQ_GM_ORIGINAL);
     a.learn.cosine = 1;
+    a.host_bytes = 1e6;
     same_bits(&a);
     a = with(DMQ_GM_SEQUENTIAL);
     a.learn.normalize = 1;

@@ -2,20 +2,23 @@
 #include "quant/hooks.h"
 #include "quant_fixture.h"
 #include "recon/cache.h"
+#include "recon/unit_tape.h"
+
+#include <unistd.h>
 
 typedef struct copy {
     const dmq_backend *be;
-    dmq_real *in[3]; /* (n, per) */
+    dmq_real *in[DMQ_VISITS]; /* (n, per) */
 } copy;
 
-static dmq_status keep(void *context, int first, int count, const dmq_rows in[3], int lane,
+static dmq_status keep(void *context, int first, int count, const dmq_rows in[DMQ_VISITS], int lane,
                        dmq_queue *queue)
 {
     copy *c = context;
     dmq_status st = DMQ_OK;
 
     (void)lane;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < DMQ_VISITS; k++) {
         dmq_real *rows = NULL;
         size_t n = (size_t)count * in[k].per;
 
@@ -52,18 +55,19 @@ static void look(copy *out, dmq_real **target, dmq_cache *cache, dmq_lanes *lane
         }
     }
     OK(dmq_cache_open(cache, unit));
-    OK(dmq_cache_visit(cache, keep, out));
     rows = dmq_cache_target(cache);
     *target = calloc((size_t)calib->n * rows.per, sizeof(dmq_real));
-    OK(out->be->download(dmq_lanes_queue(lanes, 0), *target, rows.data,
-                         (size_t)calib->n * rows.per * sizeof(dmq_real)));
-    OK(out->be->sync(dmq_lanes_queue(lanes, 0)));
+    out->in[DMQ_VISIT_TARGET] = calloc((size_t)calib->n * rows.per, sizeof(dmq_real));
+    OK(dmq_cache_visit(cache, keep, out, 1));
+    OK(dmq_store_get(rows.store, dmq_lanes_queue(lanes, 0), *target, 0, calib->n));
+    assert_memory_equal(out->in[DMQ_VISIT_TARGET], *target,
+                        (size_t)calib->n * rows.per * sizeof(dmq_real));
     dmq_cache_close(cache);
 }
 
 static void drop(copy *c, dmq_real *target)
 {
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < DMQ_VISITS; k++)
         free(c->in[k]);
     free(target);
 }
@@ -125,6 +129,93 @@ static void push_and_recompute_give_the_same_bits(void **state)
     dmq_calib_destroy(calib);
     dmq_lanes_destroy(one);
     dmq_lanes_destroy(three);
+    dmq_model_destroy(m);
+}
+
+/* Bytes of everything, far more than there is. */
+#define ALL 1e9
+
+static void same_rows(const dmq_model *m, const dmq_calib *calib, int unit, const copy *a,
+                      const copy *b)
+{
+    const dmq_unit *u = &m->unit[unit];
+    int value[DMQ_VISITS] = { u->in[0], u->in[1], u->emb, u->out };
+
+    for (int k = 0; k < DMQ_VISITS; k++) {
+        if (value[k] >= 0) {
+            assert_memory_equal(a->in[k], b->in[k],
+                                (size_t)calib->n * dmq_value_per(m, value[k]) * sizeof(dmq_real));
+        }
+    }
+}
+
+/* Wherever rows lie, and whoever brings them, they are what they were. */
+static void every_tier_gives_the_same_bits(void **state)
+{
+    static const struct {
+        const char *backend;
+        int lanes;
+        dmq_cache_config config; /* budget_bytes as a share of what push needs */
+        int recomputes, tiers;   /* tiers: a bit for each that must be in use */
+    } arm[] = {
+        { "cpu", 2, { .budget_bytes = 1e-6, .host_bytes = ALL }, 0, 2 },
+        { "cpu", 3, { .budget_bytes = 1e-6, .disk_bytes = ALL }, 0, 4 },
+        { "check", 1, { .budget_bytes = 0.8, .host_bytes = 2e5, .disk_bytes = ALL }, 0, 7 },
+        { "check", 2, { .budget_bytes = 1e-6, .disk_bytes = ALL }, 0, 4 },
+        { "check", 1, { .budget_bytes = 0.2, .disk_bytes = ALL, .any_order = 1 }, 1, 5 },
+    };
+    dmq_model *m = fixture_model();
+    dmq_lanes *host = fixture_lanes("ref", 1);
+    dmq_calib *calib = fixture_calib(m, host);
+    dmq_qmodel *q = fixture_qmodel(m, host, "tfmq", 4, 0);
+    char folder[] = "scratch-of-test_recon_cache";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof arm / sizeof *arm; i++) {
+        dmq_lanes *lanes = fixture_lanes(arm[i].backend, arm[i].lanes);
+        dmq_model *placed = fixture_model();
+        dmq_qmodel *qp = fixture_qmodel(placed, host, "tfmq", 4, 0);
+        dmq_lanes *plain = fixture_lanes(strcmp(arm[i].backend, "cpu") == 0 ? "cpu" : "ref", 1);
+        dmq_cache_config config = arm[i].config;
+        dmq_cache *push = NULL, *cache = NULL;
+        int used = 0;
+
+        OK(dmq_model_place(placed, lanes));
+        OK(dmq_qmodel_place(qp, lanes));
+        OK(dmq_cache_create(&push, q, calib, plain, &(dmq_cache_config){ 0 }));
+        config.budget_bytes *= dmq_cache_bytes_push(push);
+        config.folder = folder;
+        OK(dmq_cache_create(&cache, qp, calib, lanes, &config));
+        assert_int_equal(dmq_cache_recomputes(cache), arm[i].recomputes);
+        for (int u = 1; u < m->n_units; u++) {
+            copy a, b;
+            dmq_real *ta, *tb;
+
+            look(&a, &ta, push, plain, calib, m, u);
+            look(&b, &tb, cache, lanes, calib, placed, u);
+            same_rows(m, calib, u, &a, &b);
+            drop(&a, ta);
+            drop(&b, tb);
+        }
+        for (int t = 0; t < DMQ_TIERS; t++) {
+            const dmq_tiers *tiers = dmq_cache_tiers(cache);
+
+            used |= (tiers->peak[t] > 0) << t;
+            if (t > 0)
+                assert_true(tiers->peak[t] <= tiers->budget[t]);
+        }
+        assert_int_equal(used, arm[i].tiers);
+        assert_int_equal(rmdir(folder), arm[i].config.disk_bytes > 0 ? 0 : -1); /* nothing in it */
+        dmq_cache_destroy(push);
+        dmq_cache_destroy(cache);
+        dmq_qmodel_destroy(qp);
+        dmq_model_destroy(placed);
+        dmq_lanes_destroy(lanes);
+        dmq_lanes_destroy(plain);
+    }
+    dmq_qmodel_destroy(q);
+    dmq_calib_destroy(calib);
+    dmq_lanes_destroy(host);
     dmq_model_destroy(m);
 }
 
@@ -223,23 +314,27 @@ static void any_order_sees_the_present_prefix(void **state)
 
 static void running_out_of_memory_is_clean(void **state)
 {
+    const dmq_cache_config config[] = { { 0 }, { .budget_bytes = 1, .host_bytes = ALL } };
     dmq_model *m = fixture_model();
     dmq_lanes *lanes = fixture_lanes("cpu", 1);
     dmq_calib *calib = fixture_calib(m, lanes);
     dmq_qmodel *q = fixture_qmodel(m, lanes, "tfmq", 4, 0);
-    dmq_status st = DMQ_ENOMEM;
 
     (void)state;
-    for (long n = 1; st != DMQ_OK; n += 1 + n / 50) {
-        dmq_cache *cache = NULL;
+    for (int i = 0; i < 2; i++) {
+        dmq_status st = DMQ_ENOMEM;
 
-        dmq_alloc_fail_at(n);
-        st = dmq_cache_create(&cache, q, calib, lanes, &(dmq_cache_config){ 0 });
-        if (st == DMQ_OK)
-            st = dmq_cache_open(cache, fixture_unit(m, "mid.block_1"));
-        dmq_alloc_fail_at(0);
-        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
-        dmq_cache_destroy(cache);
+        for (long n = 1; st != DMQ_OK; n += 1 + n / (i ? 10 : 50)) {
+            dmq_cache *cache = NULL;
+
+            dmq_alloc_fail_at(n);
+            st = dmq_cache_create(&cache, q, calib, lanes, &config[i]);
+            if (st == DMQ_OK)
+                st = dmq_cache_open(cache, fixture_unit(m, i ? "conv_in" : "mid.block_1"));
+            dmq_alloc_fail_at(0);
+            assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
+            dmq_cache_destroy(cache);
+        }
     }
     dmq_qmodel_destroy(q);
     dmq_calib_destroy(calib);
@@ -251,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(push_and_recompute_give_the_same_bits),
+        cmocka_unit_test(every_tier_gives_the_same_bits),
         cmocka_unit_test(both_paths_are_the_whole_network),
         cmocka_unit_test(any_order_sees_the_present_prefix),
         cmocka_unit_test(running_out_of_memory_is_clean),

@@ -1,11 +1,140 @@
 /* Iterations planned and run by the device: one by one, as a plan, and recorded once and replayed, they
-   give the same bits. */
+   give the same bits. The recorder below is a backend that keeps the arguments of what it is asked, as a
+   device's graph does: a number of the host that changed between iterations would show. */
 #include "base/log.h"
 #include "quant_fixture.h"
 #include "recon/reconstruct.h"
-#include "recorder.h"
 
-enum { BATCH = 11, ROWS = 9 };
+enum { BATCH = 11, ROWS = 9, MOST = 4096 };
+
+/* ------------------------------------------------------------------ the recorder */
+
+typedef struct call {
+    dmq_status (*run)(dmq_queue *queue, const void *args);
+    void *args;
+} call;
+
+static struct {
+    int on, n, launches;
+    call list[MOST];
+    void *owned[3 * MOST];
+    int n_owned;
+} recorded;
+
+static void *keep(const void *memory, size_t bytes)
+{
+    void *copy = malloc(bytes);
+
+    assert_non_null(copy);
+    memcpy(copy, memory, bytes);
+    assert_true(recorded.n_owned < 3 * MOST);
+    recorded.owned[recorded.n_owned++] = copy;
+    return copy;
+}
+
+/* Small arrays of structs and pointers are read during the call, so they are part of it. */
+static void keep_adaround(dmq_adaround_args *a)
+{
+    a->layer = keep(a->layer, (size_t)a->n_layers * sizeof *a->layer);
+}
+
+static void keep_inner(const char *slot, void *args)
+{
+    if (strcmp(slot, "sum_blocks") == 0) {
+        dmq_sum_blocks_args *a = args;
+
+        a->x = keep((const void *)a->x, (size_t)a->n_blocks * sizeof *a->x);
+    } else if (strcmp(slot, "adaround_step") == 0) {
+        keep_adaround(&((dmq_adaround_step_args *)args)->round);
+    } else if (strncmp(slot, "adaround_", 9) == 0) {
+        keep_adaround(args);
+    }
+}
+
+static dmq_status record(const char *slot, const void *args, size_t bytes,
+                         dmq_status (*run)(dmq_queue *queue, const void *args))
+{
+    assert_true(recorded.n < MOST);
+    recorded.list[recorded.n] = (call){ run, keep(args, bytes) };
+    keep_inner(slot, recorded.list[recorded.n++].args);
+    return DMQ_OK;
+}
+
+#define RECORDED(slot_, args_)                                            \
+    static dmq_status slot_##_run(dmq_queue *queue, const void *args)     \
+    {                                                                     \
+        return dmq_##slot_##_ref(queue, args);                            \
+    }                                                                     \
+    static dmq_status slot_##_or_record(dmq_queue *queue, const args_ *a) \
+    {                                                                     \
+        return recorded.on ? record(#slot_, a, sizeof *a, slot_##_run)    \
+                           : dmq_##slot_##_ref(queue, a);                 \
+    }
+DMQ_BACKEND_OPS(RECORDED)
+#undef RECORDED
+
+static dmq_status begin(dmq_queue *queue)
+{
+    (void)queue;
+    assert_false(recorded.on);
+    recorded.on = 1;
+    return DMQ_OK;
+}
+
+static dmq_status end(dmq_queue *queue, void **graph)
+{
+    (void)queue;
+    recorded.on = 0;
+    *graph = &recorded;
+    return DMQ_OK;
+}
+
+static dmq_status launch(dmq_queue *queue, void *graph)
+{
+    dmq_status st = DMQ_OK;
+
+    assert_ptr_equal(graph, &recorded);
+    recorded.launches++;
+    for (int i = 0; i < recorded.n; i++)
+        DMQ_TRY(recorded.list[i].run(queue, recorded.list[i].args));
+done:
+    return st;
+}
+
+static void forget(void *graph)
+{
+    if (!graph)
+        return;
+    while (recorded.n_owned > 0)
+        free(recorded.owned[--recorded.n_owned]);
+    recorded.n = 0;
+}
+
+static dmq_status copy_of_the_host(dmq_queue *queue, void *to, const void *from, size_t bytes)
+{
+    (void)queue;
+    assert_false(recorded.on); /* no copy to or from the host may be part of an iteration */
+    memcpy(to, from, bytes);
+    return DMQ_OK;
+}
+
+static dmq_backend recorder(void)
+{
+    dmq_backend be = *dmq_backend_ref();
+
+#define TAKE(slot_, args_) be.slot_ = slot_##_or_record;
+    DMQ_BACKEND_OPS(TAKE)
+#undef TAKE
+    be.name = "recorder";
+    be.host_memory = 0; /* as on a device: what is planned is uploaded */
+    be.upload = copy_of_the_host;
+    be.download = copy_of_the_host;
+    be.capture_begin = begin;
+    be.capture_end = end;
+    be.graph_launch = launch;
+    be.graph_destroy = forget;
+    return be;
+}
 
 /* ------------------------------------------------------------------ a block on a backend */
 
@@ -19,6 +148,9 @@ typedef struct setting {
     dmq_recon_state *state;
 } setting;
 
+/* Where rows are kept; by default on the device. */
+static dmq_cache_config tiers;
+
 static void set_up(setting *s, const dmq_backend *be, int lanes, const char *unit)
 {
     int u;
@@ -30,7 +162,7 @@ static void set_up(setting *s, const dmq_backend *be, int lanes, const char *uni
     s->q = fixture_qmodel(s->m, s->host, "tfmq", 4, 0);
     OK(dmq_model_place(s->m, s->lanes));
     OK(dmq_qmodel_place(s->q, s->lanes));
-    OK(dmq_cache_create(&s->cache, s->q, s->calib, s->lanes, &(dmq_cache_config){ 0 }));
+    OK(dmq_cache_create(&s->cache, s->q, s->calib, s->lanes, &tiers));
     u = fixture_unit(s->m, unit);
     OK(dmq_cache_open(s->cache, u));
     OK(dmq_block_create(&s->b, s->q, s->calib, s->cache, s->lanes, u, 0));
@@ -102,11 +234,11 @@ static void same(const outcome *a, const outcome *b)
     assert_memory_equal(a->loss, b->loss, sizeof a->loss);
 }
 
-static void one_by_one(outcome *out, const script *k, int lanes)
+static void one_by_one_on(outcome *out, const script *k, const dmq_backend *be, int lanes)
 {
     setting s;
 
-    set_up(&s, dmq_backend_ref(), lanes, "down.1.block.0");
+    set_up(&s, be, lanes, "down.1.block.0");
     OK(dmq_block_soften(s.b, s.state->alpha));
     for (int r = 0; r < ROWS; r++) {
         OK(dmq_block_iterate(s.b, k->sample + r * BATCH, k->weight + r * BATCH, BATCH,
@@ -126,10 +258,19 @@ static void one_by_one(outcome *out, const script *k, int lanes)
     tear_down(&s);
 }
 
+static void one_by_one(outcome *out, const script *k, int lanes)
+{
+    one_by_one_on(out, k, dmq_backend_ref(), lanes);
+}
+
 /* Two plans, of five rows and of the others, losses fetched at the end of each. */
 static void planned(outcome *out, const script *k, const dmq_backend *be, int lanes)
 {
     enum { FIRST = 5 };
+    static const int look_at[20] = {
+        3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9, 7, 9, 3, 2, 38, 4, 6, 44
+    };
+    dmq_real loss[20];
     setting s;
 
     set_up(&s, be, lanes, "down.1.block.0");
@@ -146,6 +287,7 @@ static void planned(outcome *out, const script *k, const dmq_backend *be, int la
                                                       .m = s.state->m,
                                                       .v = s.state->v }));
         OK(dmq_block_run(s.b, rows - 1));
+        OK(dmq_block_losses(s.b, look_at, 20, loss)); /* changes nothing */
         OK(dmq_block_run(s.b, 1));
         OK(dmq_block_plan_losses(s.b, 0, rows, out->loss + from * BATCH));
     }
@@ -176,6 +318,42 @@ static void plans_are_iterations(void **state)
     free(plan.state);
     free(check.state);
     free(replay.state);
+}
+
+/* Rows that are brought ahead from host memory or the disk; another call between two plans, and inside one. */
+static void brought_rows_are_the_same(void **state)
+{
+    static script k;
+    static outcome direct, brought;
+    dmq_backend be = recorder();
+    const struct {
+        const dmq_backend *be;
+        int lanes;
+        double host, disk;
+    } arm[] = { { dmq_backend_ref(), 3, 0, 1e9 },
+                { dmq_backend_check(), 1, 1e9, 0 },
+                { &be, 1, 1e6, 1e9 },
+                { &be, 1, 0, 1e9 } };
+
+    (void)state;
+    write_script(&k);
+    tiers = (dmq_cache_config){ 0 };
+    one_by_one(&direct, &k, 1);
+    for (size_t i = 0; i < sizeof arm / sizeof *arm; i++) {
+        tiers = (dmq_cache_config){ .budget_bytes = 1,
+                                    .host_bytes = arm[i].host,
+                                    .disk_bytes = arm[i].disk };
+        recorded.launches = 0;
+        planned(&brought, &k, arm[i].be, arm[i].lanes);
+        same(&direct, &brought);
+        assert_int_equal(recorded.launches, arm[i].be == &be ? ROWS - 1 : 0);
+        free(brought.state);
+        one_by_one_on(&brought, &k, arm[i].be, arm[i].lanes);
+        same(&direct, &brought);
+        free(brought.state);
+    }
+    tiers = (dmq_cache_config){ 0 };
+    free(direct.state);
 }
 
 /* With other addresses or another number of samples, the recording is of no use any more. */
@@ -230,6 +408,8 @@ static void reconstruction_replays(void **state)
         dmq_recon_job job = { .train = train, .tau = 1 };
         dmq_recon_config config;
 
+        if (i == 1) /* and from the disk */
+            tiers = (dmq_cache_config){ .budget_bytes = 1, .disk_bytes = 1e9 };
         set_up(&s, on[i], 1, "down.1.block.0");
         job.n_train = dmq_calib_list(s.calib, DMQ_TRAIN, train);
         dmq_recon_defaults(&config);
@@ -238,6 +418,7 @@ static void reconstruction_replays(void **state)
         config.lr = 0.02;
         config.checkpoint_every = 10;
         recorded.launches = 0;
+        tiers = (dmq_cache_config){ 0 };
         OK(dmq_reconstruct(s.b, &config, &job, s.state, &report[i]));
         assert_int_equal(recorded.launches, i ? 24 : 0);
         report[i].seconds = 0;
@@ -257,6 +438,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plans_are_iterations),
+        cmocka_unit_test(brought_rows_are_the_same),
         cmocka_unit_test(a_recording_is_dropped_in_time),
         cmocka_unit_test(reconstruction_replays),
     };

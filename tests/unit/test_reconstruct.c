@@ -332,7 +332,7 @@ static void whole_runs_are_deterministic_and_resume(void **state)
     run_whole(b, calib, 3, &config, &p, DMQ_ESTOP);
     dmq_stop_request(0);
     p.stop_after = -1;
-    config.cache_budget_bytes = 1.2e6; /* and recompute what is left */
+    config.cache.budget_bytes = 1.2e6; /* and recompute what is left */
     run_whole(b, calib, 2, &config, &p, DMQ_OK);
     assert_int_equal(p.restored, 4);
     assert_memory_equal(a->w_quant, b->w_quant, m->n_params * sizeof(dmq_real));
