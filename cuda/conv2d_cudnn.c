@@ -10,6 +10,7 @@ dmq_status dmq_conv2d_backward_weights_cuda(dmq_queue *queue, const dmq_conv2d_a
 dmq_status dmq_conv2d_forward_plain_cuda(dmq_queue *queue, const dmq_conv2d_args *a);
 dmq_status dmq_conv2d_backward_data_plain_cuda(dmq_queue *queue, const dmq_conv2d_args *a);
 dmq_status dmq_conv2d_backward_weights_plain_cuda(dmq_queue *queue, const dmq_conv2d_args *a);
+dmq_status dmq_conv2d_weights_each_cuda(dmq_queue *queue, const dmq_conv2d_args *a);
 dmq_status dmq_matmul_cuda(dmq_queue *queue, const dmq_matmul_args *a);
 dmq_status dmq_col_sum_cuda(dmq_queue *queue, const dmq_col_sum_args *a);
 
@@ -190,6 +191,8 @@ dmq_status dmq_conv2d_backward_weights_cuda(dmq_queue *queue, const dmq_conv2d_a
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_cuda_use());
+    if (a->per)
+        return dmq_conv2d_weights_each_cuda(queue, a);
     DMQ_TRY(backward_filter(queue, a));
     if (a->dbias)
         DMQ_TRY(dmq_col_sum_cuda(queue, &bias));

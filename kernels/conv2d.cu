@@ -8,6 +8,7 @@ extern "C" {
 }
 
 DMQ_DEVICE(dmq_col_sum)(dmq_queue *queue, const dmq_col_sum_args *a);
+DMQ_DEVICE(dmq_conv2d_weights_padded)(bool *done, dmq_queue *queue, const dmq_conv2d_args *a);
 
 /* Parts of a sum over all positions: enough that a device is full, none shorter than this. */
 enum { BLOCKS_WANTED = 256, PART_LEAST = 64 };
@@ -171,11 +172,12 @@ struct input_columns {
     }
 };
 
-/* dw[k,r,s,c] over one part of the positions, a tap and a part a block of z. */
+/* dw[k,r,s,c] over one part of the positions, a tap and a part a block of z; `apart` numbers from one
+   part's to the next. */
 template <int T>
 static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
-    backward_weights(dmq_conv2d_args a, dmq_real *out, int parts, int part_size, bool four_x,
-                     bool four_dy)
+    backward_weights(dmq_conv2d_args a, dmq_real *out, int parts, int part_size, size_t apart,
+                     bool add, bool four_x, bool four_dy)
 {
     int m0 = (int)blockIdx.x * 16 * T, n0 = (int)blockIdx.y * 16 * T;
     int tap = (int)blockIdx.z / parts, part = (int)blockIdx.z % parts;
@@ -183,8 +185,7 @@ static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
     int count = rest < part_size ? rest : part_size;
     dmq_gemm_matrix<false> dy = { a.dy + (size_t)first * a.k, (size_t)a.k, a.k, count, four_dy, 0 };
     input_columns x = { a, four_x, tap / a.s, tap % a.s, first, count, 0 };
-    dmq_real *to = out + (size_t)part * a.k * a.r * a.s * a.c;
-    bool add = a.add && parts == 1;
+    dmq_real *to = out + part * apart;
     float acc[T][T];
 
     dy.at(m0 + dmq_gemm_line<T, false>());
@@ -248,12 +249,12 @@ DMQ_DEVICE(dmq_conv2d_backward_data_plain)(dmq_queue *queue, const dmq_conv2d_ar
 
 template <int T>
 static dmq_status launch_backward_weights(dmq_queue *queue, const dmq_conv2d_args *a, dmq_real *out,
-                                          int parts, int part_size)
+                                          int parts, int part_size, size_t apart, bool add)
 {
     dim3 grid(dmq_gemm_tiles(a->k, T), dmq_gemm_tiles(a->c, T), (unsigned)(a->r * a->s * parts));
 
     return DMQ_LAUNCH((backward_weights<T>), grid, DMQ_GEMM_BLOCK, 0, queue, *a, out, parts,
-                      part_size, dmq_gemm_four(a->x, a->c), dmq_gemm_four(a->dy, a->k));
+                      part_size, apart, add, dmq_gemm_four(a->x, a->c), dmq_gemm_four(a->dy, a->k));
 }
 
 /* How many parts: a rule of the shape, so that every run has the same sums. */
@@ -272,6 +273,30 @@ static int parts_of(const dmq_conv2d_args *a, int t)
     return parts < 1 ? 1 : (int)parts;
 }
 
+/* Gradients of runs of images: what are parts of a sum above are results here. */
+DMQ_DEVICE(dmq_conv2d_weights_each)(dmq_queue *queue, const dmq_conv2d_args *a)
+{
+    int runs = a->n / a->per, run_size = a->per * a->ho * a->wo;
+    dmq_status st = DMQ_OK;
+    bool padded;
+
+    DMQ_TRY(DMQ_LAUNCHER(dmq_conv2d_weights_padded)(&padded, queue, a));
+    if (!padded) {
+        DMQ_TRY(
+            a->k > 64 && a->c > 64
+                ? launch_backward_weights<8>(queue, a, a->dw, runs, run_size, a->apart, a->add)
+                : launch_backward_weights<4>(queue, a, a->dw, runs, run_size, a->apart, a->add));
+    }
+    for (int g = 0; a->dbias && g < runs; g++) { /* no bias is learned where time counts */
+        dmq_col_sum_args sum = { a->dy + (size_t)g * run_size * a->k, a->dbias + g * a->apart,
+                                 run_size, a->k, a->add };
+
+        DMQ_TRY(DMQ_LAUNCHER(dmq_col_sum)(queue, &sum));
+    }
+done:
+    return st;
+}
+
 DMQ_DEVICE(dmq_conv2d_backward_weights_plain)(dmq_queue *queue, const dmq_conv2d_args *a)
 {
     int t = a->k > 64 && a->c > 64 ? 8 : 4, parts = parts_of(a, t),
@@ -282,13 +307,17 @@ DMQ_DEVICE(dmq_conv2d_backward_weights_plain)(dmq_queue *queue, const dmq_conv2d
     dmq_real *out = a->dw;
     dmq_status st = DMQ_OK;
 
+    if (a->per)
+        return DMQ_LAUNCHER(dmq_conv2d_weights_each)(queue, a);
     parts = (positions + part_size - 1) / part_size;
     if (parts > 1) {
         DMQ_TRY(dmq_cuda_scratch(&scratch, queue, (size_t)parts * count * sizeof(dmq_real)));
         out = static_cast<dmq_real *>(scratch);
     }
-    DMQ_TRY(t == 8 ? launch_backward_weights<8>(queue, a, out, parts, part_size)
-                   : launch_backward_weights<4>(queue, a, out, parts, part_size));
+    DMQ_TRY(t == 8 ? launch_backward_weights<8>(queue, a, out, parts, part_size, count,
+                                                a->add && parts == 1)
+                   : launch_backward_weights<4>(queue, a, out, parts, part_size, count,
+                                                a->add && parts == 1));
     if (parts > 1) {
         DMQ_TRY(DMQ_LAUNCH(join_parts, dmq_grid(count, 256), 256, 0, queue, a->dw, out, parts,
                            count, a->add));

@@ -7,6 +7,9 @@
  * Outside of x counts as zero. Sizes: ho = (h + pad_top + pad_bottom - r)/stride + 1, wo likewise;
  * the down-sampling of the DDPM UNet is r = s = 3, stride 2, pad_bottom = pad_right = 1 alone.
  * The tangent of y is forward(x_tan, w) + forward(x, w_tan): the forward slot with add = 1.
+ *
+ * Gradients of single images: with per > 0 backward_weights has one dw for each run of `per` images (n is a
+ * multiple of it), the g-th at dw + g apart, and dbias likewise.
  */
 #ifndef DMQ_KERNELS_CONV2D_H
 #define DMQ_KERNELS_CONV2D_H
@@ -26,9 +29,27 @@ typedef struct dmq_conv2d_args {
     int k, r, s;          /**< channels out, kernel height, kernel width */
     int stride;           /**< both directions */
     int pad_top, pad_left;
-    int ho, wo; /**< size of y; bottom and right padding follow from it */
-    int add;    /**< 1: add to y, dx, or dw and dbias */
+    int ho, wo;   /**< size of y; bottom and right padding follow from it */
+    int add;      /**< 1: add to y, dx, or dw and dbias */
+    int per;      /**< backward_weights: images of one dw; 0: all of them */
+    size_t apart; /**< with per: numbers from one dw, or dbias, to the next */
 } dmq_conv2d_args;
+
+/** backward_weights of the g-th run alone, for an implementation that takes them one by one. */
+static inline dmq_conv2d_args dmq_conv2d_run(const dmq_conv2d_args *a, int g)
+{
+    size_t first = (size_t)g * (size_t)a->per;
+    dmq_conv2d_args run = *a;
+
+    run.x += first * (size_t)a->h * (size_t)a->wd * (size_t)a->c;
+    run.dy += first * (size_t)a->ho * (size_t)a->wo * (size_t)a->k;
+    run.dw += (size_t)g * a->apart;
+    if (a->dbias)
+        run.dbias += (size_t)g * a->apart;
+    run.n = a->per;
+    run.per = 0;
+    return run;
+}
 
 dmq_status dmq_conv2d_forward_ref(dmq_queue *queue, const dmq_conv2d_args *a);
 dmq_status dmq_conv2d_backward_data_ref(dmq_queue *queue, const dmq_conv2d_args *a);

@@ -89,6 +89,13 @@ dmq_status dmq_conv2d_backward_data_ref(dmq_queue *queue, const dmq_conv2d_args 
 dmq_status dmq_conv2d_backward_weights_ref(dmq_queue *queue, const dmq_conv2d_args *a)
 {
     (void)queue;
+    for (int g = 0; a->per && g < a->n / a->per; g++) {
+        dmq_conv2d_args run = dmq_conv2d_run(a, g);
+
+        (void)dmq_conv2d_backward_weights_ref(queue, &run);
+    }
+    if (a->per)
+        return DMQ_OK;
     dmq_ref_start(a->dw, a->k * tap_count(a), a->add);
     if (a->dbias)
         dmq_ref_start(a->dbias, a->k, a->add);

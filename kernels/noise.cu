@@ -20,7 +20,8 @@ struct stream {
 
 static __device__ dmq_pack<4> four_normals(const dmq_noise_args &a, uint64_t sample, unsigned call)
 {
-    philox4x32_ctr_t counter = { { call, a.step, (uint32_t)sample, (uint32_t)(sample >> 32) } };
+    uint32_t step = a.step_now ? (uint32_t)*a.step_now : a.step;
+    philox4x32_ctr_t counter = { { call, step, (uint32_t)sample, (uint32_t)(sample >> 32) } };
     philox4x32_key_t key = { { (uint32_t)a.seed, (uint32_t)(a.seed >> 32) ^ (uint32_t)a.purpose } };
     philox4x32_ctr_t w = philox4x32_R(10, counter, key);
     dmq_pack<4> z;

@@ -44,7 +44,8 @@ typedef struct dmq_noise_args {
     const uint64_t *sample; /**< (n) global sample numbers; NULL: first, first + 1, ... */
     uint64_t first;
     uint32_t step;
-    int channels; /**< > 0: out is (H, W, C) while elements are numbered as in (C, H, W) */
+    const int *step_now; /**< (1), read instead of step where passes are recorded; optional */
+    int channels;        /**< > 0: out is (H, W, C) while elements are numbered as in (C, H, W) */
 } dmq_noise_args;
 
 dmq_status dmq_noise_normal_ref(dmq_queue *queue, const dmq_noise_args *a);

@@ -30,6 +30,8 @@ static size_t place(const dmq_noise_args *a, size_t e)
 
 dmq_status dmq_noise_normal_ref(dmq_queue *queue, const dmq_noise_args *a)
 {
+    uint32_t step = a->step_now ? (uint32_t)*a->step_now : a->step;
+
     (void)queue;
     assert(a->channels <= 0 || a->per % (size_t)a->channels == 0);
     assert(a->per / 4 <= UINT32_MAX);
@@ -41,7 +43,7 @@ dmq_status dmq_noise_normal_ref(dmq_queue *queue, const dmq_noise_args *a)
             uint32_t w[4];
             double z[4];
 
-            dmq_philox(w, a->seed, a->purpose, sample, a->step, (uint32_t)(e / 4));
+            dmq_philox(w, a->seed, a->purpose, sample, step, (uint32_t)(e / 4));
             dmq_noise_pair(&z[0], &z[1], dmq_noise_open(w[0]), dmq_noise_open(w[1]));
             dmq_noise_pair(&z[2], &z[3], dmq_noise_open(w[2]), dmq_noise_open(w[3]));
             for (size_t k = 0; k < 4 && e + k < a->per; k++)

@@ -7,13 +7,13 @@
 dmq_status dmq_sampler_update_ref(dmq_queue *queue, const dmq_sampler_args *a)
 {
     (void)queue;
-    assert(a->z || a->sigma == 0);
-    for (size_t i = 0; i < a->count; i++) {
-        dmq_real x = a->x[i], e = a->eps[i], y;
-
-        y = a->clip ? dmq_sampler_clipped(x, e, a->sqrt_a, a->sqrt_1ma, a->sqrt_an, a->d)
-                    : dmq_sampler_linear(x, e, a->r, a->c);
-        a->out[i] = a->sigma != 0 ? y + a->sigma * a->z[i] : y;
+    assert(a->z || a->coef->sigma == 0);
+    assert(a->form != DMQ_MOVE_KEPT || (a->slots && a->keep));
+    assert(a->eps_channels >= (a->form == DMQ_MOVE_LEARNED ? 2 : 1) * a->channels);
+    assert(!a->null || (a->guided >= 1 && a->guided <= a->channels));
+    for (size_t pixel = 0; pixel < a->pixels; pixel++) {
+        for (int c = 0; c < a->channels; c++)
+            dmq_sampler_move(a, a->coef, pixel, c);
     }
     return DMQ_OK;
 }

@@ -15,7 +15,7 @@ static __global__ void take(dmq_schedule_args a)
         a.index_now[i] = a.index[k * a.n_index + i];
     for (int i = (int)threadIdx.x; i < a.n_real; i += BLOCK)
         a.real_now[i] = a.real[k * a.n_real + i];
-    if (threadIdx.x == 0)
+    if (a.scalars && threadIdx.x == 0)
         *a.scalars_now = a.scalars[k];
 }
 

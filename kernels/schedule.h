@@ -26,13 +26,13 @@ typedef struct dmq_schedule_args {
     int *index_now;                  /**< (n_index) */
     const dmq_real *real;            /**< (rows, n_real) */
     dmq_real *real_now;              /**< (n_real) */
-    const dmq_step_scalars *scalars; /**< (rows) */
+    const dmq_step_scalars *scalars; /**< (rows); optional */
     dmq_step_scalars *scalars_now;   /**< (1) */
-    int n_index, n_real;
+    int n_index, n_real; /**< 0: none */
     /* keep */
     const dmq_real *result; /**< (n_result) */
     dmq_real *results;      /**< (rows, n_result) */
-    int n_result;
+    int n_result;           /**< 0: none, the counter alone */
 } dmq_schedule_args;
 
 dmq_status dmq_schedule_take_ref(dmq_queue *queue, const dmq_schedule_args *a);

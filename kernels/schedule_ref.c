@@ -9,9 +9,12 @@ dmq_status dmq_schedule_take_ref(dmq_queue *queue, const dmq_schedule_args *a)
 
     (void)queue;
     assert(*a->counter >= 0 && *a->counter < a->rows);
-    memcpy(a->index_now, a->index + k * n_index, n_index * sizeof *a->index);
-    memcpy(a->real_now, a->real + k * n_real, n_real * sizeof *a->real);
-    *a->scalars_now = a->scalars[k];
+    if (n_index > 0)
+        memcpy(a->index_now, a->index + k * n_index, n_index * sizeof *a->index);
+    if (n_real > 0)
+        memcpy(a->real_now, a->real + k * n_real, n_real * sizeof *a->real);
+    if (a->scalars)
+        *a->scalars_now = a->scalars[k];
     return DMQ_OK;
 }
 
@@ -21,7 +24,8 @@ dmq_status dmq_schedule_keep_ref(dmq_queue *queue, const dmq_schedule_args *a)
 
     (void)queue;
     assert(*a->counter >= 0 && *a->counter < a->rows);
-    memcpy(a->results + k * n, a->result, n * sizeof *a->result);
+    if (n > 0)
+        memcpy(a->results + k * n, a->result, n * sizeof *a->result);
     ++*a->counter;
     return DMQ_OK;
 }

@@ -14,7 +14,7 @@ typedef struct dmq_softmax_args {
     const dmq_real *x; /**< (rows, cols); read by forward */
     dmq_real *y;       /**< (rows, cols); written by forward (may be x), read by derive */
     const dmq_real *v; /**< (rows, cols); read by derive */
-    dmq_real *out;     /**< (rows, cols); written by derive */
+    dmq_real *out;     /**< (rows, cols); written by derive, may be v if add = 0 */
     int rows, cols;
     int add; /**< of out */
 } dmq_softmax_args;

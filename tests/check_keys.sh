@@ -4,7 +4,7 @@ set -u
 cd "${1:-.}" || exit 1
 schema=host/base/schema.c
 bad=0
-asked=$(grep -rhoE '"[a-z]+(\.[a-zA-Z0-9_]+)+"' host --include='*.c' --exclude=schema.c | tr -d '"' | sort -u)
+asked=$(grep -rhoE '"[a-z_]+(\.[a-zA-Z0-9_]+)+"' host --include='*.c' --exclude=schema.c | tr -d '"' | sort -u)
 known=$(grep -oE '^\{ "[a-zA-Z0-9_.]+"' $schema | tr -d '{ "' | sort -u)
 for key in $(grep -rhoE 'dmq_config_(bool|int|int64|real|enum|text|ints|reals|texts|refuse|is_set|origin|set)\([^";]*"[a-zA-Z0-9_.]+"' \
              host --include='*.c' --exclude-dir=base | grep -oE '"[^"]+"' | tr -d '"' | sort -u); do

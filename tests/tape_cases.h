@@ -102,6 +102,30 @@ static inline void case_softmax(net *n)
     net_output(n, dmq_record_softmax(n->tape, case_tokens(n)));
 }
 
+/* One head and several, keys of other tokens, and the two orders of q, k, v in one variable. */
+static inline void case_heads(net *n)
+{
+    dmq_var *q = case_tokens(n), *k = net_input(n, dmq_shape3(n->samples, 4, 6));
+    dmq_var *qkv = net_input(n, dmq_shape3(n->samples, 5, 18));
+    dmq_var *v = net_input(n, dmq_shape3(n->samples, 4, 6)), *y;
+
+    net_output(n, dmq_record_attention(n->tape, q, k, v, 3, 0.7));
+    net_output(n, dmq_record_attention(n->tape, q, q, q, 1, 0.5));
+    y = dmq_record_attention_qkv(n->tape, qkv, 2, 1, 0.6);
+    net_output(n, dmq_record_binary(n->tape, DMQ_MUL, y, q));
+    net_output(n, dmq_record_attention_qkv(n->tape, qkv, 3, 0, 0.6));
+}
+
+/* Values alone are learned, queries alone move. */
+static inline void case_heads_sides(net *n)
+{
+    dmq_var *data = net_data(n, dmq_shape3(n->samples, 5, 6), 0, 1), *x = case_tokens(n);
+
+    net_output(n, dmq_record_attention(n->tape, data, data, x, 2, 0.7));
+    net_output(n, dmq_record_attention(n->tape, x, data, data, 2, 0.7));
+    net_output(n, dmq_record_attention(n->tape, data, x, data, 2, 0.7));
+}
+
 static inline dmq_var *case_norm_of(net *n, dmq_var *x, int c)
 {
     dmq_var *gamma = net_param_near(n, dmq_shape1(c), 1, 0.2);
@@ -409,6 +433,8 @@ static const tape_case tape_cases[] = {
     { "matmul", case_matmul, 1 },
     { "matmul_self", case_matmul_self, 1 },
     { "softmax", case_softmax, 1 },
+    { "heads", case_heads, 1 },
+    { "heads_sides", case_heads_sides, 1 },
     { "group_norm", case_group_norm, 1 },
     { "layer_norm", case_layer_norm, 1 },
     { "unary", case_unary, 1 },

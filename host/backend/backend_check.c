@@ -92,8 +92,8 @@ POINTERS(dmq_loss_args, a->f, a->y, a->loss, a->dloss, a->df, a->f_tan, a->loss_
 POINTERS(dmq_adam_args, a->p, a->m, a->v, a->g)
 POINTERS(dmq_dot_args, a->x, a->y, a->out)
 POINTERS(dmq_jacobian_args, a->rows, a->v, a->out, a->x, a->dots)
-POINTERS(dmq_noise_args, a->out, a->sample)
-POINTERS(dmq_sampler_args, a->x, a->eps, a->z, a->out)
+POINTERS(dmq_noise_args, a->out, a->sample, a->step_now)
+POINTERS(dmq_sampler_args, a->x, a->eps, a->null, a->z, a->slots, a->out, a->twin, a->coef, a->keep)
 POINTERS(dmq_schedule_args, a->counter, a->index, a->index_now, a->real, a->real_now, a->scalars,
          a->scalars_now, a->result, a->results)
 POINTERS(dmq_simplex_args, a->s, a->w, a->d, a->ds)

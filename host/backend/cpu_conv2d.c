@@ -131,5 +131,15 @@ dmq_status dmq_conv2d_backward_data_cpu(dmq_queue *queue, const dmq_conv2d_args 
 
 dmq_status dmq_conv2d_backward_weights_cpu(dmq_queue *queue, const dmq_conv2d_args *a)
 {
-    return dmq_cpu_conv_run(queue, DMQ_CONV_BACKWARD_WEIGHTS, DMQ_CONV_AUTO, a);
+    dmq_status st = DMQ_OK;
+
+    if (!a->per)
+        return dmq_cpu_conv_run(queue, DMQ_CONV_BACKWARD_WEIGHTS, DMQ_CONV_AUTO, a);
+    for (int g = 0; g < a->n / a->per; g++) {
+        dmq_conv2d_args run = dmq_conv2d_run(a, g);
+
+        DMQ_TRY(dmq_cpu_conv_run(queue, DMQ_CONV_BACKWARD_WEIGHTS, DMQ_CONV_AUTO, &run));
+    }
+done:
+    return st;
 }

@@ -35,6 +35,8 @@ static void scatter(const dmq_noise_args *a, float *out, const float *z, size_t 
 
 dmq_status dmq_noise_normal_cpu(dmq_queue *queue, const dmq_noise_args *a)
 {
+    uint32_t step = a->step_now ? (uint32_t)*a->step_now : a->step;
+
     (void)queue;
     assert(a->channels <= 0 || a->per % (size_t)a->channels == 0);
     assert(a->per / 4 <= UINT32_MAX);
@@ -51,7 +53,7 @@ dmq_status dmq_noise_normal_cpu(dmq_queue *queue, const dmq_noise_args *a)
             for (size_t k = 0; k < calls; k++) {
                 uint32_t w[4];
 
-                dmq_philox(w, a->seed, a->purpose, sample, a->step, (uint32_t)(e / 4 + k));
+                dmq_philox(w, a->seed, a->purpose, sample, step, (uint32_t)(e / 4 + k));
                 u[2 * k] = dmq_noise_open(w[0]);
                 v[2 * k] = dmq_noise_open(w[1]);
                 u[2 * k + 1] = dmq_noise_open(w[2]);

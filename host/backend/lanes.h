@@ -35,4 +35,10 @@ typedef dmq_status dmq_piece_fn(void *context, int piece, int lane, dmq_queue *q
  */
 dmq_status dmq_lanes_run(dmq_lanes *lanes, int n_pieces, dmq_piece_fn *fn, void *context);
 
+/**
+ * While on, of lanes that are one: dmq_lanes_run does not wait for what it asked of the queue, since that is
+ * recorded and not done (capture_begin of backend.h).
+ */
+void dmq_lanes_record(dmq_lanes *lanes, int on);
+
 #endif

@@ -64,6 +64,16 @@ static const dmq_config_key keys[] = {
 { "model.norm_groups", INT, "32", 1, 1024, .stages = TRAIN | RUNS,
   .help = "groups of a group norm" },
 
+{ "first_stage.checkpoint", PATH, "",
+  .help = "decoder that makes images of the network's latents; empty: it makes images itself",
+  .hint = "\"data:NAME\" is in the data folder" },
+{ "first_stage.sha256", TEXT, "",
+  .help = "what the decoder's file must hash to; empty: not checked" },
+{ "first_stage.scale_factor", REAL, "1.0", TINY, 1e6, .stages = SAMPLE, .quiet = true,
+  .help = "latents are divided by it before they are decoded" },
+{ "first_stage.keep_latents", BOOL, "false", .stages = SAMPLE, .quiet = true,
+  .help = "keep the latents beside the images in their files" },
+
 { "schedule.kind", ENUM, "linear", .names = "linear", .stages = TRAIN | RUNS,
   .help = "how beta grows" },
 { "schedule.beta_start", REAL, "0.0001", TINY, 0.999, .stages = TRAIN | RUNS,
@@ -197,6 +207,8 @@ static const dmq_config_key keys[] = {
 { "sample.batch", INT, "256", 1, 65536, .help = "images at a time; memory only" },
 { "sample.seed", INT, "1234", 0, (double)INFINITY, .stages = SAMPLE,
   .help = "of the noise; the same for every model that is compared" },
+{ "sample.levels", ENUM, "round", .names = "round|truncate", .stages = EVALUATE, .quiet = true,
+  .help = "how images become 8-bit: to the nearest level, or down to the next as LDM's scripts do" },
 { "sample.grid", INT, "64", 0, 4096, .stages = SAMPLE, .help = "images in grid.png" },
 
 { "evaluate.metrics", ENUMS, "[fd, is]",
@@ -384,6 +396,10 @@ dmq_status dmq_schema_check(const dmq_config *config)
         warn_without_effect(config, "reweight.", "", "quant.weight.round is nearest");
     } else if (dmq_config_enum(config, "reweight.form") == 0) {
         warn_without_effect(config, "reweight.", "reweight.form", "reweight.form is off");
+    }
+    if (!*dmq_config_text(config, "first_stage.checkpoint")) {
+        warn_without_effect(config, "first_stage.", "first_stage.checkpoint",
+                            "first_stage.checkpoint is empty");
     }
     if (dmq_config_int(config, "quant.act.bits") == 0)
         warn_without_effect(config, "quant.act.", "quant.act.bits", "quant.act.bits is off");

@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/signal.h"
-#include "kernels/noise.h"
+#include "diffusion/moves.h"
 #include "model/fingerprint.h"
 
 #include <math.h>
@@ -12,83 +12,53 @@
 /* What one lane has: the network on a tape, and the sampler's state. */
 typedef struct walker {
     dmq_tape *tape;
-    dmq_var *x, *t, *eps;
+    dmq_var *x, *eps;
     dmq_index *label; /* NULL: the network knows no classes */
     int *labels;      /* (shard) on the host */
-    dmq_real *z;      /* (shard, per) on the device */
-    dmq_real *times;  /* (shard) on the host */
+    dmq_mover mover;
 } walker;
 
 typedef struct collection {
     dmq_calib *calib;
     const dmq_sampler *sampler;
     const dmq_backend *be;
+    dmq_moves *moves;
     walker *walker; /* one a lane */
     int shard; /* trajectories that one pass of the network moves: fixed, whatever the settings are */
     int n_lanes, n_shards;
     size_t per;
 } collection;
 
-static dmq_status make_walker(walker *w, const dmq_model *model, const dmq_backend *be)
+static dmq_status make_walker(walker *w, const dmq_model *model, const dmq_moves *moves)
 {
+    const dmq_backend *be = moves->be;
     dmq_shape s = model->input;
     dmq_status st = DMQ_OK;
 
     s.dim[0] = be->shard;
+    DMQ_TRY(dmq_mover_init(&w->mover, moves));
     DMQ_TRY(dmq_tape_create(&w->tape, be, DMQ_TAPE_FORWARD));
     w->x = dmq_tape_input(w->tape, "x", s);
-    w->t = dmq_tape_input(w->tape, "t", dmq_shape1(be->shard));
     if (model->n_labels > 0)
         w->label = dmq_tape_index(w->tape, "label", be->shard);
-    w->eps = dmq_model_record(model, w->tape, NULL, w->x, w->t, w->label);
+    w->eps = dmq_model_record(model, w->tape, NULL, w->x,
+                              dmq_tape_constant(w->tape, "t", dmq_shape1(be->shard), w->mover.t),
+                              w->label);
     dmq_tape_output(w->tape, w->eps);
     DMQ_TRY(dmq_tape_plan(w->tape));
-    DMQ_TRY(be->alloc((void **)&w->z, dmq_shape_count(s) * sizeof *w->z));
-    DMQ_TRY(dmq_alloc((void **)&w->times, (size_t)be->shard, sizeof *w->times));
     DMQ_TRY(dmq_alloc((void **)&w->labels, (size_t)be->shard, sizeof *w->labels));
 done:
     return st;
 }
 
-/* Normal noise of a shard of samples for a purpose and step. */
-static dmq_status fill_noise(const collection *c, dmq_queue *queue, dmq_real *out, uint64_t first,
-                             dmq_purpose purpose, int step)
+/* x of the next step. */
+static dmq_status move(walker *w, dmq_queue *queue)
 {
-    return c->be->noise_normal(queue, &(dmq_noise_args){ .out = out,
-                                                         .n = c->shard,
-                                                         .per = c->per,
-                                                         .seed = c->calib->config.seed,
-                                                         .purpose = purpose,
-                                                         .first = first,
-                                                         .step = (uint32_t)step,
-                                                         .channels = c->calib->image.dim[3] });
-}
-
-/* x of step k + 1 from x of step k. */
-static dmq_status move(const collection *c, walker *w, dmq_queue *queue, uint64_t first, int k)
-{
-    const dmq_sampler_step *s = &c->sampler->step[k];
-    dmq_sampler_args a = { .x = w->x->value, .eps = w->eps->value, .out = w->x->value };
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < c->shard; i++)
-        w->times[i] = (dmq_real)s->t;
-    DMQ_TRY(c->be->upload(queue, w->t->value, w->times, (size_t)c->shard * sizeof *w->times));
+    DMQ_TRY(dmq_mover_take(&w->mover, queue));
     DMQ_TRY(dmq_tape_forward(w->tape, queue, DMQ_PART_ALL));
-    a.count = (size_t)c->shard * c->per;
-    a.r = (dmq_real)s->r;
-    a.c = (dmq_real)s->c;
-    a.d = (dmq_real)s->d;
-    a.sigma = (dmq_real)s->sigma;
-    a.clip = c->sampler->config.clip_x0;
-    a.sqrt_a = (dmq_real)sqrt(s->a);
-    a.sqrt_1ma = (dmq_real)sqrt(1 - s->a);
-    a.sqrt_an = (dmq_real)sqrt(s->a_next);
-    if (s->sigma != 0) {
-        DMQ_TRY(fill_noise(c, queue, w->z, first, DMQ_FOR_CALIB_STEP, k));
-        a.z = w->z;
-    }
-    DMQ_TRY(c->be->sampler_update(queue, &a));
+    DMQ_TRY(dmq_mover_move(&w->mover, queue, w->x->value, w->eps->value));
 done:
     return st;
 }
@@ -143,7 +113,9 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
     uint64_t first = (fresh ? (uint64_t)last * (uint64_t)calib->per_step : 0) + (uint64_t)from;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(fill_noise(c, queue, w->x->value, first, DMQ_FOR_CALIB, 0));
+    DMQ_TRY(dmq_mover_begin(
+        &w->mover, queue, w->x->value,
+        &(dmq_start){ calib->config.seed, first, DMQ_FOR_CALIB, DMQ_FOR_CALIB_STEP }));
     DMQ_TRY(set_labels(c, w, queue, last, from));
     for (int k = 0; k <= last; k++) {
         if (dmq_stop_requested())
@@ -151,7 +123,7 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
         if (!fresh || k == last)
             DMQ_TRY(keep(c, w, queue, k, from));
         if (k < last)
-            DMQ_TRY(move(c, w, queue, first, k));
+            DMQ_TRY(move(w, queue));
     }
     dmq_progress_add(shard_count(c, from), NULL);
 done:
@@ -191,9 +163,13 @@ dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_samp
     c.n_lanes = dmq_lanes_count(lanes);
     c.n_shards = (c.calib->per_step + c.shard - 1) / c.shard;
     c.per = dmq_shape_count(model->input);
+    DMQ_TRY(dmq_moves_create(&c.moves, sampler, c.be, c.shard, model->input,
+                             model->value[model->output].shape.dim[3]));
+    DMQ_TRY(dmq_moves_set(c.moves, dmq_lanes_queue(lanes, 0), 1));
+    DMQ_TRY(c.be->sync(dmq_lanes_queue(lanes, 0)));
     DMQ_TRY(dmq_alloc((void **)&c.walker, (size_t)c.n_lanes, sizeof *c.walker));
     for (int i = 0; i < c.n_lanes; i++)
-        DMQ_TRY(make_walker(&c.walker[i], model, c.be));
+        DMQ_TRY(make_walker(&c.walker[i], model, c.moves));
     DMQ_TRY(dmq_lanes_run(lanes, c.n_shards * (config->fresh ? sampler->n_steps : 1), collect_piece,
                           &c));
     *out = c.calib;
@@ -201,11 +177,11 @@ dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_samp
 done:
     for (int i = 0; c.walker && i < c.n_lanes; i++) {
         dmq_tape_destroy(c.walker[i].tape);
-        c.be->free(c.walker[i].z);
-        dmq_free(c.walker[i].times);
+        dmq_mover_release(&c.walker[i].mover);
         dmq_free(c.walker[i].labels);
     }
     dmq_free(c.walker);
+    dmq_moves_destroy(c.moves);
     dmq_calib_destroy(c.calib);
     return st;
 }

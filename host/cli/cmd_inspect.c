@@ -2,17 +2,17 @@
 #include "base/memory.h"
 #include "base/path.h"
 #include "cli/verbs.h"
+#include "io/checkpoint.h"
 #include "io/file.h"
 #include "io/h5.h"
 #include "io/json.h"
-#include "io/safetensors.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* One array: a line, or an object of the list. */
 static dmq_status tell_array(dmq_json *list, const char *name, const char *type, int rank,
-                             const int64_t *dims)
+                             const int64_t *dims, const char *note)
 {
     dmq_status st = DMQ_OK;
     dmq_json *entry, *sizes;
@@ -21,7 +21,7 @@ static dmq_status tell_array(dmq_json *list, const char *name, const char *type,
         (void)printf("%-52s %-5s [", name, type);
         for (int d = 0; d < rank; d++)
             (void)printf("%s%lld", d ? "," : "", (long long)dims[d]);
-        (void)printf("]\n");
+        (void)printf("]%s%s\n", *note ? "  " : "", note);
         return st;
     }
     DMQ_TRY(dmq_json_add_object(&entry, list));
@@ -30,6 +30,8 @@ static dmq_status tell_array(dmq_json *list, const char *name, const char *type,
     DMQ_TRY(dmq_json_set_array(&sizes, entry, "dims"));
     for (int d = 0; d < rank; d++)
         DMQ_TRY(dmq_json_add_int(sizes, dims[d]));
+    if (*note)
+        DMQ_TRY(dmq_json_set_text(entry, "note", note));
 done:
     return st;
 }
@@ -55,7 +57,7 @@ static dmq_status walk(dmq_json *list, dmq_h5 *file, const char *group)
         DMQ_TRY(dmq_h5_shape(&info, file, full));
         dmq_h5_info_text(type, sizeof type, &info);
         type[strcspn(type, " ")] = '\0';
-        DMQ_TRY(tell_array(list, full, type, info.rank, info.dims));
+        DMQ_TRY(tell_array(list, full, type, info.rank, info.dims, ""));
     }
 done:
     dmq_h5_names_release(&names);
@@ -92,54 +94,155 @@ done:
     return st;
 }
 
-static dmq_status inspect_json(const char *path)
+static dmq_status inspect_json(const dmq_json *root)
 {
-    dmq_json *root = NULL;
     char *text = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_json_load(&root, path));
     DMQ_TRY(dmq_json_dump(&text, root, 2));
     (void)puts(text);
 done:
-    dmq_json_destroy(root);
     dmq_free(text);
     return st;
 }
 
-static dmq_status inspect_safetensors(dmq_json *root, const char *path)
+/* ------------------------------------------------------------------ checkpoints of others */
+
+/* What is so about a tensor that its type and shape do not say. */
+static const char *note_of(const dmq_stored *t)
 {
-    dmq_safetensors *file = NULL;
-    dmq_json *list = NULL;
+    if (t->type == DMQ_DTYPE_OTHER)
+        return "not read";
+    if (dmq_stored_is_expanded(t))
+        return "expanded";
+    return dmq_stored_is_c_order(t) ? "" : "strided";
+}
+
+/* Tensors and numbers below each first step of the names, in the order of the file: "state_dict", "optimizer". */
+static dmq_status tell_groups(dmq_json *root, const dmq_table *table)
+{
     dmq_status st = DMQ_OK;
+    dmq_json *list = NULL, *entry;
+    int last = 0;
 
-    DMQ_TRY(dmq_safetensors_open(&file, path));
     if (root)
-        DMQ_TRY(dmq_json_set_array(&list, root, "arrays"));
-    for (int i = 0; i < dmq_safetensors_count(file); i++) {
-        const dmq_st_tensor *t = dmq_safetensors_at(file, i);
+        DMQ_TRY(dmq_json_set_array(&list, root, "groups"));
+    for (int i = 0; i < table->count; i = last) {
+        const char *name = table->tensor[i].name, *slash = strchr(name, '/');
+        int n = slash ? (int)(slash - name) : 0;
+        int64_t numbers = 0;
 
-        DMQ_TRY(tell_array(list, t->name, t->type_name, t->rank, t->dims));
+        for (last = i; last < table->count; last++) {
+            const dmq_stored *t = &table->tensor[last];
+
+            if (n == 0 ? strchr(t->name, '/') != NULL : strncmp(t->name, name, (size_t)n + 1) != 0)
+                break;
+            numbers += t->type == DMQ_DTYPE_OTHER ? 0 : t->count;
+        }
+        if (list) {
+            char text[DMQ_TABLE_NAME + 1];
+
+            (void)snprintf(text, sizeof text, "%.*s", n, name);
+            DMQ_TRY(dmq_json_add_object(&entry, list));
+            DMQ_TRY(dmq_json_set_text(entry, "name", text));
+            DMQ_TRY(dmq_json_set_int(entry, "tensors", last - i));
+            DMQ_TRY(dmq_json_set_int(entry, "numbers", numbers));
+        } else {
+            (void)printf("%.*s%s%d tensors, %lld numbers\n", n, name,
+                         n ? ": " : "total: ", last - i, (long long)numbers);
+        }
     }
 done:
-    dmq_safetensors_close(file);
     return st;
 }
 
-static dmq_status inspect(dmq_json *root, const char *path)
+static dmq_status tell_foreign(dmq_json *root, const dmq_torch_foreign *foreign)
 {
-    if (dmq_path_has_suffix(path, ".h5") || dmq_path_has_suffix(path, ".hdf5"))
-        return inspect_h5(root, path);
-    if (dmq_path_has_suffix(path, ".safetensors"))
-        return inspect_safetensors(root, path);
-    return dmq_fail(DMQ_EDATA, "%s: dmq knows .h5, .json and .safetensors files", path);
+    dmq_status st = DMQ_OK;
+    dmq_json *list = NULL;
+
+    if (root)
+        DMQ_TRY(dmq_json_set_array(&list, root, "foreign"));
+    for (int i = 0; i < foreign->count; i++) {
+        if (list) {
+            DMQ_TRY(dmq_json_add_text(list, foreign->name[i]));
+        } else {
+            (void)printf("foreign: %s\n", foreign->name[i]);
+        }
+    }
+done:
+    return st;
+}
+
+static dmq_status inspect_checkpoint(dmq_json *root, const char *path, int strict)
+{
+    dmq_checkpoint *c = NULL;
+    const dmq_table *table;
+    dmq_json *list = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_checkpoint_open(&c, path, strict));
+    table = dmq_checkpoint_table(c);
+    if (root) {
+        DMQ_TRY(
+            dmq_json_set_text(root, "container", dmq_container_name(dmq_checkpoint_container(c))));
+        DMQ_TRY(dmq_json_set_int(root, "files", dmq_checkpoint_files(c)));
+        DMQ_TRY(dmq_json_set_array(&list, root, "arrays"));
+    } else {
+        (void)printf("container: %s\n", dmq_container_name(dmq_checkpoint_container(c)));
+        for (int i = 0; dmq_checkpoint_files(c) > 1 && i < dmq_checkpoint_files(c); i++)
+            (void)printf("file: %s\n", dmq_checkpoint_file(c, i));
+    }
+    for (int i = 0; i < table->count; i++) {
+        const dmq_stored *t = &table->tensor[i];
+
+        DMQ_TRY(tell_array(list, t->name, t->type_name, t->rank, t->dims, note_of(t)));
+    }
+    DMQ_TRY(tell_groups(root, table));
+    DMQ_TRY(tell_foreign(root, dmq_checkpoint_foreign(c)));
+done:
+    dmq_checkpoint_close(c);
+    return st;
+}
+
+/* By its content, not by its name; a JSON file that is an index of shards is told by them. */
+static dmq_status inspect(dmq_json *root, const char *path, int strict)
+{
+    dmq_container kind = DMQ_CONTAINER_UNKNOWN;
+    dmq_input *input = NULL;
+    dmq_json *json = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_input_open(&input, path));
+    DMQ_TRY(dmq_container_of(&kind, input));
+    if (kind == DMQ_CONTAINER_JSON || dmq_path_has_suffix(path, ".json")) {
+        DMQ_TRY(dmq_json_load(&json, path));
+        if (!dmq_json_get(json, "weight_map")) {
+            DMQ_TRY(inspect_json(json));
+            goto done;
+        }
+    }
+    if (kind == DMQ_CONTAINER_UNKNOWN && dmq_path_has_suffix(path, ".h5"))
+        kind = DMQ_CONTAINER_HDF5; /* whose reader says what is wrong with it */
+    if (kind == DMQ_CONTAINER_UNKNOWN) {
+        st = dmq_fail(DMQ_EDATA, "%s: dmq knows HDF5, JSON, safetensors, PyTorch and NumPy files",
+                      path);
+        goto done;
+    }
+    DMQ_TRY(kind == DMQ_CONTAINER_HDF5 ? inspect_h5(root, path)
+                                       : inspect_checkpoint(root, path, strict));
+    if (root)
+        DMQ_TRY(inspect_json(root));
+done:
+    dmq_json_destroy(json);
+    dmq_input_close(input);
+    return st;
 }
 
 dmq_status dmq_cmd_inspect(const dmq_options *o)
 {
     const char *path = o->n_arg == 1 ? o->arg[0] : NULL;
     dmq_json *root = NULL;
-    char *text = NULL;
     dmq_status st = DMQ_OK;
 
     if (!path) {
@@ -151,17 +254,10 @@ dmq_status dmq_cmd_inspect(const dmq_options *o)
                         dmq_folder_exists(path) ? "dmq status tells about a run folder"
                                                 : "data:NAME is known in configurations only");
     }
-    if (dmq_path_has_suffix(path, ".json"))
-        return inspect_json(path);
     if (o->json)
         DMQ_TRY(dmq_json_object(&root));
-    DMQ_TRY(inspect(root, path));
-    if (root) {
-        DMQ_TRY(dmq_json_dump(&text, root, 2));
-        (void)puts(text);
-    }
+    DMQ_TRY(inspect(root, path, o->strict));
 done:
     dmq_json_destroy(root);
-    dmq_free(text);
     return st;
 }

@@ -46,7 +46,7 @@ const dmq_verb dmq_verbs[] = {
     { "status", "DIR", "how far a run or sweep is; reads only", "json", dmq_cmd_status },
     { "config", "show|check|schema|list [-c FILE]", "what a configuration says and may say",
       "config set seed origin json", dmq_cmd_config },
-    { "inspect", "FILE", "what is in any file that dmq knows", "json", dmq_cmd_inspect },
+    { "inspect", "FILE", "what is in any file that dmq knows", "strict json", dmq_cmd_inspect },
     { "verify", "DIR", "hash the files of a run again and compare", "json quiet", dmq_cmd_verify },
     { "doctor", "", "build, libraries, devices, and a self-test of each", "", dmq_cmd_doctor },
     { NULL, NULL, NULL, NULL, NULL }

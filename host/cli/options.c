@@ -30,7 +30,8 @@ enum {
     KEY_LIST,
     KEY_MERGE,
     KEY_ORIGIN,
-    KEY_FP
+    KEY_FP,
+    KEY_STRICT
 };
 
 /* The one table. Its order is the order of the help. */
@@ -41,6 +42,7 @@ static const struct argp_option table[] = {
     { "output", 'o', "PATH", 0, "where results go", 1 },
     { "model", KEY_MODEL, "FILE", 0, "checkpoint, wins over the configuration", 2 },
     { "input", KEY_INPUT, "FILE", 0, "x and t: HDF5, or npz", 2 },
+    { "strict", KEY_STRICT, NULL, 0, "refuse pickles that name foreign classes", 2 },
     { "fp", KEY_FP, NULL, 0, "the full-precision model", 2 },
     { "shard", KEY_SHARD, "I/N", 0, "the I-th of N parts", 2 },
     { "merge", KEY_MERGE, NULL, 0, "join the parts", 2 },
@@ -209,6 +211,9 @@ static void take_switch(dmq_options *o, int key)
         break;
     case KEY_FP:
         o->fp = 1;
+        break;
+    case KEY_STRICT:
+        o->strict = 1;
         break;
     case 'q':
         o->verbosity = -1;

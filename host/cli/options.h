@@ -32,7 +32,7 @@ typedef struct dmq_options {
     int shard, n_shards;    /**< --shard I/N, 1..N; 0: all */
     int task;               /**< --task I of a sweep, from 0; -1: all */
     dmq_resume resume;
-    int overwrite, json, dry_run, list, merge, origin, fp;
+    int overwrite, json, dry_run, list, merge, origin, fp, strict;
     int verbosity; /**< -q -1, -v +1 */
 } dmq_options;
 

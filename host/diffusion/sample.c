@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/signal.h"
+#include "diffusion/moves.h"
 
 #include <assert.h>
 #include <math.h>
@@ -12,13 +13,13 @@ typedef struct lane {
     dmq_tape *tape;
     dmq_index *row; /**< (group) step of each image: all the same */
     dmq_var *x, *eps;
-    dmq_var *t;       /**< (group), with classes, as the next three; else NULL */
-    dmq_index *label; /**< (group) */
-    dmq_real *times;  /**< (group) for t */
+    dmq_index *label; /**< (group); NULL: the network knows no classes */
     int *labels;      /**< (group) for label */
-    dmq_real *z;      /**< (group, per) device memory; NULL when the sampler draws no noise */
-    dmq_real *host;   /**< (group, per) */
-    int *steps;       /**< (group) for row */
+    dmq_mover mover;
+    dmq_real *host; /**< (group, per) */
+    int warm;       /**< 1: a call has run, so that one may be recorded */
+    void *graph;    /**< a call of the network and the move after it; NULL: not recorded */
+    uint64_t graph_seed;
 } lane;
 
 struct dmq_sample {
@@ -32,6 +33,7 @@ struct dmq_sample {
     dmq_var *t;      /**< (n_steps) */
     dmq_index *times_row;
     dmq_var **emb; /**< (n_values) of times; NULL where there is none */
+    dmq_moves *moves;
     lane *lane;
     int n_lanes;
 };
@@ -102,10 +104,10 @@ static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *sou
     dmq_shape shape = s->model->input;
     void *memory = NULL;
     dmq_hooks hooks;
-    int noisy = 0;
 
     shape.dim[0] = s->group;
     DMQ_TRY(dmq_alloc(&memory, (size_t)s->model->n_values, sizeof(dmq_var *)));
+    DMQ_TRY(dmq_mover_init(&l->mover, s->moves));
     DMQ_TRY(dmq_tape_create(&l->tape, s->be, DMQ_TAPE_FORWARD));
     l->x = dmq_tape_input(l->tape, "x", shape);
     l->row = dmq_tape_index(l->tape, "step", s->group);
@@ -113,20 +115,16 @@ static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *sou
     if (s->times) {
         l->eps = record_network(s, l, &hooks, memory);
     } else {
-        DMQ_TRY(dmq_alloc((void **)&l->times, (size_t)s->group, sizeof *l->times));
         DMQ_TRY(dmq_alloc((void **)&l->labels, (size_t)s->group, sizeof *l->labels));
-        l->t = dmq_tape_input(l->tape, "t", dmq_shape1(s->group));
         l->label = dmq_tape_index(l->tape, "label", s->group);
-        l->eps = dmq_model_record(s->model, l->tape, &hooks, l->x, l->t, l->label);
+        l->eps = dmq_model_record(s->model, l->tape, &hooks, l->x,
+                                  dmq_tape_constant(l->tape, "t", dmq_shape1(s->group), l->mover.t),
+                                  l->label);
     }
     dmq_tape_output(l->tape, l->eps);
     DMQ_TRY(dmq_tape_plan(l->tape));
-    for (int i = 0; i < s->sampler->n_steps; i++)
-        noisy |= s->sampler->step[i].sigma != 0;
-    if (noisy)
-        DMQ_TRY(s->be->alloc((void **)&l->z, (size_t)s->group * s->per * sizeof *l->z));
+    l->row->value = l->mover.row;
     DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)s->group * s->per, sizeof *l->host));
-    DMQ_TRY(dmq_alloc((void **)&l->steps, (size_t)s->group, sizeof *l->steps));
 done:
     dmq_free(memory);
     return st;
@@ -151,6 +149,8 @@ dmq_status dmq_sample_create(dmq_sample **out, const dmq_model *model, const dmq
     s->per = dmq_shape_count(model->input);
     if (model->n_labels == 0)
         DMQ_TRY(record_times(s, source));
+    DMQ_TRY(dmq_moves_create(&s->moves, sampler, s->be, s->group, model->input,
+                             model->value[model->output].shape.dim[3]));
     DMQ_TRY(dmq_alloc(&memory, (size_t)dmq_lanes_count(lanes), sizeof *s->lane));
     s->lane = memory;
     s->n_lanes = dmq_lanes_count(lanes);
@@ -163,19 +163,26 @@ done:
     return st;
 }
 
+static void drop_graph(const dmq_sample *s, lane *l)
+{
+    if (l->graph)
+        s->be->graph_destroy(l->graph);
+    l->graph = NULL;
+}
+
 void dmq_sample_destroy(dmq_sample *sample)
 {
     if (!sample)
         return;
     for (int i = 0; i < sample->n_lanes; i++) {
+        drop_graph(sample, &sample->lane[i]);
         dmq_tape_destroy(sample->lane[i].tape);
-        sample->be->free(sample->lane[i].z);
-        dmq_free(sample->lane[i].host);
-        dmq_free(sample->lane[i].steps);
-        dmq_free(sample->lane[i].times);
+        dmq_mover_release(&sample->lane[i].mover);
         dmq_free(sample->lane[i].labels);
+        dmq_free(sample->lane[i].host);
     }
     dmq_free(sample->lane);
+    dmq_moves_destroy(sample->moves);
     dmq_tape_destroy(sample->times);
     dmq_free(sample->emb);
     dmq_free(sample);
@@ -209,63 +216,66 @@ static dmq_status run_times(dmq_sample *s)
     DMQ_TRY(s->be->upload(queue, s->t->value, t, (size_t)n * sizeof *t));
     DMQ_TRY(dmq_tape_index_set(s->times, s->times_row, queue, row));
     DMQ_TRY(dmq_tape_forward(s->times, queue, DMQ_PART_ALL));
-    DMQ_TRY(s->be->sync(queue));
 done:
     dmq_free(t);
     dmq_free(row);
     return st;
 }
 
-static dmq_status draw(const job *j, dmq_queue *queue, dmq_real *out, dmq_purpose purpose,
-                       uint64_t first, int step)
-{
-    const dmq_noise_args a = { .out = out,
-                               .n = j->s->group,
-                               .per = j->s->per,
-                               .seed = j->seed,
-                               .purpose = purpose,
-                               .first = first,
-                               .step = (uint32_t)step,
-                               .channels = j->s->model->input.dim[3] };
-    return j->s->be->noise_normal(queue, &a);
-}
-
-static dmq_status step_run(const job *j, lane *l, dmq_queue *queue, uint64_t first,
-                           const dmq_sampler_step *step)
+/* The next call of the network and the move after it. But for who watches, no number of it is the host's. */
+static dmq_status advance(const job *j, lane *l, dmq_queue *queue, uint64_t first, int step)
 {
     dmq_status st = DMQ_OK;
-    dmq_sample *s = j->s;
-    dmq_sampler_args a = { .x = l->x->value,
-                           .eps = l->eps->value,
-                           .z = l->z,
-                           .out = l->x->value,
-                           .count = (size_t)s->group * s->per,
-                           .r = (dmq_real)step->r,
-                           .c = (dmq_real)step->c,
-                           .sigma = (dmq_real)step->sigma,
-                           .clip = s->sampler->config.clip_x0,
-                           .sqrt_a = (dmq_real)sqrt(step->a),
-                           .sqrt_1ma = (dmq_real)sqrt(1 - step->a),
-                           .sqrt_an = (dmq_real)sqrt(step->a_next),
-                           .d = (dmq_real)step->d };
-    int watched = j->watch && j->watch->step;
+    dmq_real *x = l->x->value;
 
-    if (step->a == step->a_next && !a.clip && !watched)
-        return DMQ_OK;
-    for (int i = 0; i < s->group; i++) {
-        l->steps[i] = step->index;
-        if (l->t)
-            l->times[i] = (dmq_real)step->t;
-    }
-    if (l->t)
-        DMQ_TRY(s->be->upload(queue, l->t->value, l->times, (size_t)s->group * sizeof *l->times));
-    DMQ_TRY(dmq_tape_index_set(l->tape, l->row, queue, l->steps));
+    DMQ_TRY(dmq_mover_take(&l->mover, queue));
     DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
-    if (watched)
-        DMQ_TRY(j->watch->step(j->watch->context, queue, step->index, first, a.x, a.eps));
-    if (step->sigma != 0)
-        DMQ_TRY(draw(j, queue, l->z, DMQ_FOR_SAMPLER, first, step->index));
-    DMQ_TRY(s->be->sampler_update(queue, &a));
+    if (j->watch && j->watch->step)
+        DMQ_TRY(j->watch->step(j->watch->context, queue, step, first, x, l->eps->value));
+    DMQ_TRY(dmq_mover_move(&l->mover, queue, x, l->eps->value));
+done:
+    return st;
+}
+
+/* Record a call; it is not made. */
+static dmq_status capture(const job *j, lane *l, dmq_queue *queue)
+{
+    const dmq_backend *be = j->s->be;
+    dmq_status st = be->capture_begin(queue), ended;
+    void *graph = NULL;
+
+    if (st != DMQ_OK)
+        return st;
+    st = advance(j, l, queue, 0, 0);
+    ended = be->capture_end(queue, &graph);
+    if (st != DMQ_OK || ended != DMQ_OK) {
+        be->graph_destroy(graph);
+        return st != DMQ_OK ? st : ended;
+    }
+    l->graph = graph;
+    l->graph_seed = j->seed;
+    return DMQ_OK;
+}
+
+/* All calls of a group, recorded once where the device can and nobody watches. */
+static dmq_status trajectory(const job *j, lane *l, dmq_queue *queue, uint64_t first)
+{
+    const dmq_sample *s = j->s;
+    int may_capture =
+        s->be->capture_begin && dmq_lanes_count(s->lanes) == 1 && !(j->watch && j->watch->step);
+    dmq_status st = DMQ_OK;
+
+    if (l->graph && l->graph_seed != j->seed)
+        drop_graph(s, l);
+    for (int i = 0; i < s->moves->rows; i++) {
+        if (dmq_stop_requested())
+            return dmq_fail(DMQ_ESTOP, "sample: stopped by signal %d", dmq_stop_signal());
+        if (may_capture && l->warm && !l->graph)
+            DMQ_TRY(capture(j, l, queue));
+        DMQ_TRY(may_capture && l->graph ? s->be->graph_launch(queue, l->graph)
+                                        : advance(j, l, queue, first, s->moves->call[i]));
+        l->warm = 1;
+    }
 done:
     return st;
 }
@@ -316,14 +326,12 @@ static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue
     lane *l = &j->s->lane[lane_number];
     uint64_t group = (uint64_t)j->s->group, first = (j->first / group + (uint64_t)piece) * group;
 
-    DMQ_TRY(draw(j, queue, l->x->value, DMQ_FOR_LATENT, first, 0));
+    DMQ_TRY(dmq_mover_begin(
+        &l->mover, queue, l->x->value,
+        &(dmq_start){ j->seed, first, .latent = DMQ_FOR_LATENT, .noise = DMQ_FOR_SAMPLER }));
     if (l->label)
         DMQ_TRY(set_labels(j, l, queue, first));
-    for (int i = 0; i < j->s->sampler->n_steps; i++) {
-        if (dmq_stop_requested())
-            return dmq_fail(DMQ_ESTOP, "sample: stopped by signal %d", dmq_stop_signal());
-        DMQ_TRY(step_run(j, l, queue, first, &j->s->sampler->step[i]));
-    }
+    DMQ_TRY(trajectory(j, l, queue, first));
     DMQ_TRY(keep(j, l, queue, first));
 done:
     return st;
@@ -346,8 +354,10 @@ dmq_status dmq_sample_run(dmq_sample *sample, dmq_real *out, uint64_t seed, uint
     assert(count > 0 && groups < INT32_MAX && (label != NULL) == (sample->times == NULL));
     if (label)
         DMQ_TRY(dmq_model_check_labels(sample->model, label, (int)count, "sample"));
+    DMQ_TRY(dmq_moves_set(sample->moves, dmq_lanes_queue(sample->lanes, 0), watch && watch->step));
     if (sample->times)
         DMQ_TRY(run_times(sample));
+    DMQ_TRY(sample->be->sync(dmq_lanes_queue(sample->lanes, 0))); /* the tables are every lane's */
     DMQ_TRY(dmq_lanes_run(sample->lanes, (int)groups, group_run, &j));
 done:
     return st;

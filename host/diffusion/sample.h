@@ -15,6 +15,10 @@
  *
  * A step between equal times (quad spacing has them) leaves x as it is; the network is then not called,
  * unless somebody watches.
+ *
+ * Between the first state and the image no number comes from the host (diffusion/moves.h). A device that can
+ * record (capture_begin of backend.h), with one lane and nobody who watches, records a call of the network
+ * with the move after it once, and replays it for all calls of all groups.
  */
 #ifndef DMQ_DIFFUSION_SAMPLE_H
 #define DMQ_DIFFUSION_SAMPLE_H

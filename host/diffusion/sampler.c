@@ -81,6 +81,7 @@ dmq_status dmq_sampler_create(dmq_sampler **out, const dmq_schedule *schedule,
     DMQ_TRY(dmq_alloc(&memory, 1, sizeof *s));
     s = memory;
     s->config = *config;
+    s->form = config->clip_x0 ? DMQ_MOVE_CLIPPED : DMQ_MOVE_LINEAR;
     s->n_steps = config->steps;
     if (config->spacing == DMQ_SPACING_UNIFORM) {
         int stride = schedule->T / config->steps;

@@ -16,6 +16,7 @@
 #ifndef DMQ_DIFFUSION_SAMPLER_H
 #define DMQ_DIFFUSION_SAMPLER_H
 
+#include "backend/backend.h"
 #include "diffusion/schedule.h"
 
 typedef enum dmq_sampler_kind { DMQ_DDIM, DMQ_DDPM } dmq_sampler_kind;
@@ -40,6 +41,7 @@ typedef struct dmq_sampler_step {
 
 typedef struct dmq_sampler {
     dmq_sampler_config config;
+    dmq_sampler_form form; /**< of its moves (kernels/sampler.h) */
     dmq_sampler_step *step;
     int n_steps; /**< may differ from config.steps: ceil(T / floor(T/steps)) for uniform */
 } dmq_sampler;

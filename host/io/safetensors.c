@@ -3,18 +3,13 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "io/file.h"
 #include "io/json.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { HEADER_LIMIT = 100000000, TENSOR_LIMIT = 1000000, NAME_LIMIT = 1024, PIECE = 1 << 16 };
 
@@ -22,8 +17,9 @@ enum { HEADER_LIMIT = 100000000, TENSOR_LIMIT = 1000000, NAME_LIMIT = 1024, PIEC
 #define EXACT_LIMIT (INT64_C(1) << 53)
 
 struct dmq_safetensors {
-    char *path;
-    int fd;
+    dmq_input *input; /* its own, or borrowed */
+    int borrowed;
+    const char *path;
     uint64_t size;
     uint64_t start; /* of the buffer */
     dmq_st_tensor *tensor;
@@ -72,26 +68,6 @@ static dmq_status refuse(const dmq_safetensors *file, const char *what)
 static dmq_status refuse_tensor(const dmq_safetensors *file, const char *name, const char *what)
 {
     return dmq_fail(DMQ_EDATA, "%s: tensor \"%.200s\": %s", file->path, name, what);
-}
-
-static dmq_status read_at(const dmq_safetensors *file, void *out, uint64_t size, uint64_t offset)
-{
-    char *to = out;
-
-    while (size > 0) {
-        ssize_t n = pread(file->fd, to, size < (1U << 30) ? (size_t)size : 1U << 30, (off_t)offset);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return dmq_file_failed(file->path, false, errno);
-        if (n == 0)
-            return refuse(file, "it became shorter while it was read");
-        to += n;
-        size -= (uint64_t)n;
-        offset += (uint64_t)n;
-    }
-    return DMQ_OK;
 }
 
 /*
@@ -294,16 +270,15 @@ static dmq_status read_header(dmq_safetensors *file)
 
     if (file->size < 8)
         return refuse(file, "it is shorter than 8 bytes");
-    DMQ_TRY(read_at(file, length, 8, 0));
-    for (int i = 7; i >= 0; i--)
-        n = n << 8 | length[i];
+    DMQ_TRY(dmq_input_read(length, file->input, 8, 0));
+    n = dmq_le64(length);
     if (n > HEADER_LIMIT || n > file->size - 8) {
         st = refuse(file, n > HEADER_LIMIT ? "its header claims more than 100 MB"
                                            : "its header claims more bytes than the file has");
         goto done;
     }
     DMQ_TRY(dmq_alloc((void **)&text, (size_t)n + 1, 1));
-    DMQ_TRY(read_at(file, text, n, 8));
+    DMQ_TRY(dmq_input_read(text, file->input, n, 8));
     fault = header_fault(text, (size_t)n);
     if (fault) {
         st = refuse(file, fault);
@@ -317,31 +292,37 @@ done:
     return st;
 }
 
-dmq_status dmq_safetensors_open(dmq_safetensors **out, const char *path)
+dmq_status dmq_safetensors_read(dmq_safetensors **out, dmq_input *input)
 {
     dmq_status st = DMQ_OK;
     dmq_safetensors *file = NULL;
-    struct stat info;
 
     *out = NULL;
     DMQ_TRY(dmq_alloc((void **)&file, 1, sizeof *file));
-    file->fd = -1;
-    DMQ_TRY(dmq_strdup(&file->path, path));
-    file->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (file->fd < 0 || fstat(file->fd, &info) != 0) {
-        st = dmq_file_failed(path, false, errno);
-        goto done;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        st = dmq_fail(DMQ_EDATA, "%s: is not a regular file", path);
-        goto done;
-    }
-    file->size = (uint64_t)info.st_size;
+    file->input = input;
+    file->borrowed = 1;
+    file->path = dmq_input_path(input);
+    file->size = dmq_input_size(input);
     DMQ_TRY(read_header(file));
     *out = file;
     file = NULL;
 done:
     dmq_safetensors_close(file);
+    return st;
+}
+
+dmq_status dmq_safetensors_open(dmq_safetensors **out, const char *path)
+{
+    dmq_status st = DMQ_OK;
+    dmq_input *input = NULL;
+
+    *out = NULL;
+    DMQ_TRY(dmq_input_open(&input, path));
+    DMQ_TRY(dmq_safetensors_read(out, input));
+    (*out)->borrowed = 0;
+    input = NULL;
+done:
+    dmq_input_close(input);
     return st;
 }
 
@@ -353,9 +334,8 @@ void dmq_safetensors_close(dmq_safetensors *file)
         dmq_free(file->tensor[i].name);
     dmq_free(file->tensor);
     dmq_json_destroy(file->header);
-    if (file->fd >= 0)
-        (void)close(file->fd);
-    dmq_free(file->path);
+    if (!file->borrowed)
+        dmq_input_close(file->input);
     dmq_free(file);
 }
 
@@ -461,7 +441,7 @@ static void to_ints(int64_t *out, const unsigned char *bytes, size_t n, dmq_st_t
             memcpy(&i8, bytes + i, 1);
             out[i] = (int64_t)i8;
         } else {
-            out[i] = bytes[i]; /* NOLINT(clang-analyzer-core.uninitialized.Assign): read_at did */
+            out[i] = bytes[i]; /* NOLINT(clang-analyzer-core.uninitialized.Assign): it was read */
         }
     }
 }
@@ -482,7 +462,7 @@ dmq_status dmq_safetensors_read_f32(float *out, const dmq_safetensors *file, con
         size_t n = (size_t)t->count - done_count;
 
         n = n < PIECE / width ? n : PIECE / width;
-        DMQ_TRY(read_at(file, piece, n * width, t->offset + done_count * width));
+        DMQ_TRY(dmq_input_read(piece, file->input, n * width, t->offset + done_count * width));
         to_floats(out + done_count, piece, n, t->type);
         done_count += n;
     }
@@ -507,7 +487,7 @@ dmq_status dmq_safetensors_read_i64(int64_t *out, const dmq_safetensors *file, c
         size_t n = (size_t)t->count - done_count;
 
         n = n < PIECE / width ? n : PIECE / width;
-        DMQ_TRY(read_at(file, piece, n * width, t->offset + done_count * width));
+        DMQ_TRY(dmq_input_read(piece, file->input, n * width, t->offset + done_count * width));
         to_ints(out + done_count, piece, n, t->type);
         done_count += n;
     }

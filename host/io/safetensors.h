@@ -15,6 +15,7 @@
 #define DMQ_IO_SAFETENSORS_H
 
 #include "base/status.h"
+#include "io/input.h"
 
 #include <stdint.h>
 
@@ -49,6 +50,9 @@ typedef struct dmq_safetensors dmq_safetensors;
 
 /** ENOINPUT; EDATA with path, tensor and what is wrong; EIO. */
 dmq_status dmq_safetensors_open(dmq_safetensors **out, const char *path);
+
+/** The same of an input that stays the caller's and must outlive it. */
+dmq_status dmq_safetensors_read(dmq_safetensors **out, dmq_input *input);
 
 /** Takes NULL. */
 void dmq_safetensors_close(dmq_safetensors *file);

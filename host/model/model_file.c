@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "model/ddpm_unet.h"
+#include "model/decoder.h"
 #include "model/features.h"
 #include "model/match.h"
 #include "tensor/layout.h"
@@ -20,6 +21,7 @@ static const struct {
     dmq_status (*create)(dmq_model **out, const char *config_text);
 } kinds[] = {
     { "ddpm_unet", dmq_ddpm_unet_create_text },
+    { "decoder", dmq_decoder_create_text },
     { "features", dmq_features_create_text },
 };
 
@@ -29,7 +31,8 @@ dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *confi
         if (strcmp(kinds[i].kind, kind) == 0)
             return kinds[i].create(out, config_text);
     }
-    return dmq_fail(DMQ_EDATA, "model: unknown kind \"%s\"; this version knows ddpm_unet, features",
+    return dmq_fail(DMQ_EDATA,
+                    "model: unknown kind \"%s\"; this version knows ddpm_unet, decoder, features",
                     kind);
 }
 

@@ -117,14 +117,27 @@ typedef struct pass {
     const dmq_block *b;
     const dmq_block_tapes *tapes;
     dmq_block_rows rows;
-    dmq_real *dw;      /* a block of theta's length for each piece; NULL: no backward pass */
-    const dmq_real *d; /* each: D */
-    int first_shard;
+    dmq_real *dw;       /* a block of theta's length for each piece; NULL: no backward pass */
+    const dmq_real *d;  /* each: D */
+    int first_shard, n; /* n: samples; each */
 } pass;
 
 static int shards(int n, int size)
 {
     return (n + size - 1) / size;
+}
+
+/* The live part of the samples from place `from` on, and their losses. */
+static dmq_status forward_shard(const pass *p, dmq_block_tape *t, int from, dmq_queue *queue)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
+    DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
+    DMQ_TRY(dmq_space_copy_on(&p->b->inner->space, queue, p->rows.result + from, t->loss->value,
+                              (size_t)p->tapes->size));
+done:
+    return st;
 }
 
 static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *queue)
@@ -136,9 +149,7 @@ static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *que
     int from = (p->first_shard + piece) * p->tapes->size;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
-    DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
-    DMQ_TRY(dmq_space_copy_on(space, queue, p->rows.result + from, t->loss->value, size));
+    DMQ_TRY(forward_shard(p, t, from, queue));
     if (!p->dw)
         return DMQ_OK;
     dmq_tape_bind(t->u.tape, p->dw + (size_t)piece * p->b->problem.n_theta, NULL);
@@ -282,24 +293,41 @@ done:
     return st;
 }
 
-static dmq_status each_piece(void *context, int i, int lane, dmq_queue *queue)
+/* A shard's rows of J: dw of each of its samples, times D. */
+static dmq_status each_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const pass *p = context;
-    const dmq_backend *be = p->b->inner->space.be;
+    const dmq_space *space = &p->b->inner->space;
+    dmq_block_tape *t = &p->tapes->lane[lane];
     size_t n_theta = p->b->problem.n_theta;
-    dmq_real *row = p->dw + (size_t)i * n_theta;
+    int size = p->tapes->size, from = piece * size, left = p->n - from;
+    int count = left < size ? left : size;
+    dmq_real *rows = p->dw + (size_t)from * n_theta;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(shard_piece(context, i, lane, queue));
-    DMQ_TRY(be->binary_forward(queue, &(dmq_binary_args){ .kind = DMQ_MUL,
-                                                          .p = row,
+    DMQ_TRY(forward_shard(p, t, from, queue));
+    DMQ_TRY(dmq_tape_bind_each(
+        t->u.tape,
+        &(dmq_each){ .grads = rows, .apart = n_theta, .samples = size, .count = count, .per = 1 }));
+    DMQ_TRY(dmq_space_copy_on(space, queue, t->loss->grad, p->rows.weight + from, (size_t)size));
+    DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
+    DMQ_TRY(space->be->binary_forward(queue,
+                                      &(dmq_binary_args){ .kind = DMQ_MUL,
+                                                          .p = rows,
                                                           .q = p->d,
-                                                          .y = row,
-                                                          .dim = { 1, 1, (int)n_theta },
-                                                          .stride_p = { 0, 0, 1 },
+                                                          .y = rows,
+                                                          .dim = { 1, count, (int)n_theta },
+                                                          .stride_p = { 0, (ptrdiff_t)n_theta, 1 },
                                                           .stride_q = { 0, 0, 1 } }));
 done:
     return st;
+}
+
+/* Samples of a pass for J. A device takes a shard at once; on a host, where a pass costs the same a sample
+   for any number of them, lanes share single samples out. */
+static int each_size(const dmq_backend *be, int n)
+{
+    return be->host_memory ? 1 : dmq_shard_size(be, n);
 }
 
 dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *sample, int n,
@@ -308,11 +336,12 @@ dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *
     dmq_block *b = context;
     dmq_block_inner *in = b->inner;
     dmq_real *ones = in->dw; /* free here */
-    pass p = { .b = b, .dw = jacobian };
+    pass p = { .b = b, .dw = jacobian, .n = n };
+    int size = each_size(in->space.be, n);
     dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, 1));
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
     DMQ_TRY(dmq_block_need_tan(b));
     DMQ_TRY(dmq_block_soften(b, theta));
     DMQ_TRY(dmq_space_fill(&in->space, ones, 1, b->problem.n_theta));
@@ -321,10 +350,10 @@ dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *
                                               .slot = in->space.be->adaround_jvp,
                                               .alpha = theta,
                                               .alpha_tan = ones }));
-    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, 1));
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
     p.tapes = tapes;
     p.d = in->w_tan;
-    DMQ_TRY(dmq_block_run_shards(b, &p.rows, 1, 0, n, each_piece, &p));
+    DMQ_TRY(dmq_block_run_shards(b, &p.rows, size, 0, shards(n, size), each_piece, &p));
     DMQ_TRY(results(b, &p.rows, loss, n));
 done:
     return st;

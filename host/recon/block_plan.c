@@ -159,7 +159,9 @@ static dmq_status capture(dmq_block *b)
 
     if (st != DMQ_OK)
         return st;
+    dmq_lanes_record(b->lanes, 1);
     st = iterate(b);
+    dmq_lanes_record(b->lanes, 0);
     ended = be->capture_end(queue, &graph);
     if (st != DMQ_OK || ended != DMQ_OK) {
         be->graph_destroy(graph);

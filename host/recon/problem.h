@@ -31,7 +31,9 @@ typedef struct dmq_problem {
     dmq_status (*grad)(void *context, const dmq_real *theta, const int *sample,
                        const dmq_real *weight, int n, dmq_real *grad, dmq_real *loss);
 
-    /** jacobian (n, P): row i is d ell_{sample[i]} / d theta. loss as above. */
+    /** jacobian (n, P): row i is d ell_{sample[i]} / d theta. loss as above. As many samples in a pass as the
+        backend likes; a row does not depend on the others, to the rounding of a backend whose algorithms know
+        the size of a batch. */
     dmq_status (*grad_each)(void *context, const dmq_real *theta, const int *sample, int n,
                             dmq_real *jacobian, dmq_real *loss);
 

@@ -225,9 +225,13 @@ dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const c
     DMQ_TRY(dmq_backend_open(&e->backend, device));
     DMQ_TRY(dmq_experiment_precision(e->backend, config));
     DMQ_TRY(open_model(e, config));
+    DMQ_TRY(dmq_first_stage_open(&e->first, config, e->model->input));
+    e->image = dmq_first_stage_image(&e->first, e->model->input);
     DMQ_TRY(open_sampler(e));
     DMQ_TRY(dmq_lanes_create(&e->lanes, e->backend, threads));
     DMQ_TRY(dmq_model_place(e->model, e->lanes));
+    if (e->first.model)
+        DMQ_TRY(dmq_model_place(e->first.model, e->lanes));
     *out = e;
     e = NULL;
 done:
@@ -242,6 +246,7 @@ void dmq_experiment_close(dmq_experiment *e)
     dmq_lanes_destroy(e->lanes);
     dmq_sampler_destroy(e->sampler);
     dmq_schedule_destroy(e->schedule);
+    dmq_first_stage_release(&e->first);
     dmq_model_destroy(e->model);
     dmq_model_info_release(&e->info);
     dmq_free(e->model_path);

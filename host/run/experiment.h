@@ -12,6 +12,7 @@
 #include "diffusion/sampler.h"
 #include "io/hash.h"
 #include "model/model_file.h"
+#include "run/first_stage.h"
 
 typedef struct dmq_experiment {
     const dmq_config *config; /**< the caller's */
@@ -21,6 +22,8 @@ typedef struct dmq_experiment {
     dmq_model_info info;
     char *model_path;
     char model_hash[DMQ_HASH_TEXT];
+    dmq_first_stage first; /**< the decoder behind it, if it makes latents */
+    dmq_shape image;       /**< (1, H, W, C) of the images in the end */
     dmq_schedule *schedule;
     dmq_sampler *sampler;
 } dmq_experiment;

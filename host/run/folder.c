@@ -210,6 +210,12 @@ static dmq_status describe(dmq_folder *f, const dmq_experiment *e)
     DMQ_TRY(dmq_json_set_text(model, "path", e->model_path));
     DMQ_TRY(dmq_json_set_text(model, "sha256", e->model_hash));
     DMQ_TRY(dmq_json_set_int(model, "parameters", (int64_t)dmq_model_count(e->model)));
+    if (e->first.model) {
+        DMQ_TRY(dmq_json_set_object(&model, f->manifest, "first_stage"));
+        DMQ_TRY(dmq_json_set_text(model, "path", e->first.path));
+        DMQ_TRY(dmq_json_set_text(model, "sha256", e->first.hash));
+        DMQ_TRY(dmq_json_set_real(model, "scale_factor", e->first.scale_factor));
+    }
 done:
     return st;
 }

@@ -10,30 +10,44 @@
 void dmq_images_release(dmq_images *images)
 {
     dmq_free(images->data);
+    dmq_free(images->latents);
     memset(images, 0, sizeof *images);
+}
+
+static dmq_status write_array(dmq_h5 *file, const char *name, const dmq_real *data, int n,
+                              dmq_shape one, const char *layout)
+{
+    int h = one.dim[1], w = one.dim[2], c = one.dim[3];
+    dmq_status st = DMQ_OK;
+    dmq_real *nchw = NULL;
+
+    DMQ_TRY(dmq_alloc((void **)&nchw, (size_t)n * dmq_shape_count(one), sizeof *nchw));
+    dmq_nchw_from_nhwc(nchw, data, n, c, h, w);
+    DMQ_TRY(dmq_h5_write_real(file, name, DMQ_DIMS(n, c, h, w), nchw));
+    DMQ_TRY(dmq_h5_attr_set_text(file, name, "layout", layout));
+done:
+    dmq_free(nchw);
+    return st;
 }
 
 dmq_status dmq_images_save(const char *path, const dmq_images *images, int64_t first,
                            const char *key)
 {
-    int h = images->one.dim[1], w = images->one.dim[2], c = images->one.dim[3];
-    size_t count = (size_t)images->n * dmq_shape_count(images->one);
     dmq_status st = DMQ_OK;
-    dmq_real *nchw = NULL;
     dmq_h5 *file = NULL;
 
-    DMQ_TRY(dmq_alloc((void **)&nchw, count, sizeof *nchw));
-    dmq_nchw_from_nhwc(nchw, images->data, images->n, c, h, w);
     DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_WRITE));
     DMQ_TRY(dmq_h5_format_set(file, "dmq-images", 1));
     DMQ_TRY(dmq_h5_attr_set_text(file, "/", "key", key));
     DMQ_TRY(dmq_h5_attr_set_i64(file, "/", "first", first));
-    DMQ_TRY(dmq_h5_write_real(file, "images", DMQ_DIMS(images->n, c, h, w), nchw));
-    DMQ_TRY(dmq_h5_attr_set_text(file, "images", "layout", "NCHW, in [-1, 1]"));
+    DMQ_TRY(write_array(file, "images", images->data, images->n, images->one, "NCHW, in [-1, 1]"));
+    if (images->latents) {
+        DMQ_TRY(write_array(file, "latents", images->latents, images->n, images->one_latent,
+                            "NCHW, as sampled: times the scale factor"));
+    }
     DMQ_TRY(dmq_h5_commit(file));
 done:
     dmq_h5_close(file);
-    dmq_free(nchw);
     return st;
 }
 
@@ -53,43 +67,81 @@ done:
     return st;
 }
 
+/* (N, C, H, W) of a file as (n, H, W, C); n < 0: any number of them. */
+static dmq_status read_array(dmq_real **out, int *n, dmq_shape *one, dmq_h5 *file, const char *name)
+{
+    dmq_real *data = NULL, *nchw = NULL;
+    const char *path = dmq_h5_path(file);
+    dmq_h5_info info;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_h5_shape(&info, file, name));
+    if (info.rank != 4 || info.count < 1) {
+        st = dmq_fail(DMQ_ESHAPE, "%s: %s must be (N, C, H, W)", path, name);
+        goto done;
+    }
+    if (*n >= 0 && info.dims[0] != *n) {
+        st =
+            dmq_fail(DMQ_ESHAPE, "%s: %d images, %lld %s", path, *n, (long long)info.dims[0], name);
+        goto done;
+    }
+    DMQ_TRY(dmq_alloc((void **)&data, (size_t)info.count, sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&nchw, (size_t)info.count, sizeof(dmq_real)));
+    DMQ_TRY(dmq_h5_read_real(nchw, file, name, info.rank, info.dims));
+    for (int64_t i = 0; i < info.count; i++) {
+        if (!isfinite(nchw[i])) {
+            st = dmq_fail(DMQ_EDATA,
+                          "%s: %.*s %lld holds a number that is NaN or infinite\n"
+                          "  hint: make or copy the file again",
+                          path, (int)strlen(name) - 1, name,
+                          (long long)(i / (info.count / info.dims[0])));
+            goto done;
+        }
+    }
+    *n = (int)info.dims[0];
+    *one = dmq_shape4(1, (int)info.dims[2], (int)info.dims[3], (int)info.dims[1]);
+    dmq_nhwc_from_nchw(data, nchw, *n, (int)info.dims[1], (int)info.dims[2], (int)info.dims[3]);
+    *out = data;
+    data = NULL;
+done:
+    dmq_free(data);
+    dmq_free(nchw);
+    return st;
+}
+
 dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key)
 {
-    dmq_images images = { 0 };
+    dmq_images images = { .n = -1 };
     dmq_h5 *file = NULL;
-    dmq_h5_info info;
-    dmq_real *nchw = NULL;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_READ));
     DMQ_TRY(dmq_h5_format_check(file, "dmq-images", 1));
     DMQ_TRY(check_key(file, path, key));
-    DMQ_TRY(dmq_h5_shape(&info, file, "images"));
-    if (info.rank != 4 || info.count < 1) {
-        st = dmq_fail(DMQ_ESHAPE, "%s: images must be (N, C, H, W)", path);
-        goto done;
-    }
-    images.n = (int)info.dims[0];
-    images.one = dmq_shape4(1, (int)info.dims[2], (int)info.dims[3], (int)info.dims[1]);
-    DMQ_TRY(dmq_alloc((void **)&images.data, (size_t)info.count, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&nchw, (size_t)info.count, sizeof(dmq_real)));
-    DMQ_TRY(dmq_h5_read_real(nchw, file, "images", info.rank, info.dims));
-    for (int64_t i = 0; i < info.count; i++) {
-        if (!isfinite(nchw[i])) {
-            st = dmq_fail(DMQ_EDATA,
-                          "%s: image %lld holds a number that is NaN or infinite\n"
-                          "  hint: make or copy the file again",
-                          path, (long long)(i / (info.count / info.dims[0])));
-            goto done;
-        }
-    }
-    dmq_nhwc_from_nchw(images.data, nchw, images.n, (int)info.dims[1], (int)info.dims[2],
-                       (int)info.dims[3]);
+    DMQ_TRY(read_array(&images.data, &images.n, &images.one, file, "images"));
+    if (dmq_h5_has(file, "latents"))
+        DMQ_TRY(read_array(&images.latents, &images.n, &images.one_latent, file, "latents"));
     *out = images;
-    images.data = NULL;
+    memset(&images, 0, sizeof images);
 done:
-    dmq_free(images.data);
-    dmq_free(nchw);
+    dmq_images_release(&images);
     dmq_h5_close(file);
     return st;
+}
+
+/* Truncation takes the steps of the released scripts, in float: elsewhere a level may end up one lower. */
+void dmq_images_export(dmq_real *out, const dmq_real *images, size_t count, dmq_levels levels)
+{
+    for (size_t i = 0; i < count; i++) {
+        double level;
+
+        if (levels == DMQ_LEVELS_TRUNCATE) {
+            float u = ((float)images[i] + 1.0F) / 2.0F;
+
+            level = (double)floorf(255.0F * fminf(fmaxf(u, 0.0F), 1.0F));
+        } else {
+            level = floor(255 * fmin(fmax(((double)images[i] + 1) / 2, 0), 1) + 0.5);
+        }
+        out[i] = (dmq_real)(level / 255 * 2 - 1);
+    }
 }

@@ -1,5 +1,6 @@
 /**
- * Image files: images (N, 3, H, W) f32 in about [-1, 1], and what they were made with.
+ * Image files: images (N, 3, H, W) f32 in about [-1, 1], and what they were made with; with a first stage also,
+ * where wanted, the latents (N, c, h, w) that they were decoded from.
  */
 #ifndef DMQ_RUN_IMAGES_H
 #define DMQ_RUN_IMAGES_H
@@ -10,7 +11,9 @@
 typedef struct dmq_images {
     dmq_real *data; /**< (n, H, W, C) */
     int n;
-    dmq_shape one; /**< (1, H, W, C) */
+    dmq_shape one;        /**< (1, H, W, C) */
+    dmq_real *latents;    /**< (n, h, w, c); NULL: not kept */
+    dmq_shape one_latent; /**< (1, h, w, c) */
 } dmq_images;
 
 void dmq_images_release(dmq_images *images);
@@ -19,7 +22,16 @@ void dmq_images_release(dmq_images *images);
 dmq_status dmq_images_save(const char *path, const dmq_images *images, int64_t first,
                            const char *key);
 
-/** key NULL: any; EDATA when another one made the file. */
+/** What the file holds, latents included. key NULL: any; EDATA when another one made the file. */
 dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key);
+
+/** Which 8-bit level a number of an image becomes; in the order of sample.levels. */
+typedef enum dmq_levels {
+    DMQ_LEVELS_ROUND,   /**< floor(255 u + 0.5), u = clamp((x + 1)/2, 0, 1): ddim, DiT */
+    DMQ_LEVELS_TRUNCATE /**< floor(255 u): the scripts of latent diffusion; half a level darker */
+} dmq_levels;
+
+/** Images as their 8-bit export has them, 2 level / 255 - 1: what is scored and shown. out may be images. */
+void dmq_images_export(dmq_real *out, const dmq_real *images, size_t count, dmq_levels levels);
 
 #endif

@@ -1,6 +1,7 @@
 #include "run/reweight.h"
 
 #include "base/memory.h"
+#include "base/signal.h"
 #include "bilevel/diagnose.h"
 #include "calib/batch.h"
 
@@ -60,44 +61,72 @@ static dmq_status groups_of(dmq_groups *out, int *memory, const dmq_calib *calib
     return DMQ_OK;
 }
 
+/* Iterations of a warm-up that the device is given at once; between two such plans a stop is heard. */
+enum { PLAN_ROWS = 50 };
+
+typedef struct warm_up {
+    const int *train;
+    int n_train, batch;
+    const dmq_recon_config *recon;
+    int *sample; /* (PLAN_ROWS, batch) */
+    dmq_real *w;
+    dmq_step_scalars scalars[PLAN_ROWS];
+} warm_up;
+
+/* Iterations first, ..., first + rows - 1 (from 1 on), under uniform weights and without the regularizer. */
+static dmq_status warm(warm_up *k, dmq_block *b, const dmq_recon_state *state, int first, int rows)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int r = 0; r < rows; r++) {
+        dmq_batch_draw(k->sample + (size_t)r * (size_t)k->batch, k->batch, k->train, k->n_train,
+                       k->recon->seed, (uint64_t)b->unit, (uint32_t)(first + r));
+        k->scalars[r] = (dmq_step_scalars){ .adam = dmq_adam_begin((dmq_real)k->recon->lr,
+                                                                   (dmq_real)0.9, (dmq_real)0.999,
+                                                                   (dmq_real)1e-8, first + r) };
+    }
+    DMQ_TRY(dmq_block_plan_set(b, &(dmq_block_plan){ .rows = rows,
+                                                     .n = k->batch,
+                                                     .sample = k->sample,
+                                                     .weight = k->w,
+                                                     .scalars = k->scalars,
+                                                     .alpha = state->alpha,
+                                                     .m = state->m,
+                                                     .v = state->v }));
+    DMQ_TRY(dmq_block_run(b, rows));
+done:
+    return st;
+}
+
 /* The state at the point where J is taken: the initial one, or after a warm-up under uniform weights. */
 static dmq_status point(dmq_block *b, const dmq_config *c, const int *train, int n_train,
                         const dmq_recon_config *recon, const dmq_recon_state *state)
 {
-    int iters = dmq_config_int(c, "reweight.point_iters"), batch = recon->batch;
-    dmq_real *w = NULL, *loss = NULL;
-    int *sample = NULL;
+    int iters = dmq_config_int(c, "reweight.point_iters");
+    warm_up k = { .train = train,
+                  .n_train = n_train,
+                  .batch = recon->batch < n_train ? recon->batch : n_train,
+                  .recon = recon };
+    size_t count = PLAN_ROWS * (size_t)k.batch;
     dmq_status st = DMQ_OK;
 
     if (dmq_config_enum(c, "reweight.point") == 0)
         goto done;
     if (iters <= 0)
         iters = (int)(recon->warmup * recon->iters);
-    if (batch > n_train)
-        batch = n_train;
-    DMQ_TRY(dmq_alloc((void **)&w, (size_t)batch, sizeof *w));
-    DMQ_TRY(dmq_alloc((void **)&loss, (size_t)batch, sizeof *loss));
-    DMQ_TRY(dmq_alloc((void **)&sample, (size_t)batch, sizeof *sample));
-    for (int i = 0; i < batch; i++)
-        w[i] = (dmq_real)(1.0 / batch);
+    DMQ_TRY(dmq_alloc((void **)&k.w, count, sizeof *k.w));
+    DMQ_TRY(dmq_alloc((void **)&k.sample, count, sizeof *k.sample));
+    for (size_t i = 0; i < count; i++)
+        k.w[i] = (dmq_real)(1.0 / k.batch);
     DMQ_TRY(dmq_block_soften(b, state->alpha));
-    for (int i = 1; i <= iters; i++) {
-        dmq_block_step step = { .alpha = state->alpha,
-                                .m = state->m,
-                                .v = state->v,
-                                .lr = recon->lr,
-                                .beta1 = 0.9,
-                                .beta2 = 0.999,
-                                .eps = 1e-8,
-                                .step = i };
-
-        dmq_batch_draw(sample, batch, train, n_train, recon->seed, (uint64_t)b->unit, (uint32_t)i);
-        DMQ_TRY(dmq_block_iterate(b, sample, w, batch, &step, loss));
+    for (int i = 1; i <= iters; i += PLAN_ROWS) {
+        if (dmq_stop_requested())
+            DMQ_TRY(dmq_fail(DMQ_ESTOP, "stopped on the way to the point of the sample weights"));
+        DMQ_TRY(warm(&k, b, state, i, iters - i + 1 < PLAN_ROWS ? iters - i + 1 : PLAN_ROWS));
     }
 done:
-    dmq_free(w);
-    dmq_free(loss);
-    dmq_free(sample);
+    dmq_free(k.w);
+    dmq_free(k.sample);
     return st;
 }
 

@@ -68,6 +68,8 @@ dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experim
 
     DMQ_TRY(dmq_config_stage_text(&keys, e->config, s->keys));
     dmq_text_add(&t, "stage %s %d\nmodel %s\n%s", s->name, s->version, e->model_hash, keys);
+    if (e->first.model && (s->keys & DMQ_STAGE_SAMPLE))
+        dmq_text_add(&t, "first_stage %s\n", e->first.hash);
     for (int i = 0; i < s->n_inputs; i++) {
         char key[DMQ_HASH_TEXT];
 

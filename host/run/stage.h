@@ -5,7 +5,7 @@
  *   sample     images-q.h5   evaluate   metrics.json
  *
  * A stage's key is a hash of its name and version, the part of the configuration that it reads, the
- * checkpoint, and the keys of the stages before it. A result with the present key is not made again, one
+ * checkpoint (where it samples also the decoder's), and the keys of the stages before it. A result with the present key is not made again, one
  * with another key is not touched unless told to (--overwrite). Results that do not depend on the
  * method live in the sweep's store under their key and are linked into the run folder.
  */

@@ -116,6 +116,11 @@ done:
     return st;
 }
 
+static dmq_levels levels_of(const dmq_config *config)
+{
+    return (dmq_levels)dmq_config_enum(config, "sample.levels");
+}
+
 /* Moments (and logits, if wanted) of images; what is exported is what is scored: 8-bit values. */
 static dmq_status moments_of(evaluating *v, double *mean, double *cov, dmq_real *logits,
                              const dmq_real *images, int n)
@@ -127,11 +132,7 @@ static dmq_status moments_of(evaluating *v, double *mean, double *cov, dmq_real 
 
     DMQ_TRY(dmq_alloc((void **)&rounded, (size_t)n * per, sizeof *rounded));
     DMQ_TRY(dmq_alloc((void **)&f, (size_t)n * (size_t)v->width, sizeof *f));
-    for (size_t i = 0; i < (size_t)n * per; i++) {
-        double u = fmin(fmax(((double)images[i] + 1) / 2, 0), 1);
-
-        rounded[i] = (dmq_real)(floor(255 * u + 0.5) / 255 * 2 - 1);
-    }
+    dmq_images_export(rounded, images, (size_t)n * per, levels_of(v->config));
     DMQ_TRY(dmq_features_run(f, logits, v->features, v->e->lanes, rounded, n));
     DMQ_TRY(dmq_moments_create(&m, v->width));
     DMQ_TRY(dmq_moments_add(m, f, (size_t)n));
@@ -145,7 +146,7 @@ done:
 
 static dmq_status open_reference(dmq_dataset **out, const dmq_experiment *e)
 {
-    const int *in = e->model->input.dim; /* (1, H, W, C) */
+    const int *in = e->image.dim; /* (1, H, W, C) */
     dmq_dataset *set = NULL;
     dmq_status st = dmq_dataset_open(&set, dmq_config_text(e->config, "evaluate.reference"), 0);
 
@@ -377,17 +378,23 @@ static dmq_status grid(evaluating *v)
     for (int i = 0; i < 2 && count > 0; i++) {
         const dmq_images *im = i ? &v->q : &v->fp;
         dmq_picture picture = { 0 };
+        dmq_real *shown = NULL;
         char *path = NULL;
         int n = count < im->n ? count : im->n;
+        size_t numbers = (size_t)n * dmq_shape_count(im->one);
 
         st = dmq_folder_file(&path, v->job->folder, i ? "grid.png" : "grid-fp.png");
+        if (st == DMQ_OK)
+            st = dmq_alloc((void **)&shown, numbers, sizeof *shown);
         if (st == DMQ_OK) {
-            st = dmq_png_grid(&picture, im->data, n, im->one.dim[1], im->one.dim[2], im->one.dim[3],
+            dmq_images_export(shown, im->data, numbers, levels_of(v->config));
+            st = dmq_png_grid(&picture, shown, n, im->one.dim[1], im->one.dim[2], im->one.dim[3],
                               (int)ceil(sqrt(n)), 2, im->one.dim[1] < 32 ? 3 : 2);
         }
         if (st == DMQ_OK)
             st = dmq_png_save(path, &picture, NULL, 0);
         dmq_picture_release(&picture);
+        dmq_free(shown);
         dmq_free(path);
         DMQ_TRY(st);
     }
@@ -422,11 +429,10 @@ dmq_status dmq_evaluate_check(const dmq_experiment *e)
     }
     DMQ_TRY(open_reference(&set, e));
     DMQ_TRY(open_features(&v));
-    if (v.features->input.dim[1] != e->model->input.dim[1]) {
-        st = dmq_config_refuse(e->config, "evaluate.features",
-                               "it is for %d x %d images, the model's are %d x %d",
-                               v.features->input.dim[1], v.features->input.dim[2],
-                               e->model->input.dim[1], e->model->input.dim[2]);
+    if (v.features->input.dim[1] != e->image.dim[1]) {
+        st = dmq_config_refuse(
+            e->config, "evaluate.features", "it is for %d x %d images, the model's are %d x %d",
+            v.features->input.dim[1], v.features->input.dim[2], e->image.dim[1], e->image.dim[2]);
     }
 done:
     dmq_dataset_close(set);

@@ -2,13 +2,16 @@
 
    The job is cut into pieces of sample.batch images, rounded up to whole groups, each with a file of its
    own in ckpt/ until all are there: a stopped job goes on with the next piece, and shards of a job are
-   runs over some of its pieces. No cut changes a bit of any image (diffusion/sample.h). */
+   runs over some of its pieces. No cut changes a bit of any image (diffusion/sample.h, model/decode.h).
+
+   With a first stage the network samples latents, which are decoded piece by piece. */
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/progress.h"
 #include "diffusion/sample.h"
 #include "io/file.h"
+#include "model/decode.h"
 #include "quant/hooks.h"
 #include "quant/quant_file.h"
 #include "run/images.h"
@@ -25,7 +28,11 @@ typedef struct sampling {
     const char *what; /* "fp" or "q" */
     int count, piece, n_pieces;
     uint64_t seed;
-    size_t per;
+    size_t per, per_latent; /* numbers of an image, and of what the network makes */
+    int keep_latents;
+    /* There when the first piece is made. */
+    dmq_sample *sampler;
+    dmq_decode *decode; /* NULL: no first stage */
 } sampling;
 
 static dmq_status piece_path(char **out, const sampling *s, int i)
@@ -55,12 +62,26 @@ static dmq_status look(int *done, const sampling *s, int i)
     if (!dmq_file_exists(path))
         goto done;
     st = dmq_images_load(&images, path, s->job->key);
-    *done = st == DMQ_OK && images.n == piece_count(s, i);
+    *done = st == DMQ_OK && images.n == piece_count(s, i) && !images.latents == !s->keep_latents;
     if (st != DMQ_ENOMEM)
         st = DMQ_OK;
 done:
     dmq_images_release(&images);
     dmq_free(path);
+    return st;
+}
+
+/* Room for n images, and for the latents that they are made of. */
+static dmq_status images_create(dmq_images *out, const sampling *s, int n, int latents)
+{
+    const dmq_experiment *e = s->job->experiment;
+    dmq_status st = DMQ_OK;
+
+    *out = (dmq_images){ .n = n, .one = e->image, .one_latent = e->model->input };
+    DMQ_TRY(dmq_alloc((void **)&out->data, (size_t)n * s->per, sizeof(dmq_real)));
+    if (latents)
+        DMQ_TRY(dmq_alloc((void **)&out->latents, (size_t)n * s->per_latent, sizeof(dmq_real)));
+done:
     return st;
 }
 
@@ -71,24 +92,39 @@ static void progress(void *context, uint64_t first, int n)
     dmq_progress_add(n, "");
 }
 
-static dmq_status run_piece(const sampling *s, dmq_sample *sampler, int i)
+static void decoded(void *context, int image)
 {
-    dmq_sample_watch watch = { .done = progress };
+    (void)context;
+    (void)image;
+    dmq_progress_add(1, "");
+}
+
+/* An image counts when it is there: with a first stage, when it is decoded. */
+static dmq_status run_piece(const sampling *s, int i)
+{
+    dmq_sample_watch watch = { .done = s->decode ? NULL : progress };
     const dmq_model *model = s->job->experiment->model;
-    dmq_images images = { .n = piece_count(s, i), .one = model->input };
+    dmq_images images = { 0 };
+    dmq_real *made;
     uint64_t first = (uint64_t)i * (uint64_t)s->piece;
     dmq_status st = DMQ_OK;
     char *path = NULL;
     int *label = NULL;
 
     DMQ_TRY(piece_path(&path, s, i));
-    DMQ_TRY(dmq_alloc((void **)&images.data, (size_t)images.n * s->per, sizeof(dmq_real)));
+    DMQ_TRY(images_create(&images, s, piece_count(s, i), s->decode != NULL));
+    made = s->decode ? images.latents : images.data;
     if (model->n_labels > 0)
         DMQ_TRY(dmq_alloc((void **)&label, (size_t)images.n, sizeof *label));
     for (int n = 0; label && n < images.n; n++)
         label[n] = dmq_model_draw_label(model, s->seed, DMQ_FOR_LABEL, first + (uint64_t)n);
-    DMQ_TRY(
-        dmq_sample_run(sampler, images.data, s->seed, first, (uint64_t)images.n, label, &watch));
+    DMQ_TRY(dmq_sample_run(s->sampler, made, s->seed, first, (uint64_t)images.n, label, &watch));
+    if (s->decode)
+        DMQ_TRY(dmq_decode_run(s->decode, images.data, images.latents, images.n, decoded, NULL));
+    if (!s->keep_latents) {
+        dmq_free(images.latents);
+        images.latents = NULL;
+    }
     DMQ_TRY(dmq_images_save(path, &images, (int64_t)i * s->piece, s->job->key));
 done:
     dmq_images_release(&images);
@@ -100,11 +136,11 @@ done:
 /* All pieces are there: one file, and the pieces go. */
 static dmq_status join(const sampling *s)
 {
-    dmq_images all = { .n = s->count, .one = s->job->experiment->model->input };
+    dmq_images all = { 0 };
     dmq_status st = DMQ_OK;
     char *path = NULL;
 
-    DMQ_TRY(dmq_alloc((void **)&all.data, (size_t)all.n * s->per, sizeof(dmq_real)));
+    DMQ_TRY(images_create(&all, s, s->count, s->keep_latents));
     for (int i = 0; i < s->n_pieces; i++) {
         dmq_images part = { 0 };
 
@@ -114,6 +150,10 @@ static dmq_status join(const sampling *s)
         DMQ_TRY(dmq_images_load(&part, path, s->job->key));
         memcpy(all.data + (size_t)i * (size_t)s->piece * s->per, part.data,
                (size_t)part.n * s->per * sizeof(dmq_real));
+        if (s->keep_latents) {
+            memcpy(all.latents + (size_t)i * (size_t)s->piece * s->per_latent, part.latents,
+                   (size_t)part.n * s->per_latent * sizeof(dmq_real));
+        }
         dmq_images_release(&part);
     }
     DMQ_TRY(dmq_images_save(s->job->out, &all, 0, s->job->key));
@@ -135,10 +175,20 @@ static int mine(const dmq_job *job, int i)
     return !job->merge && (job->n_shards == 0 || i % job->n_shards == job->shard - 1);
 }
 
-static dmq_status run_pieces(const sampling *s, const dmq_hook_source *source)
+static dmq_status makers_create(sampling *s, const dmq_hook_source *source)
 {
     const dmq_experiment *e = s->job->experiment;
-    dmq_sample *sampler = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_sample_create(&s->sampler, e->model, e->sampler, source, e->lanes));
+    if (e->first.model)
+        DMQ_TRY(dmq_decode_create(&s->decode, e->first.model, e->first.scale_factor, e->lanes));
+done:
+    return st;
+}
+
+static dmq_status run_pieces(sampling *s, const dmq_hook_source *source)
+{
     int made;
     dmq_status st = DMQ_OK;
 
@@ -151,13 +201,14 @@ static dmq_status run_pieces(const sampling *s, const dmq_hook_source *source)
             dmq_progress_add(piece_count(s, i), "");
             continue;
         }
-        if (!sampler)
-            DMQ_TRY(dmq_sample_create(&sampler, e->model, e->sampler, source, e->lanes));
-        DMQ_TRY(run_piece(s, sampler, i));
+        if (!s->sampler)
+            DMQ_TRY(makers_create(s, source));
+        DMQ_TRY(run_piece(s, i));
     }
     dmq_progress_end();
 done:
-    dmq_sample_destroy(sampler);
+    dmq_decode_destroy(s->decode);
+    dmq_sample_destroy(s->sampler);
     return st;
 }
 
@@ -187,11 +238,16 @@ static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *
                    .count = dmq_config_int(e->config, "sample.count"),
                    .piece = (batch + WHOLE - 1) / WHOLE * WHOLE,
                    .seed = (uint64_t)dmq_config_int64(e->config, "sample.seed"),
-                   .per = dmq_shape_count(e->model->input) };
+                   .per = dmq_shape_count(e->image),
+                   .per_latent = dmq_shape_count(e->model->input),
+                   .keep_latents =
+                       e->first.model && dmq_config_bool(e->config, "first_stage.keep_latents") };
     dmq_status st = DMQ_OK;
 
     s.n_pieces = (s.count + s.piece - 1) / s.piece;
-    DMQ_TRY(dmq_disk_check(job->folder->path, 2 * (uint64_t)s.count * s.per * sizeof(float)));
+    DMQ_TRY(dmq_disk_check(job->folder->path, 2 * (uint64_t)s.count *
+                                                  (s.per + (s.keep_latents ? s.per_latent : 0)) *
+                                                  sizeof(float)));
     DMQ_TRY(run_pieces(&s, source));
     if (job->n_shards > 0 || job->merge)
         DMQ_TRY(count_missing(&missing, &first, &s));

@@ -18,6 +18,7 @@ typedef dmq_status dmq_pass_fn(const dmq_node *node, const dmq_backend *be, dmq_
 typedef struct dmq_op {
     const char *name;
     unsigned fixed; /**< bit i: there is no derivative in input i */
+    unsigned each;  /**< bit i: backward can write gradients of samples into input i (dmq_each) */
     /** Shape of out, numbers of aux; the one place for ESHAPE. */
     dmq_status (*infer)(dmq_node *node);
     dmq_pass_fn *forward;  /**< out = f(in) */
@@ -43,6 +44,11 @@ typedef union dmq_attr {
         int trans_a, trans_b;
         double alpha;
     } matmul;
+    struct {
+        int heads;
+        int by_head; /**< of a joint input: q, k, v of head 0, then of head 1, ...; else all q, all k, all v */
+        double alpha;
+    } attention;
     struct {
         int groups;
         double eps;
@@ -89,12 +95,13 @@ struct dmq_node {
     int n_in;
     dmq_var *out;
     dmq_attr attr;
-    dmq_real *aux;    /**< numbers that forward leaves for the other passes */
-    size_t aux_count; /**< set by infer */
-    int live;         /**< as of out */
-    int moves;        /**< a tangent can reach it */
-    int fused_away;   /**< part of another node; not run */
-    int position;     /**< in the order of execution */
+    dmq_real *aux;        /**< numbers that forward leaves for the other passes */
+    size_t aux_count;     /**< set by infer */
+    size_t scratch_count; /**< set by infer: numbers it needs of tape->scratch in any pass */
+    int live;             /**< as of out */
+    int moves;            /**< a tangent can reach it */
+    int fused_away;       /**< part of another node; not run */
+    int position;         /**< in the order of execution */
 };
 
 /** A variable with what only the tape knows. A dmq_var of a tape is always the head of a cell. */
@@ -134,10 +141,13 @@ struct dmq_tape {
     int n_cut;
     dmq_real *slab;
     size_t slab_count;
-    dmq_real *zeros; /**< as many zeros as n_zeros, DMQ_ZEROS at least */
-    dmq_real *nans;  /**< with poison: DMQ_ZEROS NaNs */
-    dmq_real *ones;  /**< as many ones as n_ones */
+    dmq_real *zeros;   /**< as many zeros as n_zeros, DMQ_ZEROS at least */
+    dmq_real *scratch; /**< what the largest node needs; holds nothing from a node to the next */
+    size_t scratch_count;
+    dmq_real *nans; /**< with poison: DMQ_ZEROS NaNs */
+    dmq_real *ones; /**< as many ones as n_ones */
     size_t n_ones, n_zeros;
+    dmq_each each; /**< per 0: gradients of parameters are summed over all samples */
 };
 
 static inline dmq_cell *dmq_cell_of(const dmq_var *v)

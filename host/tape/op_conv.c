@@ -66,8 +66,29 @@ static dmq_status forward(const dmq_node *node, const dmq_backend *be, dmq_queue
     return be->conv2d_forward(queue, &a);
 }
 
+/* dbias alone, as dw would have been: of all images, or of each run of them. */
+static dmq_status bias_alone(const dmq_conv2d_args *a, const dmq_backend *be, dmq_queue *queue,
+                             dmq_real *dbias, int add)
+{
+    size_t pixels = (size_t)a->ho * (size_t)a->wo;
+    int images = a->per ? a->per : a->n;
+    dmq_status st = DMQ_OK;
+
+    for (int g = 0; g < a->n / images; g++) {
+        DMQ_TRY(be->col_sum(
+            queue, &(dmq_col_sum_args){ .x = a->dy + (size_t)g * (size_t)(images * a->k) * pixels,
+                                        .y = dbias + (size_t)g * a->apart,
+                                        .rows = images * (int)pixels,
+                                        .cols = a->k,
+                                        .add = add }));
+    }
+done:
+    return st;
+}
+
 static dmq_status backward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
+    const dmq_each *each = &node->tape->each;
     dmq_conv2d_args a = args_of(node);
     dmq_real *dbias;
     dmq_status st = DMQ_OK;
@@ -77,6 +98,13 @@ static dmq_status backward(const dmq_node *node, const dmq_backend *be, dmq_queu
     a.add = dmq_grad_take(&a.dx, node->in[X]);
     if (a.dx)
         DMQ_TRY(be->conv2d_backward_data(queue, &a));
+    if (each->per) {
+        int images = a.n / each->samples; /* of a sample */
+
+        a.n = images * each->count;
+        a.per = images * each->per;
+        a.apart = each->apart;
+    }
     a.add = dmq_grad_take(&a.dw, node->in[W]);
     add_bias = dmq_grad_take(&dbias, node->in[BIAS]);
     /* dw and dbias have one flag between them; a bias used twice, or alone, goes by itself */
@@ -86,13 +114,8 @@ static dmq_status backward(const dmq_node *node, const dmq_backend *be, dmq_queu
     }
     if (a.dw)
         DMQ_TRY(be->conv2d_backward_weights(queue, &a));
-    if (dbias) {
-        DMQ_TRY(be->col_sum(queue, &(dmq_col_sum_args){ .x = node->out->grad,
-                                                        .y = dbias,
-                                                        .rows = a.n * a.ho * a.wo,
-                                                        .cols = a.k,
-                                                        .add = add_bias }));
-    }
+    if (dbias)
+        DMQ_TRY(bias_alone(&a, be, queue, dbias, add_bias));
 done:
     return st;
 }
@@ -132,6 +155,7 @@ static double macs(const dmq_node *node)
 }
 
 static const dmq_op op = { .name = "conv2d",
+                           .each = 1U << W | 1U << BIAS,
                            .infer = infer,
                            .forward = forward,
                            .backward = backward,

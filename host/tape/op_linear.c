@@ -78,7 +78,8 @@ static dmq_status linear_forward(const dmq_node *node, const dmq_backend *be, dm
 static dmq_status linear_backward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
     int rows = dmq_shape_rows(node->in[X]->shape), d = dmq_shape_cols(node->in[X]->shape);
-    int k = node->in[W]->shape.dim[0];
+    int k = node->in[W]->shape.dim[0], blocks = 1;
+    const dmq_each *each = &node->tape->each;
     const dmq_real *dy = node->out->grad;
     dmq_real *dx, *dw, *dbias;
     dmq_matmul_args a;
@@ -90,16 +91,29 @@ static dmq_status linear_backward(const dmq_node *node, const dmq_backend *be, d
         a.add = add;
         DMQ_TRY(be->matmul(queue, &a));
     }
+    if (each->per) {
+        blocks = each->count / each->per;
+        rows = rows / each->samples * each->per;
+    }
     add = dmq_grad_take(&dw, node->in[W]);
     if (dw) {
         a = product(dw, dy, 1, node->in[X]->value, 0, k, d, rows);
         a.add = add;
+        if (each->per) {
+            a.batch = blocks;
+            a.stride_a = (ptrdiff_t)rows * k;
+            a.stride_b = (ptrdiff_t)rows * d;
+            a.stride_c = (ptrdiff_t)each->apart;
+        }
         DMQ_TRY(be->matmul(queue, &a));
     }
     add = dmq_grad_take(&dbias, node->in[BIAS]);
-    if (dbias) {
-        DMQ_TRY(be->col_sum(queue, &(dmq_col_sum_args){
-                                       .x = dy, .y = dbias, .rows = rows, .cols = k, .add = add }));
+    for (int g = 0; dbias && g < blocks; g++) {
+        DMQ_TRY(be->col_sum(queue, &(dmq_col_sum_args){ .x = dy + (ptrdiff_t)g * rows * k,
+                                                        .y = dbias + (size_t)g * each->apart,
+                                                        .rows = rows,
+                                                        .cols = k,
+                                                        .add = add }));
     }
 done:
     return st;
@@ -139,6 +153,7 @@ static double linear_macs(const dmq_node *node)
 }
 
 static const dmq_op linear_op = { .name = "linear",
+                                  .each = 1U << W | 1U << BIAS,
                                   .infer = linear_infer,
                                   .forward = linear_forward,
                                   .backward = linear_backward,

@@ -26,6 +26,17 @@ dmq_var *dmq_record_matmul(dmq_tape *tape, dmq_var *a, int trans_a, dmq_var *b, 
 /** Over the last axis. */
 dmq_var *dmq_record_softmax(dmq_tape *tape, dmq_var *x);
 
+/**
+ * Attention of each head over its own d columns: softmax(alpha q k^T) v. q (N,L,C), k and v (N,M,C), heads
+ * side by side, C = heads * d -> (N,L,C). The probabilities are made piecewise and not kept.
+ */
+dmq_var *dmq_record_attention(dmq_tape *tape, dmq_var *q, dmq_var *k, dmq_var *v, int heads,
+                              double alpha);
+
+/** The same of qkv (N,L,3C); by_head 1: q, k, v of head 0, then of head 1, ...; 0: all q, all k, all v. */
+dmq_var *dmq_record_attention_qkv(dmq_tape *tape, dmq_var *qkv, int heads, int by_head,
+                                  double alpha);
+
 /** x (N,H,W,C) or (N,L,C), gamma and beta (C). */
 dmq_var *dmq_record_group_norm(dmq_tape *tape, dmq_var *x, dmq_var *gamma, dmq_var *beta,
                                int groups, double eps);

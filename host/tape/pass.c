@@ -90,10 +90,18 @@ dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
         }
         DMQ_TRY(poison(tape, queue, node->aux, node->aux_count));
     }
+    if (tape->poison)
+        DMQ_TRY(poison(tape, queue, tape->scratch, tape->scratch_count));
     for (int i = from; i < to; i++)
         DMQ_TRY(tape->order[i]->op->forward(tape->order[i], tape->backend, queue));
 done:
     return st;
+}
+
+/* Gradients of a leaf or result: one, or of a parameter one of each run of samples. */
+static int blocks_of(const dmq_tape *tape, const dmq_var *v)
+{
+    return v->is_param && tape->each.per ? tape->each.count / tape->each.per : 1;
 }
 
 /* Seeds are the caller's; all else is unwritten. */
@@ -105,8 +113,12 @@ static dmq_status begin_backward(dmq_tape *tape, dmq_queue *queue)
         dmq_cell *cell = tape->cell[i];
 
         cell->var.grad_written = cell->seeded;
-        if (tape->poison && !cell->seeded && cell->root == cell)
-            DMQ_TRY(poison(tape, queue, cell->var.grad, dmq_shape_count(cell->var.shape)));
+        if (!tape->poison || cell->seeded || cell->root != cell || !cell->var.grad)
+            continue;
+        for (int g = 0; g < blocks_of(tape, &cell->var); g++) {
+            DMQ_TRY(poison(tape, queue, cell->var.grad + (size_t)g * tape->each.apart,
+                           dmq_shape_count(cell->var.shape)));
+        }
     }
 done:
     return st;
@@ -131,7 +143,8 @@ dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue)
             size_t count = dmq_shape_count(v->shape);
             const dmq_node here = { .tape = tape };
 
-            st = dmq_node_zero(&here, tape->backend, queue, v->grad, 1, count, count);
+            st = dmq_node_zero(&here, tape->backend, queue, v->grad, (size_t)blocks_of(tape, v),
+                               count, v->is_param && tape->each.per ? tape->each.apart : count);
         }
     }
     return st;

@@ -288,6 +288,17 @@ static void add_node_block(layout *l, const dmq_tape *tape, dmq_node *node)
     }
 }
 
+/* What any node needs while it runs, of which only one does at a time. */
+static void add_scratch_block(layout *l, dmq_tape *tape)
+{
+    for (int i = 0; i < tape->n_order; i++) {
+        size_t need = tape->order[i]->scratch_count;
+        tape->scratch_count = need > tape->scratch_count ? need : tape->scratch_count;
+    }
+    if (tape->scratch_count > 0)
+        add_block(l, KEPT, &tape->scratch, tape->scratch_count, 0, FOREVER);
+}
+
 static int by_size(const void *a, const void *b)
 {
     const block *x = a, *y = b;
@@ -429,7 +440,7 @@ static void set_pointers(dmq_tape *tape, const layout *l, size_t kept_from, size
 
 static dmq_status lay_out(dmq_tape *tape)
 {
-    layout l = { .room = 3 * tape->n_cells + tape->n_nodes };
+    layout l = { .room = 3 * tape->n_cells + tape->n_nodes + 1 };
     size_t constants = count_constants(tape);
     size_t scratch = 0;
     dmq_status st = DMQ_OK;
@@ -440,6 +451,7 @@ static dmq_status lay_out(dmq_tape *tape)
         if (tape->cell[i]->var.maker && !tape->cell[i]->var.maker->fused_away)
             add_node_block(&l, tape, tape->cell[i]->var.maker);
     }
+    add_scratch_block(&l, tape);
     DMQ_TRY(place_all(&l));
     for (region r = FORWARD; r < REGIONS; r++)
         scratch = l.size[r] > scratch ? l.size[r] : scratch;

@@ -277,6 +277,7 @@ size_t dmq_tape_bytes(const dmq_tape *tape)
 void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents)
 {
     assert(tape->planned);
+    tape->each.per = 0;
     for (int i = 0; i < tape->n_cells; i++) {
         dmq_cell *cell = tape->cell[i];
         size_t offset = cell->root->var.offset;
@@ -287,6 +288,40 @@ void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents)
         cell->tan_slot = tangents ? (dmq_real *)tangents + offset : NULL; /* only read */
         cell->var.tan = cell->tan_slot;
     }
+}
+
+/* Whether gradients of samples can be had from this node, if it has any of a parameter. */
+static dmq_status check_each(const dmq_node *node, int samples)
+{
+    for (int k = 0; k < node->n_in; k++) {
+        const dmq_var *in = node->in[k];
+
+        if (!in || !dmq_cell_of(in)->root->var.is_param)
+            continue;
+        if (!(node->op->each >> k & 1U) || node->out->shape.dim[0] % samples != 0) {
+            return dmq_fail(DMQ_ENOTSUP,
+                            "tape: %s has no gradients of single samples in %s (%d samples)\n"
+                            "  hint: a pass for each sample",
+                            node->op->name, dmq_var_text(in), samples);
+        }
+    }
+    return DMQ_OK;
+}
+
+dmq_status dmq_tape_bind_each(dmq_tape *tape, const dmq_each *each)
+{
+    dmq_status st = DMQ_OK;
+
+    assert(tape->planned && (tape->passes & DMQ_TAPE_BACKWARD));
+    assert(each->per > 0 && each->count % each->per == 0 && each->count <= each->samples);
+    for (int i = tape->n_frozen; i < tape->n_order; i++) {
+        if (tape->order[i]->op != &dmq_op_reshape) /* shares the memory of what it reshapes */
+            DMQ_TRY(check_each(tape->order[i], each->samples));
+    }
+    dmq_tape_bind(tape, each->grads, NULL);
+    tape->each = *each;
+done:
+    return st;
 }
 
 void dmq_tape_bind_values(dmq_tape *tape, dmq_real *values)

@@ -136,6 +136,23 @@ size_t dmq_tape_bytes(const dmq_tape *tape);
 /** Blocks for gradients and tangents of parameters (each may be NULL); parameter p is at + p->offset. */
 void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents);
 
+/** Gradients of parameters sample by sample, or of runs of samples, from one backward pass. */
+typedef struct dmq_each {
+    dmq_real *grads; /**< of run g at grads + g apart, parameter p there at + p->offset */
+    size_t apart;
+    int samples; /**< of the tape: of each result, the first axis counts them or a multiple */
+    int count;   /**< the first so many have gradients; the others' seeds must be zero */
+    int per;     /**< samples of a run, whose gradients are summed; count is a multiple */
+} dmq_each;
+
+/**
+ * In the place of dmq_tape_bind, until that is called again. A sample's gradients are those of a pass over it
+ * alone, to the rounding of a backend whose algorithms know the size of a batch.
+ *
+ * @return ENOTSUP when an operation other than conv2d and linear takes a parameter
+ */
+dmq_status dmq_tape_bind_each(dmq_tape *tape, const dmq_each *each);
+
 /** Let the value of every parameter be at values + offset, instead of where it was recorded. */
 void dmq_tape_bind_values(dmq_tape *tape, dmq_real *values);
 
@@ -148,7 +165,7 @@ int dmq_tape_feeds_live(const dmq_tape *tape, const dmq_var *leaf);
 dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part);
 
 /**
- * Gradients of all parameters: overwritten (not added to) in the bound block, zero where none arrives;
+ * Gradients of all parameters: overwritten (not added to) in the bound block or blocks, zero where none arrives;
  * and of the inputs that want theirs. The caller has seeded the grad of every output that is live; a seed
  * survives the pass unless other nodes read the output too (then it becomes that output's gradient).
  * Runs the live part only.

@@ -234,6 +234,26 @@ def case_block(n):
     n.out(x, ((x - y) ** 2).sum(3).mean((1, 2)))
 
 
+def heads_of(q, k, v, heads, alpha):
+    """(N, L, C) each: softmax over the keys of every head, heads side by side in the result"""
+    q, k, v = (x.reshape(N, x.shape[1], heads, -1).transpose(1, 2) for x in (q, k, v))
+    return ((alpha * q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+
+def legacy_heads(qkv, heads, scale):
+    """(N, L, 3C) with q, k, v of head 0, then of head 1: channels first, q and k scaled before the product"""
+    x = qkv.mT.reshape(N * heads, -1, qkv.shape[1])
+    q, k, v = x.chunk(3, 1)
+    weight = torch.einsum("bct,bcs->bts", q * scale, k * scale).softmax(-1)
+    return torch.einsum("bts,bcs->bct", weight, v).reshape(N, -1, qkv.shape[1]).mT
+
+
+def case_heads(n):
+    q, k, qkv, v = n.tokens(), n.leaf((N, 4, 6)), n.leaf((N, 5, 18)), n.leaf((N, 4, 6))
+    n.out(heads_of(q, k, v, 3, 0.7), heads_of(q, q, q, 1, 0.5), legacy_heads(qkv, 2, math.sqrt(0.6)) * q)
+    n.out(heads_of(*qkv.chunk(3, -1), 3, 0.6))
+
+
 def main():
     torch.manual_seed(SEED)
     out = {}

@@ -20,16 +20,15 @@ gzip packs well. --cifar writes the network of the CIFAR-10 checkpoint's shape (
 repository.
 """
 import argparse
-import math
 import os
 import sys
 
-import h5py
 import torch
 
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, "..", "..", "bench", "reference"))
 import unet  # noqa: E402
+from network import create, to_grid, write  # noqa: E402
 
 SMALL = dict(resolution=16, ch=16, mult=(1, 2), res_blocks=1, attention=(8,), groups=8)
 SEED = 20261122
@@ -37,35 +36,6 @@ SEED = 20261122
 WITH_GRADIENT = """conv_in temb.dense.0 down.0.block.0.norm1 down.0.block.0.conv1 down.0.block.0.temb_proj
     down.0.downsample.conv down.1.block.0.nin_shortcut down.1.attn.0.norm down.1.attn.0.q down.1.attn.0.v
     mid.attn_1.proj_out up.1.upsample.conv up.0.block.1.nin_shortcut up.0.block.1.norm2 norm_out conv_out""".split()
-
-
-def to_grid(model):
-    """Round each tensor to a quarter of the power of two next to its spread."""
-    with torch.no_grad():
-        for p in model.parameters():
-            spread = (p - p.mean()).std() if p.numel() > 1 else p.abs()
-            unit = 2.0 ** round(math.log2(float(spread))) / 4
-            p.copy_(torch.round(p / unit) * unit)
-
-
-def create(path):
-    """A compact file without times of creation: equal content gives equal bytes."""
-    access, file_plist = h5py.h5p.create(h5py.h5p.FILE_ACCESS), h5py.h5p.create(h5py.h5p.FILE_CREATE)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    file_plist.set_obj_track_times(False)
-    file = h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, file_plist, access))
-    for name in (b"model", b"grad"):
-        group_plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
-        group_plist.set_obj_track_times(False)
-        h5py.h5g.create(file.id, name, gcpl=group_plist)
-    return file
-
-
-def write(file, name, value, dtype, pack=False):
-    options = {}
-    if pack and value.numel() >= 512:  # a chunk's index takes more room than a small array saves
-        options = dict(compression="gzip", compression_opts=9, shuffle=True, chunks=tuple(value.shape))
-    file.create_dataset(name, data=value.detach().numpy(), dtype=dtype, track_times=False, **options)
 
 
 def write_gradients(file, model, x, t, draw):
@@ -95,7 +65,7 @@ def make(path, config, small):
     with torch.no_grad():
         output = model(x.double(), t)
 
-    with create(path) as file:
+    with create(path, "model", "grad") as file:
         for key, value in config.items():
             file.attrs[key] = value
         file.attrs["seed"], file.attrs["torch"] = SEED, str(torch.__version__)

@@ -78,13 +78,69 @@ static void no_term_is_missing(void **state)
     check_report("whole numbers");
 }
 
+/* dw and dbias of each image, and of pairs of them: what a call for these images alone gives. */
+static void gradients_of_single_images(void **state)
+{
+    static const conv2d_shape shapes[] = {
+        { 4, 8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1 }, { 4, 7, 5, 9, 10, 3, 3, 1, 1, 1, 1, 1, 1 },
+        { 6, 5, 6, 3, 16, 3, 3, 1, 1, 1, 1, 1, 0 },  { 4, 8, 8, 24, 40, 1, 1, 1, 0, 0, 0, 0, 1 },
+        { 4, 8, 8, 12, 20, 3, 3, 2, 0, 0, 1, 1, 1 }, { 2, 6, 9, 8, 12, 2, 4, 1, 1, 2, 0, 1, 0 },
+        { 4, 9, 9, 70, 72, 3, 3, 1, 0, 0, 0, 0, 0 }, { 4, 5, 5, 66, 68, 3, 3, 2, 1, 1, 1, 1, 0 },
+    };
+    const check_on *on = &check_device;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        dmq_conv2d_args a = conv2d_args(&shapes[i]);
+        check_op op = conv2d_op(&shapes[i]);
+        size_t n_w = op.count_in[1], n_b = (size_t)a.k, apart = n_w + n_b + 8;
+        size_t room = (size_t)a.n * apart;
+        uint64_t stream = check_stream(70 + i);
+        dmq_real *dy = check_random(op.count_out, &stream), *old = check_random(room, &stream);
+        dmq_real *x = check_random(op.count_in[0], &stream);
+        dmq_real *got = check_reals(room), *want = check_reals(room);
+
+        for (int per = 1; per <= 2; per++) {
+            for (int add = 0; add < 2; add++) {
+                dmq_conv2d_args each = a;
+
+                each.per = per;
+                each.apart = apart;
+                each.add = add;
+                each.x = check_up_real(on, x, op.count_in[0]);
+                each.dy = check_up_real(on, dy, op.count_out);
+                each.dw = check_up_real(on, old, room);
+                each.dbias = shapes[i].bias ? each.dw + n_w : NULL;
+                CHECK_RUN(on, conv2d_backward_weights, &each);
+                check_down_real(on, got, each.dw, room);
+                memcpy(want, old, room * sizeof *want);
+                for (int g = 0; g < a.n / per; g++) {
+                    dmq_conv2d_args one = a;
+
+                    one.n = per;
+                    one.add = add;
+                    one.x = x + op.count_in[0] / (size_t)(a.n / per) * (size_t)g;
+                    one.dy = dy + op.count_out / (size_t)(a.n / per) * (size_t)g;
+                    one.dw = want + (size_t)g * apart;
+                    one.dbias = shapes[i].bias ? one.dw + n_w : NULL;
+                    assert_int_equal(dmq_conv2d_backward_weights_ref(NULL, &one), DMQ_OK);
+                }
+                /* what lies between the gradients is left as it was */
+                check_same("dw of runs", got, want, room, check_unit, check_unit,
+                           16.0 * per * a.ho * a.wo); /* Winograd's transforms */
+            }
+        }
+        (void)check_release(NULL);
+    }
+    check_report("dw of runs");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(values_and_derivatives_are_pytorchs),
-        CHECK_TEST(odd_shapes_keep_the_identities),
-        CHECK_TEST(an_image_does_not_know_its_batch),
-        CHECK_TEST(no_term_is_missing),
+        CHECK_TEST(values_and_derivatives_are_pytorchs), CHECK_TEST(odd_shapes_keep_the_identities),
+        CHECK_TEST(an_image_does_not_know_its_batch),    CHECK_TEST(no_term_is_missing),
+        CHECK_TEST(gradients_of_single_images),
     };
 
     check_open(argc, argv);

@@ -45,6 +45,7 @@ static dmq_real *run(const check_on *on, const dmq_noise_args *asked)
 
     a.out = check_room(on, NULL, count);
     a.sample = check_up(on, a.sample, (size_t)a.n, sizeof *a.sample);
+    a.step_now = check_up(on, a.step_now, 1, sizeof *a.step_now);
     CHECK_RUN(on, noise_normal, &a);
     check_down_real(on, out, a.out, count);
     return out;
@@ -236,6 +237,19 @@ static void permutations_are_fair(void **state)
     assert_true(chi < 49.7); /* 23 degrees of freedom, one in a thousand */
 }
 
+/* A step that the device holds stands before the one of the call. */
+static void the_step_may_be_on_the_device(void **state)
+{
+    enum { PER = 75 };
+    const int step = 11;
+    dmq_noise_args told = request(3, PER), held = told;
+
+    (void)state;
+    told.step = 11;
+    held.step_now = &step;
+    check_equal("noise", run(&check_device, &held), run(&check_device, &told), (size_t)3 * PER);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +262,7 @@ int main(int argc, char **argv)
         CHECK_TEST(channels_number_as_nchw),
         CHECK_TEST(uniforms_and_permutations),
         CHECK_TEST(permutations_are_fair),
+        CHECK_TEST(the_step_may_be_on_the_device),
     };
 
     check_open(argc, argv);

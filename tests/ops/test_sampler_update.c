@@ -19,18 +19,28 @@ static coefs coefs_of(double a, double an, double eta)
     return k;
 }
 
-static dmq_sampler_args args_of(double a, double an, double eta, int clip)
+static dmq_sampler_coef numbers_of(double a, double an, double eta)
 {
     coefs k = coefs_of(a, an, eta);
 
-    return (dmq_sampler_args){ .r = (dmq_real)k.r,
+    return (dmq_sampler_coef){ .r = (dmq_real)k.r,
                                .c = (dmq_real)k.c,
                                .sigma = (dmq_real)k.sigma,
-                               .clip = clip,
                                .sqrt_a = (dmq_real)sqrt(a),
                                .sqrt_1ma = (dmq_real)sqrt(1 - a),
                                .sqrt_an = (dmq_real)sqrt(an),
                                .d = (dmq_real)k.d };
+}
+
+/* A single channel. */
+static dmq_sampler_args args_of(const check_on *on, const dmq_sampler_coef *k, int clip,
+                                size_t count)
+{
+    return (dmq_sampler_args){ .coef = check_up(on, k, 1, sizeof *k),
+                               .form = clip ? DMQ_MOVE_CLIPPED : DMQ_MOVE_LINEAR,
+                               .pixels = count,
+                               .channels = 1,
+                               .eps_channels = 1 };
 }
 
 static void values_of_pytorch(void **state)
@@ -43,17 +53,16 @@ static void values_of_pytorch(void **state)
 
     (void)state;
     for (int i = 0; i < 4; i++) {
-        dmq_sampler_args a =
-            args_of(set[4 * i], set[4 * i + 1], set[4 * i + 2], set[4 * i + 3] > 0);
+        dmq_sampler_coef k = numbers_of(set[4 * i], set[4 * i + 1], set[4 * i + 2]);
+        dmq_sampler_args a = args_of(&check_device, &k, set[4 * i + 3] > 0, COUNT);
         dmq_real *out = check_room(&check_device, NULL, COUNT);
 
         a.x = check_up_real(&check_device, check_golden_real(file, "all", "x", COUNT), COUNT);
         a.eps = check_up_real(&check_device, check_golden_real(file, "all", "eps", COUNT), COUNT);
-        a.z = a.sigma != 0
+        a.z = k.sigma != 0
                   ? check_up_real(&check_device, check_golden_real(file, "all", "z", COUNT), COUNT)
                   : NULL;
         a.out = out;
-        a.count = COUNT;
         CHECK_RUN(&check_device, sampler_update, &a);
         check_down_real(&check_device, got, out, COUNT);
         check_close_to(name[i], got, check_golden(file, "all", name[i], COUNT), COUNT, 3e-6, 2e-6,
@@ -76,13 +85,13 @@ static void same_as_the_reference(void **state)
 
             x[count - 1] = (dmq_real)NAN;
             for (int side = 0; side < 2; side++) {
-                dmq_sampler_args a = args_of(0.4, 0.7, 0.5, clip);
+                dmq_sampler_coef k = numbers_of(0.4, 0.7, 0.5);
+                dmq_sampler_args a = args_of(on[side], &k, clip, count);
                 dmq_real *out = check_up_real(on[side], x, count);
 
                 a.x = a.out = out;
                 a.eps = check_up_real(on[side], eps, count);
                 a.z = check_up_real(on[side], z, count);
-                a.count = count;
                 CHECK_RUN(on[side], sampler_update, &a);
                 got[side] = check_reals(count);
                 check_down_real(on[side], got[side], out, count);
@@ -100,7 +109,8 @@ static void clipping_what_is_inside_changes_nothing(void **state)
 
     (void)state;
     for (int clip = 0; clip < 2; clip++) {
-        dmq_sampler_args a = args_of(0.5, 0.8, 0, clip);
+        dmq_sampler_coef k = numbers_of(0.5, 0.8, 0);
+        dmq_sampler_args a = args_of(&check_device, &k, clip, COUNT);
         dmq_real *out = check_room(&check_device, NULL, COUNT);
 
         for (int i = 0; i < COUNT; i++) {
@@ -110,11 +120,150 @@ static void clipping_what_is_inside_changes_nothing(void **state)
         a.x = check_up_real(&check_device, x, COUNT);
         a.eps = check_up_real(&check_device, eps, COUNT);
         a.out = out;
-        a.count = COUNT;
         CHECK_RUN(&check_device, sampler_update, &a);
         check_down_real(&check_device, got[clip], out, COUNT);
     }
     check_same("clip", got[1], got[0], COUNT, 1e-6, 1e-6, 1);
+}
+
+/* ------------------------------------------------------------------ forms with more than x and eps */
+
+enum { PIXELS = 37, CHANNELS = 3, MOST = PIXELS * 2 * CHANNELS };
+
+/* What a move is given and leaves: the host's side of it. */
+typedef struct scene {
+    dmq_real x[MOST], eps[MOST], null[MOST], z[MOST];
+    dmq_real slots[DMQ_SAMPLER_SLOTS * PIXELS * CHANNELS];
+    dmq_real out[MOST], twin[MOST];
+} scene;
+
+static void fill(scene *s)
+{
+    uint64_t stream = check_stream(11);
+
+    memset(s, 0, sizeof *s);
+    for (int i = 0; i < MOST; i++) {
+        s->x[i] = (dmq_real)(0.01 * check_whole(&stream, -200, 200));
+        s->eps[i] = (dmq_real)(0.01 * check_whole(&stream, -200, 200));
+        s->null[i] = (dmq_real)(0.01 * check_whole(&stream, -200, 200));
+        s->z[i] = (dmq_real)(0.01 * check_whole(&stream, -200, 200));
+    }
+    for (int i = 0; i < DMQ_SAMPLER_SLOTS * PIXELS * CHANNELS; i++)
+        s->slots[i] = (dmq_real)(0.01 * check_whole(&stream, -200, 200));
+}
+
+/* a: form, eps_channels, guidance; the arrays are the scene's. In place. */
+static void move(scene *s, dmq_sampler_args a, const dmq_sampler_coef *k, const int keep[2])
+{
+    enum { COUNT = PIXELS * CHANNELS };
+    const check_on *on = &check_device;
+    size_t said = (size_t)PIXELS * (size_t)a.eps_channels;
+
+    a.pixels = PIXELS;
+    a.channels = CHANNELS;
+    a.coef = check_up(on, k, 1, sizeof *k);
+    a.keep = check_up(on, keep, 2, sizeof *keep);
+    a.out = check_up_real(on, s->x, COUNT);
+    a.x = a.out;
+    a.eps = check_up_real(on, s->eps, said);
+    a.null = a.guided > 0 ? check_up_real(on, s->null, said) : NULL;
+    a.z = check_up_real(on, s->z, COUNT);
+    a.twin = a.guided > 0 ? check_room(on, NULL, COUNT) : NULL;
+    a.slots = check_up_real(on, s->slots, DMQ_SAMPLER_SLOTS * COUNT);
+    CHECK_RUN(on, sampler_update, &a);
+    check_down_real(on, s->out, a.out, COUNT);
+    check_down_real(on, s->slots, a.slots, DMQ_SAMPLER_SLOTS * COUNT);
+    if (a.twin)
+        check_down_real(on, s->twin, a.twin, COUNT);
+}
+
+static void near(const char *what, dmq_real got, double want)
+{
+    if (!(fabs((double)got - want) <= 2e-6 * (1 + fabs(want))))
+        fail_msg("%s: %.9g, expected %.9g", what, (double)got, want);
+}
+
+static void what_is_kept_goes_where_it_is_told(void **state)
+{
+    enum { COUNT = PIXELS * CHANNELS };
+    static const int keep[][2] = { { 1, 3 }, { 0, -1 }, { -1, -1 } };
+    dmq_sampler_coef k = { .r = (dmq_real)0.75,
+                           .c = (dmq_real)-1.5,
+                           .sigma = (dmq_real)0.25,
+                           .q_x = (dmq_real)1.25,
+                           .q_e = (dmq_real)-0.5,
+                           .slot = { (dmq_real)0.5, 0, (dmq_real)-2, (dmq_real)0.125 } };
+
+    (void)state;
+    for (size_t n = 0; n < sizeof keep / sizeof *keep; n++) {
+        scene s, before;
+
+        fill(&s);
+        s.slots[COUNT] = (dmq_real)NAN; /* of weight 0: not read */
+        before = s;
+        move(&s, (dmq_sampler_args){ .form = DMQ_MOVE_KEPT, .eps_channels = CHANNELS }, &k,
+             keep[n]);
+        for (int i = 0; i < COUNT; i++) {
+            const dmq_real *slot = before.slots + i;
+            double q = 1.25 * (double)s.x[i] - 0.5 * (double)s.eps[i];
+
+            near("x", s.out[i],
+                 0.75 * (double)s.x[i] - 1.5 * q + 0.5 * (double)slot[0] -
+                     2 * (double)slot[2 * COUNT] + 0.125 * (double)slot[3 * COUNT] +
+                     0.25 * (double)s.z[i]);
+            for (int at = 0; at < DMQ_SAMPLER_SLOTS; at++) {
+                dmq_real now = s.slots[at * COUNT + i], old = slot[at * COUNT];
+
+                if (at == keep[n][0]) {
+                    near("q", now, q);
+                } else if (at == keep[n][1]) {
+                    assert_true(now == s.x[i]);
+                } else {
+                    assert_true(now == old || (isnan(now) && isnan(old)));
+                }
+            }
+        }
+    }
+}
+
+/* The first two channels are guided, the third is that of the condition; K = 6 with a learned variance. */
+static void guidance_and_variance_are_by_channel(void **state)
+{
+    static const int none[2] = { -1, -1 };
+    dmq_sampler_coef k = { .r = (dmq_real)0.75,
+                           .c = (dmq_real)-1.5,
+                           .sigma = 1,
+                           .log_min = (dmq_real)-3,
+                           .log_max = (dmq_real)-1 };
+
+    (void)state;
+    for (int learned = 0; learned < 2; learned++) {
+        for (int silent = 0; silent < 2; silent++) {
+            scene s;
+
+            fill(&s);
+            k.sigma = (dmq_real)(silent ? 0 : 1);
+            move(&s,
+                 (dmq_sampler_args){ .form = learned ? DMQ_MOVE_LEARNED : DMQ_MOVE_LINEAR,
+                                     .eps_channels = 2 * CHANNELS,
+                                     .guidance = (dmq_real)3,
+                                     .guided = 2 },
+                 &k, none);
+            for (int i = 0; i < PIXELS * CHANNELS; i++) {
+                int at = i / CHANNELS * 2 * CHANNELS + i % CHANNELS;
+                double e = (double)s.eps[at], null = (double)s.null[at], spread = 1;
+                double f = ((double)s.eps[at + CHANNELS] + 1) / 2;
+
+                if (i % CHANNELS < 2)
+                    e = null + 3 * (e - null);
+                if (learned)
+                    spread = exp((f * -1 + (1 - f) * -3) / 2);
+                near("x", s.out[i],
+                     0.75 * (double)s.x[i] - 1.5 * e + (silent ? 0 : spread * (double)s.z[i]));
+                assert_true(s.twin[i] == s.out[i]);
+            }
+        }
+    }
 }
 
 /* ------------------------------------------------------------------ specs: corrections.md 0.7 */
@@ -189,7 +338,8 @@ static void linear_gaussian_through_the_kernel(void **state)
         x[1] = 1;
         for (int i = 0; i < STEPS; i++) {
             bench_step s = step_at(i);
-            dmq_sampler_args a = args_of(s.a, s.an, bench[k].eta, 0);
+            dmq_sampler_coef now = numbers_of(s.a, s.an, bench[k].eta);
+            dmq_sampler_args a = args_of(&check_device, &now, 0, COUNT);
             dmq_real *out = check_up_real(&check_device, x, COUNT);
 
             for (int p = 0; p < COUNT; p++) {
@@ -199,7 +349,6 @@ static void linear_gaussian_through_the_kernel(void **state)
             a.x = a.out = out;
             a.eps = check_up_real(&check_device, eps, COUNT);
             a.z = check_up_real(&check_device, z, COUNT);
-            a.count = COUNT;
             CHECK_RUN(&check_device, sampler_update, &a);
             check_down_real(&check_device, x, out, COUNT);
         }
@@ -227,6 +376,8 @@ int main(int argc, char **argv)
         CHECK_TEST(values_of_pytorch),
         CHECK_TEST(same_as_the_reference),
         CHECK_TEST(clipping_what_is_inside_changes_nothing),
+        CHECK_TEST(what_is_kept_goes_where_it_is_told),
+        CHECK_TEST(guidance_and_variance_are_by_channel),
         CHECK_TEST(linear_gaussian_recursion),
         CHECK_TEST(linear_gaussian_through_the_kernel),
         CHECK_TEST(eta_one_is_ddpm),

@@ -6,6 +6,7 @@
 #include "diffusion/sample.h"
 #include "model/ddpm_unet.h"
 #include "model/init.h"
+#include "recorder.h"
 #include "tensor/layout.h"
 
 #include <math.h>
@@ -301,6 +302,68 @@ static void hooks_find_the_row_of_the_step(void **state)
     dmq_sampler_destroy(s);
 }
 
+/* Images first .. first + n - 1 of each of two seeds, one after the other on the same tapes. */
+static void draw_seeds(dmq_real *out, const dmq_backend *be, const dmq_sampler *sampler,
+                       const dmq_hook_source *source, uint64_t first, uint64_t n)
+{
+    dmq_lanes *lanes = NULL;
+    dmq_sample *sample = NULL;
+
+    OK(dmq_lanes_create(&lanes, be, 1));
+    OK(dmq_model_place(model, lanes));
+    OK(dmq_sample_create(&sample, model, sampler, source, lanes));
+    for (uint64_t seed = 0; seed < 2; seed++)
+        OK(dmq_sample_run(sample, out + seed * n * PER, SEED + seed, first, n, NULL, NULL));
+    dmq_sample_destroy(sample);
+    dmq_lanes_destroy(lanes);
+    OK(dmq_lanes_create(&lanes, backend_of("ref"), 1));
+    OK(dmq_model_place(model, lanes));
+    dmq_lanes_destroy(lanes);
+}
+
+/* On what records and replays as a device does, and on memory that the host cannot touch. */
+static void recorded_calls_are_replayed_to_the_same_bits(void **state)
+{
+    (void)state;
+    enum { STEPS = 50, N = 19 };
+    static const dmq_sampler_config configs[] = {
+        { DMQ_DDIM, DMQ_SPACING_QUAD, .steps = STEPS, .eta = 0.7 },
+        { DMQ_DDPM, DMQ_SPACING_QUAD, .steps = STEPS, .eta = 1, .clip_x0 = 1 },
+        { DMQ_DDIM, DMQ_SPACING_UNIFORM, .steps = STEPS },
+    };
+    size_t count = (size_t)2 * N * PER;
+    dmq_real *direct = reals(count), *replayed = reals(count);
+    dmq_backend be = recorder();
+    table t = { .value = reals(STEPS * 8), .steps = STEPS };
+    const dmq_hook_source source = { &t, hooks_of };
+
+    for (int i = 0; i < STEPS * 8; i++)
+        t.value[i] = (dmq_real)(0.01 * (i % 29)); /* every step has a row of its own */
+    for (size_t c = 0; c < sizeof configs / sizeof *configs; c++) {
+        dmq_sampler *s = sampler_of(configs[c]);
+        int calls = 0;
+
+        for (int i = 0; i < s->n_steps; i++)
+            calls += configs[c].clip_x0 || s->step[i].t != s->step[i].t_next;
+        draw_seeds(direct, backend_of("ref"), s, &source, 3, N);
+        recorded.launches = 0;
+        draw_seeds(replayed, &be, s, &source, 3, N);
+        assert_memory_equal(replayed, direct, count * sizeof *direct);
+        /* three groups a seed; the very first call runs as it is, and nothing else does */
+        assert_int_equal(recorded.launches, 2 * 3 * calls - 1);
+        assert_int_equal(recorded.n, 0);
+        dmq_sampler_destroy(s);
+        s = sampler_of((dmq_sampler_config){ configs[c].kind, .steps = 4, .eta = configs[c].eta });
+        draw_seeds(direct, backend_of("ref"), s, NULL, 3, 5);
+        draw_seeds(replayed, backend_of("check"), s, NULL, 3, 5);
+        assert_memory_equal(replayed, direct, 2 * 5 * PER * sizeof *direct);
+        dmq_sampler_destroy(s);
+    }
+    dmq_free(t.value);
+    dmq_free(direct);
+    dmq_free(replayed);
+}
+
 static void a_pass_in_either_order_and_any_number_is_the_same(void **state)
 {
     (void)state;
@@ -397,6 +460,7 @@ int main(void)
         cmocka_unit_test(the_images_are_those_of_the_recursion),
         cmocka_unit_test(who_watches_sees_every_step_and_changes_nothing),
         cmocka_unit_test(hooks_find_the_row_of_the_step),
+        cmocka_unit_test(recorded_calls_are_replayed_to_the_same_bits),
         cmocka_unit_test(a_pass_in_either_order_and_any_number_is_the_same),
         cmocka_unit_test(a_signal_stops_and_a_nan_is_told),
         cmocka_unit_test(every_failed_allocation_is_reported),
