@@ -16,6 +16,10 @@ const dmq_verb dmq_verbs[] = {
     { "train", "-c FILE [-o DIR]", "train a small diffusion model or the feature network",
       "config set seed output device threads resume overwrite dry-run progress quiet verbose",
       dmq_cmd_train },
+    { "import", "FILE -o MODEL.h5", "a checkpoint of PyTorch, safetensors, npz or HDF5 -> model.h5",
+      "config set output network weights root layout ignore reference no-checksum strict device "
+      "threads overwrite dry-run json quiet verbose",
+      dmq_cmd_import },
     { "calibrate", "-c FILE -o DIR", "the calibration set from the full-precision model",
       "config set seed output model device threads resume overwrite dry-run progress quiet verbose",
       dmq_cmd_calibrate },

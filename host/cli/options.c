@@ -31,7 +31,14 @@ enum {
     KEY_MERGE,
     KEY_ORIGIN,
     KEY_FP,
-    KEY_STRICT
+    KEY_STRICT,
+    KEY_NETWORK,
+    KEY_WEIGHTS,
+    KEY_ROOT,
+    KEY_LAYOUT,
+    KEY_IGNORE,
+    KEY_REFERENCE,
+    KEY_NO_CHECKSUM
 };
 
 /* The one table. Its order is the order of the help. */
@@ -42,6 +49,13 @@ static const struct argp_option table[] = {
     { "output", 'o', "PATH", 0, "where results go", 1 },
     { "model", KEY_MODEL, "FILE", 0, "checkpoint, wins over the configuration", 2 },
     { "input", KEY_INPUT, "FILE", 0, "x and t: HDF5, or npz", 2 },
+    { "network", KEY_NETWORK, "ID", 0, "a published network: ddpm-cifar10, ...", 2 },
+    { "weights", KEY_WEIGHTS, "auto|ema|raw", 0, "auto: averaged ones if there are any", 2 },
+    { "root", KEY_ROOT, "PATH", 0, "of the state dict in the file: state_dict", 2 },
+    { "layout", KEY_LAYOUT, "NAME", 0, "whose names it has: diffusers", 2 },
+    { "ignore", KEY_IGNORE, "PREFIX", 0, "tensors that may stand beside", 2 },
+    { "reference", KEY_REFERENCE, "FILE", 0, "x, t and eps to compare with", 2 },
+    { "no-checksum", KEY_NO_CHECKSUM, NULL, 0, "do not compare those of a ZIP", 2 },
     { "strict", KEY_STRICT, NULL, 0, "refuse pickles that name foreign classes", 2 },
     { "fp", KEY_FP, NULL, 0, "the full-precision model", 2 },
     { "shard", KEY_SHARD, "I/N", 0, "the I-th of N parts", 2 },
@@ -161,6 +175,22 @@ static dmq_status take_value(dmq_options *o, int key, const char *text)
     case KEY_INPUT:
         o->input = text;
         break;
+    case KEY_NETWORK:
+        o->network = text;
+        break;
+    case KEY_WEIGHTS:
+        return one_of("weights", text, "auto|ema|raw", &o->weights);
+    case KEY_ROOT:
+        o->root = text;
+        break;
+    case KEY_LAYOUT:
+        o->layout = text;
+        break;
+    case KEY_IGNORE:
+        return push(&o->ignore, &o->n_ignore, text);
+    case KEY_REFERENCE:
+        o->reference = text;
+        break;
     case KEY_SHARD:
         return shard(o, text);
     case KEY_TASK:
@@ -214,6 +244,9 @@ static void take_switch(dmq_options *o, int key)
         break;
     case KEY_STRICT:
         o->strict = 1;
+        break;
+    case KEY_NO_CHECKSUM:
+        o->no_checksum = 1;
         break;
     case 'q':
         o->verbosity = -1;
@@ -376,6 +409,7 @@ void dmq_options_release(dmq_options *o)
     dmq_free(o->config);
     dmq_free(o->set);
     dmq_free(o->arg);
+    dmq_free(o->ignore);
 }
 
 void dmq_usage(void)

@@ -27,12 +27,19 @@ typedef struct dmq_options {
     const char *input;      /**< --input FILE */
     const char *checkpoint; /**< --model FILE */
     const char *seed;       /**< --seed N */
-    const char *progress;   /**< auto, bar, plain, json, none */
-    int threads;            /**< 0: as many as there are cores */
-    int shard, n_shards;    /**< --shard I/N, 1..N; 0: all */
-    int task;               /**< --task I of a sweep, from 0; -1: all */
+    const char *network;    /**< --network ID of a published one */
+    const char *root;       /**< --root PATH in a checkpoint; NULL: by rules */
+    const char *layout;     /**< --layout NAME; NULL: by the names */
+    const char *reference;  /**< --reference FILE */
+    const char **ignore;    /**< --ignore PREFIX, in order */
+    int n_ignore;
+    int weights;          /**< --weights auto|ema|raw: dmq_weights */
+    const char *progress; /**< auto, bar, plain, json, none */
+    int threads;          /**< 0: as many as there are cores */
+    int shard, n_shards;  /**< --shard I/N, 1..N; 0: all */
+    int task;             /**< --task I of a sweep, from 0; -1: all */
     dmq_resume resume;
-    int overwrite, json, dry_run, list, merge, origin, fp, strict;
+    int overwrite, json, dry_run, list, merge, origin, fp, strict, no_checksum;
     int verbosity; /**< -q -1, -v +1 */
 } dmq_options;
 

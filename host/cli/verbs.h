@@ -5,6 +5,7 @@
 #include "cli/options.h"
 
 dmq_status dmq_cmd_run(const dmq_options *options);
+dmq_status dmq_cmd_import(const dmq_options *options);
 dmq_status dmq_cmd_train(const dmq_options *options);
 dmq_status dmq_cmd_calibrate(const dmq_options *options);
 dmq_status dmq_cmd_quantize(const dmq_options *options);

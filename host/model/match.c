@@ -4,29 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAMED = 5 /**< names told in a message before "and so many more" */ };
-
-/** "name, name, ... and 12 more" grows in a message. */
-typedef struct listing {
-    char text[NAMED * DMQ_NAME_MAX + 64];
-    int count;
-} listing;
-
-static void list_add(listing *l, const char *name)
+void dmq_listing_add(dmq_listing *l, const char *name)
 {
     size_t n = strlen(l->text);
 
-    if (l->count++ < NAMED) {
+    if (l->count++ < DMQ_LISTING_NAMED) {
         snprintf(l->text + n, sizeof l->text - n, "%s%.*s", l->count > 1 ? ", " : "", DMQ_NAME_MAX,
                  name);
     }
 }
 
-static dmq_status list_note(dmq_status st, const listing *l, const char *what)
+dmq_status dmq_listing_note(dmq_status st, const dmq_listing *l, const char *what)
 {
-    if (l->count > NAMED) {
+    if (l->count > DMQ_LISTING_NAMED) {
         return dmq_fail_note(st, "  %d %s: %s and %d more", l->count, what, l->text,
-                             l->count - NAMED);
+                             l->count - DMQ_LISTING_NAMED);
     }
     return l->count ? dmq_fail_note(st, "  %d %s: %s", l->count, what, l->text) : st;
 }
@@ -35,7 +27,7 @@ dmq_status dmq_model_match(int *found, const dmq_model *model, const char *const
                            const char *path)
 {
     dmq_status st = DMQ_OK;
-    listing missing = { 0 }, unknown = { 0 }, twice = { 0 };
+    dmq_listing missing = { 0 }, unknown = { 0 }, twice = { 0 };
 
     for (int i = 0; i < model->n_entries; i++)
         found[i] = -1;
@@ -46,24 +38,24 @@ dmq_status dmq_model_match(int *found, const dmq_model *model, const char *const
         if (length > 0 && name[k][length - 1] == '/')
             continue;
         if (!e) {
-            list_add(&unknown, name[k]);
+            dmq_listing_add(&unknown, name[k]);
         } else if (found[e - model->entry] >= 0) {
-            list_add(&twice, name[k]);
+            dmq_listing_add(&twice, name[k]);
         } else {
             found[e - model->entry] = k;
         }
     }
     for (int i = 0; i < model->n_entries; i++) {
         if (found[i] < 0)
-            list_add(&missing, model->entry[i].name);
+            dmq_listing_add(&missing, model->entry[i].name);
     }
     if (!missing.count && !unknown.count && !twice.count)
         return DMQ_OK;
     st = dmq_fail(DMQ_EDATA, "%s: the tensors are not those of the network (%s)", path,
                   model->arch->kind);
-    st = list_note(st, &missing, "missing");
-    st = list_note(st, &unknown, "unknown to it");
-    return list_note(st, &twice, "there twice");
+    st = dmq_listing_note(st, &missing, "missing");
+    st = dmq_listing_note(st, &unknown, "unknown to it");
+    return dmq_listing_note(st, &twice, "there twice");
 }
 
 dmq_status dmq_model_check_finite(const dmq_entry *entry, const dmq_real *value, const char *path)

@@ -6,6 +6,20 @@
 
 #include "model/model.h"
 
+enum { DMQ_LISTING_NAMED = 5 /**< names told in a message before "and so many more" */ };
+
+/** "name, name, ... and 12 more" grows in a message. Start from { 0 }. */
+typedef struct dmq_listing {
+    char text[DMQ_LISTING_NAMED * DMQ_NAME_MAX + 64];
+    int count;
+} dmq_listing;
+
+/** One name more; of a long one the first DMQ_NAME_MAX bytes are told. */
+void dmq_listing_add(dmq_listing *listing, const char *name);
+
+/** "  3 missing: a, b, c" as a line of the message under way; nothing for none. Returns status. */
+dmq_status dmq_listing_note(dmq_status status, const dmq_listing *listing, const char *what);
+
 /**
  * @param found  (model->n_entries) which of the names belongs to each entry
  * @param name   (n) names, with or without a "module." prefix; those that end in '/' are groups, passed over

@@ -217,6 +217,19 @@ static void what_is_wrong_is_named(void **state)
     refused(DMQ_EDATA, path);
 }
 
+static dmq_status import_file(dmq_model *m)
+{
+    const dmq_import_options options = { 0 };
+    dmq_import_report report;
+    dmq_checkpoint *file = NULL;
+    dmq_status st = dmq_checkpoint_open(&file, path, 0);
+
+    if (st == DMQ_OK)
+        st = dmq_model_import(m, &report, file, &options);
+    dmq_checkpoint_close(file);
+    return st;
+}
+
 static void safetensors_come_and_go(void **state)
 {
     (void)state;
@@ -224,7 +237,7 @@ static void safetensors_come_and_go(void **state)
 
     OK(dmq_ddpm_unet_create(&m, &small));
     OK(dmq_model_export_safetensors(model, path));
-    OK(dmq_model_import_safetensors(m, path));
+    OK(import_file(m));
     assert_memory_equal(m->params, model->params, model->n_params * sizeof *m->params);
     dmq_model_destroy(m);
 }
@@ -257,25 +270,25 @@ static void safetensors_of_others_are_understood_or_named(void **state)
         memcpy(t->dims, dims, sizeof dims);
     }
     OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
-    OK(dmq_model_import_safetensors(m, path));
+    OK(import_file(m));
     assert_true(m->params[dmq_model_entry(m, "down.1.attn.0.q.weight")->offset + 17] ==
                 (dmq_real)17 / 64);
     assert_true(m->params[dmq_model_entry(m, "conv_in.weight")->offset + 1] == (dmq_real)9 / 64);
     tensor[3].dims[0]++;
     OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
-    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_ESHAPE);
+    assert_int_equal(import_file(m), DMQ_ESHAPE);
     assert_non_null(strstr(dmq_message(), tensor[3].name));
     tensor[3].dims[0]--;
     OK(dmq_safetensors_save(path, tensor, n - 1, NULL, 0));
-    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_EDATA);
+    assert_int_equal(import_file(m), DMQ_EDATA);
     assert_non_null(strstr(dmq_message(), "1 missing: conv_out.bias"));
     tensor[0].name = "model_ema.decay";
     OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
-    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_EDATA);
+    assert_int_equal(import_file(m), DMQ_EDATA);
     assert_non_null(strstr(dmq_message(), "unknown to it: model_ema.decay"));
     tensor[0].name = model->entry[1].name;
     OK(dmq_safetensors_save(path, tensor, n, NULL, 0));
-    assert_int_equal(dmq_model_import_safetensors(m, path), DMQ_EDATA);
+    assert_int_equal(import_file(m), DMQ_EDATA);
     assert_non_null(strstr(dmq_message(), "1 there twice"));
     dmq_model_destroy(m);
 }

@@ -1,0 +1,138 @@
+#include "cli/import_check.h"
+
+#include "base/memory.h"
+#include "cli/batch_file.h"
+#include "diffusion/forward.h"
+#include "io/checkpoint.h"
+#include "kernels/noise.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TIMES = 3, SEED = 0 };
+
+static bool can_be_run(const dmq_model *model)
+{
+    return model->n_units > 0 &&
+           dmq_shape_count(model->value[model->output].shape) == dmq_shape_count(model->input);
+}
+
+/* Of one output: figures that a person can compare with those of another program. */
+static dmq_status tell(dmq_json *list, double t, const dmq_real *y, size_t n)
+{
+    double sum = 0, squares = 0, least = (double)y[0], greatest = (double)y[0];
+    dmq_status st = DMQ_OK;
+    dmq_json *entry;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)y[i];
+        least = fmin(least, (double)y[i]);
+        greatest = fmax(greatest, (double)y[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        squares += ((double)y[i] - sum / (double)n) * ((double)y[i] - sum / (double)n);
+    DMQ_TRY(dmq_json_add_object(&entry, list));
+    DMQ_TRY(dmq_json_set_real(entry, "t", t));
+    DMQ_TRY(dmq_json_set_real(entry, "mean", sum / (double)n));
+    DMQ_TRY(dmq_json_set_real(entry, "std", sqrt(squares / (double)n)));
+    DMQ_TRY(dmq_json_set_real(entry, "min", least));
+    DMQ_TRY(dmq_json_set_real(entry, "max", greatest));
+done:
+    return st;
+}
+
+dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_lanes *lanes)
+{
+    const dmq_real t[TIMES] = { 1, (dmq_real)(steps / 2), (dmq_real)(steps - 1) };
+    const int label[TIMES] = { 0, 0, 0 };
+    size_t per = dmq_shape_count(model->input);
+    dmq_real *x = NULL, *y = NULL;
+    dmq_status st = DMQ_OK;
+    dmq_json *list;
+
+    if (!can_be_run(model))
+        return dmq_json_set_text(report, "check",
+                                 "not made: no network from x and t to a noise like x");
+    DMQ_TRY(dmq_alloc((void **)&x, TIMES * per, sizeof *x));
+    DMQ_TRY(dmq_alloc((void **)&y, TIMES * per, sizeof *y));
+    DMQ_TRY(dmq_noise_normal_ref(
+        NULL, &(dmq_noise_args){
+                  .out = x, .n = TIMES, .per = per, .seed = SEED, .purpose = DMQ_FOR_TEST }));
+    DMQ_TRY(dmq_model_place(model, lanes));
+    DMQ_TRY(dmq_forward_run(
+        model, NULL, lanes,
+        &(dmq_forward_args){
+            .x = x, .t = t, .label = model->n_labels > 0 ? label : NULL, .out = y, .n = TIMES }));
+    DMQ_TRY(dmq_json_set_array(&list, report, "check"));
+    for (int i = 0; i < TIMES; i++)
+        DMQ_TRY(tell(list, (double)t[i], y + (size_t)i * per, per));
+done:
+    dmq_free(x);
+    dmq_free(y);
+    return st;
+}
+
+/* eps of the file, as many numbers as x. */
+static dmq_status read_wanted(float **out, const dmq_forward_batch *b, const char *path)
+{
+    dmq_checkpoint *file = NULL;
+    dmq_status st = DMQ_OK;
+    const dmq_stored *eps;
+
+    *out = NULL;
+    DMQ_TRY(dmq_checkpoint_open(&file, path, 1));
+    eps = dmq_table_find(dmq_checkpoint_table(file), "eps");
+    if (!eps || eps->rank != 4 || memcmp(eps->dims, b->dims, sizeof b->dims) != 0) {
+        st = dmq_fail(DMQ_ESHAPE, "%s: must hold eps, of the shape of x", path);
+        goto done;
+    }
+    DMQ_TRY(dmq_alloc((void **)out, (size_t)eps->count, sizeof **out));
+    DMQ_TRY(dmq_checkpoint_read_f32(*out, file, eps));
+done:
+    dmq_checkpoint_close(file);
+    return st;
+}
+
+dmq_status dmq_import_compare(dmq_json *report, dmq_model *model, const char *path,
+                              dmq_lanes *lanes)
+{
+    dmq_forward_batch b = { 0 };
+    double difference = 0, length = 0, distance;
+    dmq_status st = DMQ_OK;
+    float *wanted = NULL;
+    size_t n;
+
+    if (!can_be_run(model)) {
+        return dmq_fail(DMQ_EUSAGE, "--reference %s: this network makes no noise of x and t", path);
+    }
+    DMQ_TRY(dmq_forward_batch_read(&b, model, path, "--reference"));
+    DMQ_TRY(read_wanted(&wanted, &b, path));
+    DMQ_TRY(dmq_model_place(model, lanes));
+    DMQ_TRY(dmq_forward_run(
+        model, NULL, lanes,
+        &(dmq_forward_args){
+            .x = b.x, .t = b.t, .label = b.label, .out = b.eps, .n = (int)b.dims[0] }));
+    n = (size_t)b.dims[0] * dmq_shape_count(model->input);
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)b.eps[i] - (double)wanted[i];
+
+        difference += d * d;
+        length += (double)wanted[i] * (double)wanted[i];
+    }
+    distance = sqrt(difference / fmax(length, 1e-300));
+    if (!(distance <= DMQ_IMPORT_TOLERANCE)) { /* a NaN is beyond it, too */
+        st = dmq_fail(
+            DMQ_EDATA,
+            "%s: the network's output is %.3g away from eps (relative L2), %.3g is allowed", path,
+            distance, DMQ_IMPORT_TOLERANCE);
+        st = dmq_fail_note(
+            st, "  hint: is it of the same weights (averaged or not), the same settings, "
+                "and computed in FP32?");
+        goto done;
+    }
+    DMQ_TRY(dmq_json_set_real(report, "reference_distance", distance));
+done:
+    dmq_forward_batch_release(&b);
+    dmq_free(wanted);
+    return st;
+}

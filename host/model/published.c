@@ -1,0 +1,59 @@
+#include "model/published.h"
+
+#include "base/text.h"
+#include "model/ddpm_unet.h"
+#include "model/decoder.h"
+
+#include <string.h>
+
+static dmq_status ddpm_cifar10(dmq_model **out)
+{
+    return dmq_ddpm_unet_create(out, &dmq_ddpm_unet_cifar10);
+}
+
+static dmq_status vq_f4(dmq_model **out)
+{
+    return dmq_decoder_create(out, &dmq_decoder_vq_f4);
+}
+
+static dmq_status kl_f8(dmq_model **out)
+{
+    return dmq_decoder_create(out, &dmq_decoder_kl_f8);
+}
+
+/* Totals are those of the specs, not of our own counting: a test holds one against the other. */
+static const dmq_published table[] = {
+    { "ddpm-cifar10", ddpm_cifar10, 35746307, 328, { 1000, 1e-4, 0.02, NULL } },
+    { "vq-f4", vq_f4, 32960783 + 8192 * 3, 0, { 0, 0, 0, NULL } },
+    { "kl-f8", kl_f8, 49490199, 0, { 0, 0, 0, NULL } },
+};
+
+enum { COUNT = sizeof table / sizeof *table };
+
+const dmq_published *dmq_published_at(int i)
+{
+    return i < COUNT ? &table[i] : NULL;
+}
+
+dmq_status dmq_published_find(const dmq_published **out, const char *id)
+{
+    const char *name[COUNT];
+    dmq_status st;
+    int nearest;
+
+    *out = NULL;
+    for (int i = 0; i < COUNT; i++) {
+        name[i] = table[i].id;
+        if (strcmp(table[i].id, id) == 0) {
+            *out = &table[i];
+            return DMQ_OK;
+        }
+    }
+    nearest = dmq_text_nearest(id, name, COUNT);
+    st = dmq_fail(DMQ_EINVAL, "there is no published network \"%s\"", id);
+    if (nearest >= 0)
+        return dmq_fail_note(st, "  hint: did you mean \"%s\"?", name[nearest]);
+    for (int i = 0; i < COUNT; i++)
+        st = dmq_fail_note(st, "  hint: there is \"%s\"", name[i]);
+    return st;
+}
