@@ -71,7 +71,7 @@ static dmq_status make_calib(bench_resblock *b, int samples)
     DMQ_TRY(dmq_alloc((void **)&c->role, (size_t)samples, 1));
     DMQ_TRY(dmq_alloc((void **)&c->x, (size_t)samples, per * sizeof *c->x));
     for (int k = 0; k < STEPS; k++) {
-        c->t[k] = 999 - k * (1000 / STEPS);
+        c->t[k] = (dmq_real)(999 - k * (1000 / STEPS));
         c->weight_step[k] = k;
     }
     bench_fill(c->x, (size_t)samples * per, 77);

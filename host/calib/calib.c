@@ -47,18 +47,6 @@ dmq_status dmq_calib_check(const dmq_calib_config *c, const dmq_sampler *sampler
     return DMQ_OK;
 }
 
-dmq_status dmq_sampler_text(char **out, const dmq_sampler *s)
-{
-    const dmq_sampler_config *c = &s->config;
-    char text[128];
-
-    (void)snprintf(text, sizeof text, "%s, %d steps, %s, eta %g%s%s",
-                   c->kind == DMQ_DDIM ? "ddim" : "ddpm", s->n_steps,
-                   c->spacing == DMQ_SPACING_QUAD ? "quad" : "uniform", c->eta,
-                   c->fixed_small ? ", fixed small" : "", c->clip_x0 ? ", clip" : "");
-    return dmq_strdup(out, text);
-}
-
 void dmq_calib_destroy(dmq_calib *calib)
 {
     if (!calib)

@@ -49,7 +49,7 @@ typedef struct dmq_calib {
     dmq_shape image; /**< (1, H, W, C) */
     int n_steps;     /**< of the sampler */
     int per_step;    /**< per_timestep + held_out */
-    int *t;          /**< (n_steps) given to the network */
+    dmq_real *t;     /**< (n_steps) given to the network */
     dmq_real *x;     /**< (n_steps, per_step, H, W, C) */
     int *label;      /**< (n_steps, per_step); NULL: the network knows no classes */
     int n_weight_steps;
@@ -93,8 +93,5 @@ int dmq_calib_list(const dmq_calib *calib, dmq_role role, int *out);
  * can be. Returns how many; out NULL: only count.
  */
 int dmq_calib_group(const dmq_calib *calib, dmq_role role, int g, int k, int *out);
-
-/** "ddim, 100 steps, quad, eta 0, clip": what a set or a table made for a sampler is held against. */
-dmq_status dmq_sampler_text(char **out, const dmq_sampler *sampler);
 
 #endif

@@ -56,6 +56,48 @@ done:
     return st;
 }
 
+/* Whole where they are, so that a set of such has one form. */
+static dmq_status write_times(dmq_h5 *f, const dmq_calib *c)
+{
+    int32_t *whole = NULL;
+    int fractions = 0;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&whole, (size_t)c->n_steps, sizeof *whole));
+    for (int k = 0; k < c->n_steps; k++) {
+        whole[k] = (int32_t)dmq_rint(c->t[k]);
+        fractions |= c->t[k] != (dmq_real)whole[k];
+    }
+    DMQ_TRY(dmq_h5_write_i32(f, "t", DMQ_DIMS(c->n_steps), whole));
+    if (fractions)
+        DMQ_TRY(dmq_h5_write_real(f, "t_model", DMQ_DIMS(c->n_steps), c->t));
+done:
+    dmq_free(whole);
+    return st;
+}
+
+static dmq_status read_times(dmq_calib *c, dmq_h5 *f)
+{
+    int32_t *whole = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&whole, (size_t)c->n_steps, sizeof *whole));
+    DMQ_TRY(dmq_h5_read_i32(whole, f, "t", DMQ_DIMS(c->n_steps)));
+    for (int k = 0; k < c->n_steps; k++)
+        c->t[k] = (dmq_real)whole[k];
+    if (dmq_h5_has(f, "t_model"))
+        DMQ_TRY(dmq_h5_read_real(c->t, f, "t_model", DMQ_DIMS(c->n_steps)));
+    for (int k = 0; k < c->n_steps; k++) {
+        if (!isfinite(c->t[k])) {
+            st = dmq_fail(DMQ_EDATA, "%s: t of step %d is not finite", dmq_h5_path(f), k);
+            break;
+        }
+    }
+done:
+    dmq_free(whole);
+    return st;
+}
+
 dmq_status dmq_calib_save(const dmq_calib *c, const char *path)
 {
     size_t step = (size_t)c->per_step * dmq_shape_count(c->image);
@@ -67,7 +109,7 @@ dmq_status dmq_calib_save(const dmq_calib *c, const char *path)
     DMQ_TRY(dmq_alloc((void **)&rows, step, sizeof *rows));
     DMQ_TRY(dmq_h5_open(&f, path, DMQ_H5_WRITE));
     DMQ_TRY(write_header(f, c));
-    DMQ_TRY(dmq_h5_write_i32(f, "t", DMQ_DIMS(c->n_steps), c->t));
+    DMQ_TRY(write_times(f, c));
     DMQ_TRY(dmq_h5_write_u8(f, "role", DMQ_DIMS(c->n), c->role));
     if (c->label)
         DMQ_TRY(dmq_h5_write_i32(f, "label", DMQ_DIMS(c->n_steps, c->per_step), c->label));
@@ -189,7 +231,7 @@ dmq_status dmq_calib_load(dmq_calib **out, const char *path)
     DMQ_TRY(dmq_h5_open(&f, path, DMQ_H5_READ));
     DMQ_TRY(create_from(&c, f));
     DMQ_TRY(read_texts(c, f));
-    DMQ_TRY(dmq_h5_read_i32(c->t, f, "t", DMQ_DIMS(c->n_steps)));
+    DMQ_TRY(read_times(c, f));
     DMQ_TRY(dmq_h5_read_u8(c->role, f, "role", DMQ_DIMS(c->n)));
     if (dmq_h5_has(f, "label")) {
         DMQ_TRY(dmq_calib_labels(c));
@@ -243,7 +285,7 @@ dmq_status dmq_calib_fits(const dmq_calib *c, const dmq_model *model, const dmq_
         DMQ_TRY(dmq_model_check_labels(model, c->label, c->n_steps * c->per_step, "calibration"));
     DMQ_TRY(dmq_sampler_text(&text, sampler));
     for (int k = 0; st == DMQ_OK && k < c->n_steps && k < sampler->n_steps; k++) {
-        if (c->t[k] != sampler->step[k].t)
+        if (c->t[k] != (dmq_real)sampler->step[k].t)
             st = DMQ_EDATA;
     }
     if (st != DMQ_OK || c->n_steps != sampler->n_steps || strcmp(text, c->sampler) != 0) {

@@ -91,8 +91,8 @@ static dmq_status keep(const collection *c, const walker *w, dmq_queue *queue, i
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(to[i])) {
             return dmq_fail(DMQ_EDIVERGE,
-                            "calibration: state of step %d (t = %d), sample %d is not finite", k,
-                            c->calib->t[k], from + (int)(i / c->per));
+                            "calibration: state of step %d (t = %g), sample %d is not finite", k,
+                            (double)c->calib->t[k], from + (int)(i / c->per));
         }
     }
 done:
@@ -157,7 +157,7 @@ dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_samp
     DMQ_TRY(dmq_sampler_text(&c.calib->sampler, sampler));
     DMQ_TRY(dmq_model_fingerprint(c.calib->model_hash, model));
     for (int k = 0; k < sampler->n_steps; k++)
-        c.calib->t[k] = sampler->step[k].t;
+        c.calib->t[k] = (dmq_real)sampler->step[k].t;
     if (model->n_labels > 0)
         DMQ_TRY(draw_labels(c.calib, model));
     c.n_lanes = dmq_lanes_count(lanes);

@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/yaml.h"
+#include "run/experiment.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -140,6 +141,8 @@ dmq_status dmq_cmd_config(const dmq_options *o)
 {
     const char *what = o->n_arg == 1 ? o->arg[0] : "";
     dmq_config *c = NULL;
+    dmq_schedule *schedule = NULL;
+    dmq_sampler *sampler = NULL;
     dmq_status st = DMQ_OK;
 
     if (strcmp(what, "schema") == 0)
@@ -161,12 +164,15 @@ dmq_status dmq_cmd_config(const dmq_options *o)
     }
     DMQ_TRY(dmq_setup_config(&c, o));
     DMQ_TRY(dmq_schema_check(c));
+    DMQ_TRY(dmq_sampler_from_config(&schedule, &sampler, c)); /* what only the sampler knows */
     if (strcmp(what, "show") == 0) {
         DMQ_TRY(show(c, o));
     } else {
         dmq_log_info("config: no mistake found");
     }
 done:
+    dmq_sampler_destroy(sampler);
+    dmq_schedule_destroy(schedule);
     dmq_config_destroy(c);
     return st;
 }

@@ -21,6 +21,18 @@ static int real_length(const dmq_moves *m)
     return N_COEF + m->group;
 }
 
+static dmq_status check_channels(const dmq_sampler *sampler, int channels, int said)
+{
+    if (said == 2 * channels || (said == channels && sampler->form != DMQ_MOVE_LEARNED))
+        return DMQ_OK;
+    return dmq_fail(
+        DMQ_EDATA, "sampler: the network gives %d channels for %d, %s", said, channels,
+        sampler->form == DMQ_MOVE_LEARNED
+            ? "a learned variance takes twice as many\n  hint: for a network that gives "
+              "the noise alone, another sampler.variance"
+            : "as many or twice as many are taken");
+}
+
 dmq_status dmq_moves_create(dmq_moves **out, const dmq_sampler *sampler, const dmq_backend *be,
                             int group, dmq_shape image, int eps_channels)
 {
@@ -29,6 +41,7 @@ dmq_status dmq_moves_create(dmq_moves **out, const dmq_sampler *sampler, const d
     size_t n = (size_t)sampler->n_steps, index, real;
 
     *out = NULL;
+    DMQ_TRY(check_channels(sampler, image.dim[3], eps_channels));
     DMQ_TRY(dmq_alloc((void **)&m, 1, sizeof *m));
     m->sampler = sampler;
     m->be = be;
@@ -65,13 +78,21 @@ void dmq_moves_destroy(dmq_moves *m)
 
 static dmq_sampler_coef coef_of(const dmq_sampler_step *s)
 {
-    return (dmq_sampler_coef){ .r = (dmq_real)s->r,
-                               .c = (dmq_real)s->c,
-                               .sigma = (dmq_real)s->sigma,
-                               .sqrt_a = (dmq_real)sqrt(s->a),
-                               .sqrt_1ma = (dmq_real)sqrt(1 - s->a),
-                               .sqrt_an = (dmq_real)sqrt(s->a_next),
-                               .d = (dmq_real)s->d };
+    dmq_sampler_coef k = { .r = (dmq_real)s->r,
+                           .c = (dmq_real)s->c,
+                           .sigma = (dmq_real)s->sigma,
+                           .sqrt_a = (dmq_real)sqrt(s->a),
+                           .sqrt_1ma = (dmq_real)sqrt(1 - s->a),
+                           .sqrt_an = (dmq_real)sqrt(s->a_next),
+                           .d = (dmq_real)s->d,
+                           .q_x = (dmq_real)s->q_x,
+                           .q_e = (dmq_real)s->q_e,
+                           .log_min = (dmq_real)s->log_min,
+                           .log_max = (dmq_real)s->log_max };
+
+    for (int i = 0; i < DMQ_SAMPLER_SLOTS; i++)
+        k.slot[i] = (dmq_real)s->slot[i];
+    return k;
 }
 
 /* x stays as it is: a step between equal times. */
@@ -95,7 +116,8 @@ dmq_status dmq_moves_set(dmq_moves *m, dmq_queue *queue, int all)
             continue;
         for (int k = 0; k <= m->group; k++)
             row[k] = i;
-        row[m->group + 1] = row[m->group + 2] = -1;
+        row[m->group + 1] = s->keep_q;
+        row[m->group + 2] = s->keep_x;
         *(dmq_sampler_coef *)real = coef_of(s);
         for (int k = 0; k < m->group; k++)
             real[N_COEF + k] = (dmq_real)s->t;

@@ -58,7 +58,12 @@ typedef struct dmq_start {
     dmq_purpose latent, noise; /**< streams of the first state and of the noise of the moves */
 } dmq_start;
 
-/** sampler and backend must outlive the result. */
+/**
+ * sampler and backend must outlive the result.
+ *
+ * @param eps_channels  as many as the image has, or twice as many: noise and variance
+ * @return              EDATA when they are other ones, or do not fit a learned variance
+ */
 dmq_status dmq_moves_create(dmq_moves **out, const dmq_sampler *sampler, const dmq_backend *be,
                             int group, dmq_shape image, int eps_channels);
 /** Takes NULL. */

@@ -18,7 +18,8 @@ typedef struct measuring {
     const dmq_backend *be;
     lane_pair *lane;
     const dmq_real *const *x;
-    const int *t, *row, *label;
+    const dmq_real *t;
+    const int *row, *label;
     size_t per;
     int n, shard;
     double *error;
@@ -64,7 +65,7 @@ static dmq_status measure(void *context, int piece, int lane, dmq_queue *queue)
         int s = first + i < m->n ? first + i : m->n - 1;
 
         memcpy(p->host + (size_t)i * m->per, m->x[s], m->per * sizeof(dmq_real));
-        p->times[i] = (dmq_real)m->t[s];
+        p->times[i] = m->t[s];
         p->steps[i] = m->row[s];
         p->steps[m->shard + i] = m->label ? m->label[s] : 0;
     }
@@ -90,8 +91,8 @@ done:
 }
 
 dmq_status dmq_noise_error(double *error, const dmq_model *model, const dmq_hook_source *source,
-                           dmq_lanes *lanes, const dmq_real *const *x, const int *t, const int *row,
-                           const int *label, int n)
+                           dmq_lanes *lanes, const dmq_real *const *x, const dmq_real *t,
+                           const int *row, const int *label, int n)
 {
     int n_lanes = dmq_lanes_count(lanes);
     measuring m = { .be = dmq_lanes_backend(lanes),

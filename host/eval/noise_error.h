@@ -19,7 +19,7 @@
  * @param error   (n) out
  */
 dmq_status dmq_noise_error(double *error, const dmq_model *model, const dmq_hook_source *source,
-                           dmq_lanes *lanes, const dmq_real *const *x, const int *t, const int *row,
-                           const int *label, int n);
+                           dmq_lanes *lanes, const dmq_real *const *x, const dmq_real *t,
+                           const int *row, const int *label, int n);
 
 #endif

@@ -218,7 +218,7 @@ static dmq_status write_steps(dmq_h5 *f, const dmq_sampler *sampler)
     dmq_status st = dmq_alloc((void **)&t, (size_t)sampler->n_steps, sizeof *t);
 
     for (int k = 0; k < sampler->n_steps && st == DMQ_OK; k++)
-        t[k] = sampler->step[k].t;
+        t[k] = (int32_t)rint(sampler->step[k].t); /* the text beside it tells fractions apart */
     if (st == DMQ_OK)
         st = dmq_h5_write_i32(f, "t", DMQ_DIMS(sampler->n_steps), t);
     dmq_free(t);
@@ -367,7 +367,7 @@ static dmq_status same_steps(int *same, dmq_h5 *f, const dmq_sampler *sampler)
     DMQ_TRY(dmq_h5_read_i32(t, f, "t", DMQ_DIMS(sampler->n_steps)));
     *same = 1;
     for (int k = 0; k < sampler->n_steps; k++)
-        *same &= t[k] == sampler->step[k].t;
+        *same &= t[k] == (int32_t)rint(sampler->step[k].t);
 done:
     dmq_free(t);
     return st;

@@ -319,7 +319,7 @@ static dmq_status fill(const job *j, lane *l, dmq_queue *queue, int i, int s, in
         k = s / j->per_step;
         s = s % j->per_step;
     }
-    l->times[i] = (dmq_real)j->calib->t[k];
+    l->times[i] = j->calib->t[k];
     l->labels[i] = dmq_calib_label(j->calib, k, s);
     return dmq_tape_backend(l->tape)->upload(queue, l->x->value + (size_t)i * per,
                                              dmq_calib_state(j->calib, k, s),

@@ -93,7 +93,7 @@ dmq_status dmq_slot_rows_init(dmq_slot_rows *rows, dmq_space *space, const dmq_c
     for (int i = 0; i < padded; i++) {
         step[i] = slots->step[i < n ? i : n - 1];
         label[i] = slots->label[i < n ? i : n - 1];
-        t[i] = (dmq_real)calib->t[step[i]];
+        t[i] = calib->t[step[i]];
     }
     DMQ_TRY(dmq_space_alloc(&rows->t, space, count));
     DMQ_TRY(dmq_space_put(space, rows->t, t, count * sizeof *t));

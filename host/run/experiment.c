@@ -1,6 +1,7 @@
 #include "run/experiment.h"
 
 #include "backend/cuda.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/schema.h"
@@ -9,6 +10,22 @@
 
 #include <stdio.h>
 #include <string.h>
+
+dmq_status dmq_schedule_from_config(dmq_schedule **out, const dmq_config *c)
+{
+    int T = dmq_config_int(c, "schedule.T"), scaled = dmq_config_enum(c, "schedule.kind") == 1;
+    double from = dmq_config_real(c, "schedule.beta_start");
+    double to = dmq_config_real(c, "schedule.beta_end");
+
+    return scaled ? dmq_schedule_create_scaled(out, T, from, to)
+                  : dmq_schedule_create(out, T, from, to);
+}
+
+/* Not quad, which is the default of the kinds that have always been there, for what came later. */
+static int evenly_by_default(const dmq_sampler_config *s)
+{
+    return s->kind == DMQ_PLMS || s->kind == DMQ_DPM_SOLVER || s->repository == DMQ_REPOSITORY_LDM;
+}
 
 void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *c)
 {
@@ -19,8 +36,13 @@ void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *c)
     out->eta = out->kind == DMQ_DDPM && !dmq_config_is_set(c, "sampler.eta")
                    ? 1
                    : dmq_config_real(c, "sampler.eta");
-    out->fixed_small = dmq_config_enum(c, "sampler.variance") == 1;
+    out->variance = (dmq_variance)dmq_config_enum(c, "sampler.variance");
     out->clip_x0 = dmq_config_bool(c, "sampler.clip_x0");
+    out->repository = (dmq_repository)dmq_config_enum(c, "sampler.repository");
+    out->solver = (dmq_solver)dmq_config_enum(c, "sampler.order");
+    out->lower_order_below = dmq_config_int(c, "sampler.lower_order_below");
+    if (evenly_by_default(out) && !dmq_config_is_set(c, "sampler.spacing"))
+        out->spacing = DMQ_SPACING_UNIFORM;
 }
 
 static void copy_list(int *to, int *n, int room, const dmq_config *c, const char *key)
@@ -85,6 +107,7 @@ static dmq_status adopt_list(dmq_config *c, const char *key, const int *value, i
 static dmq_status adopt_settings(dmq_config *c, const dmq_experiment *e)
 {
     const dmq_ddpm_unet_config *u = dmq_ddpm_unet_config_of(e->model);
+    dmq_sampler_config sampler;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(adopt_int(c, "model.in_channels", u->in_channels));
@@ -102,6 +125,9 @@ static dmq_status adopt_settings(dmq_config *c, const dmq_experiment *e)
     }
     if (dmq_config_enum(c, "sampler.kind") == DMQ_DDPM)
         DMQ_TRY(adopt(c, "sampler.eta", "1")); /* what dmq_sampler_settings takes it for */
+    dmq_sampler_settings(&sampler, c);
+    if (evenly_by_default(&sampler))
+        DMQ_TRY(adopt(c, "sampler.spacing", "uniform"));
 done:
     return st;
 }
@@ -177,6 +203,8 @@ static dmq_status check_schedule(const dmq_experiment *e)
         return DMQ_OK;
     if (dmq_config_int(c, "schedule.T") != i->T)
         return dmq_config_refuse(c, "schedule.T", "%s was trained with %d", e->model_path, i->T);
+    if (dmq_config_enum(c, "schedule.kind") != 0)
+        return dmq_config_refuse(c, "schedule.kind", "%s was trained with linear", e->model_path);
     if (dmq_config_real(c, "schedule.beta_start") != i->beta_start) {
         return dmq_config_refuse(c, "schedule.beta_start", "%s was trained with %.9g",
                                  e->model_path, i->beta_start);
@@ -188,18 +216,35 @@ static dmq_status check_schedule(const dmq_experiment *e)
     return DMQ_OK;
 }
 
+dmq_status dmq_sampler_from_config(dmq_schedule **schedule, dmq_sampler **sampler,
+                                   const dmq_config *c)
+{
+    dmq_sampler_config settings;
+    char *note = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_schedule_from_config(schedule, c));
+    dmq_sampler_settings(&settings, c);
+    st = dmq_sampler_create(sampler, *schedule, &settings);
+    if (st != DMQ_OK) {
+        (void)dmq_origin_note(st, dmq_config_origin(c, "sampler.kind"));
+        st = dmq_origin_note(st, dmq_config_origin(c, "sampler.steps"));
+        goto done;
+    }
+    DMQ_TRY(dmq_sampler_note(&note, *sampler));
+    if (note)
+        dmq_log_info("%s", note);
+done:
+    dmq_free(note);
+    return st;
+}
+
 static dmq_status open_sampler(dmq_experiment *e)
 {
-    const dmq_config *c = e->config;
-    dmq_sampler_config settings;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(check_schedule(e));
-    DMQ_TRY(dmq_schedule_create(&e->schedule, dmq_config_int(c, "schedule.T"),
-                                dmq_config_real(c, "schedule.beta_start"),
-                                dmq_config_real(c, "schedule.beta_end")));
-    dmq_sampler_settings(&settings, c);
-    DMQ_TRY(dmq_sampler_create(&e->sampler, e->schedule, &settings));
+    DMQ_TRY(dmq_sampler_from_config(&e->schedule, &e->sampler, e->config));
 done:
     return st;
 }

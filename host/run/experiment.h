@@ -45,6 +45,18 @@ dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const c
 /** Takes NULL. */
 void dmq_experiment_close(dmq_experiment *experiment);
 
+/** The noise schedule of a configuration. */
+dmq_status dmq_schedule_from_config(dmq_schedule **out, const dmq_config *config);
+
+/**
+ * The sampler of a configuration and its schedule, which the caller frees both. How many steps are made if
+ * it is not those asked for is told.
+ *
+ * @return  EINVAL with the key's place
+ */
+dmq_status dmq_sampler_from_config(dmq_schedule **schedule, dmq_sampler **sampler,
+                                   const dmq_config *config);
+
 /** Sampler settings of a configuration. */
 void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *config);
 

@@ -245,8 +245,9 @@ static dmq_status noise_error(evaluating *v, dmq_json *q)
     dmq_hook_source source;
     char *path = NULL;
     const dmq_real **x = NULL;
-    int *t = NULL, *row = NULL, *label = NULL,
-        groups = dmq_config_int(v->config, "evaluate.groups"), n = 0, each, from;
+    dmq_real *t = NULL;
+    int *row = NULL, *label = NULL, groups = dmq_config_int(v->config, "evaluate.groups"), n = 0,
+        each, from;
     double *error = NULL, sum[1000] = { 0 }, mean = 0;
     int count[1000] = { 0 };
     dmq_json *list, *m;

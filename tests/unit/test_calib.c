@@ -107,7 +107,7 @@ static void states_are_those_of_the_sampler(void **state)
                 }
             }
             t->value[0] = (dmq_real)p->t;
-            assert_int_equal(c->t[k], p->t);
+            assert_true(c->t[k] == (dmq_real)p->t);
             OK(dmq_tape_forward(tape, NULL, DMQ_PART_ALL));
             for (size_t i = 0; i < per; i++) {
                 double v = (double)x->value[i], e = (double)eps->value[i];
@@ -186,7 +186,7 @@ static void files_hold_the_set_and_refuse_others(void **state)
     assert_int_equal(back->config.seed, 3);
     assert_int_equal(back->config.held_out, 2);
     assert_string_equal(back->sampler, "ddim, 10 steps, quad, eta 0, clip");
-    assert_memory_equal(back->t, c->t, 10 * sizeof(int));
+    assert_memory_equal(back->t, c->t, 10 * sizeof *c->t);
     assert_memory_equal(back->role, c->role, (size_t)c->n);
     for (size_t i = 0; i < 90 * dmq_shape_count(m->input); i++)
         assert_true(back->x[i] == (dmq_real)(float)c->x[i]);
@@ -209,6 +209,46 @@ static void files_hold_the_set_and_refuse_others(void **state)
     dmq_sampler_destroy(same);
     dmq_sampler_destroy(other);
     dmq_calib_destroy(c);
+    dmq_model_destroy(m);
+}
+
+/* A set for a solver that calls the network within a step, at times that are fractions. */
+static void every_call_of_a_solver_has_its_states(void **state)
+{
+    dmq_calib_config config = { .per_timestep = 3, .interval = 2, .validation = 0.15, .seed = 3 };
+    dmq_sampler_config two = { DMQ_DPM_SOLVER, .steps = 5, .solver = DMQ_SOLVER_2S }, three = two;
+    dmq_model *m = fixture_model();
+    dmq_lanes *lanes = fixture_lanes("ref", 1);
+    dmq_schedule *schedule = NULL;
+    dmq_sampler *s = NULL, *other = NULL;
+    dmq_calib *c = NULL, *back = NULL;
+    int fractions = 0;
+
+    (void)state;
+    three.solver = DMQ_SOLVER_3S;
+    OK(dmq_schedule_create(&schedule, 1000, 1e-4, 0.02));
+    OK(dmq_sampler_create(&s, schedule, &two));
+    OK(dmq_sampler_create(&other, schedule, &three));
+    OK(dmq_calib_run(&c, m, s, &config, lanes));
+    assert_int_equal(c->n_steps, 5);
+    assert_int_equal(c->n, 9);
+    OK(dmq_calib_save(c, scratch()));
+    OK(dmq_calib_load(&back, path));
+    for (int k = 0; k < 5; k++) {
+        assert_true(c->t[k] == (dmq_real)s->step[k].t && back->t[k] == c->t[k]);
+        fractions += c->t[k] != dmq_rint(c->t[k]);
+        assert_true(k == 0 || c->t[k] < c->t[k - 1]);
+    }
+    assert_true(fractions >= 3);
+    OK(dmq_calib_fits(back, m, s));
+    assert_int_equal(dmq_calib_fits(back, m, other), DMQ_EDATA);
+    remove(path);
+    dmq_calib_destroy(c);
+    dmq_calib_destroy(back);
+    dmq_sampler_destroy(s);
+    dmq_sampler_destroy(other);
+    dmq_schedule_destroy(schedule);
+    dmq_lanes_destroy(lanes);
     dmq_model_destroy(m);
 }
 
@@ -318,6 +358,7 @@ int main(void)
         cmocka_unit_test(batches_hold_no_sample_twice_and_all_are_drawn),
         cmocka_unit_test(slots_are_the_distinct_steps_and_labels),
         cmocka_unit_test(files_hold_the_set_and_refuse_others),
+        cmocka_unit_test(every_call_of_a_solver_has_its_states),
         cmocka_unit_test(settings_that_cannot_be_are_named),
         cmocka_unit_test(running_out_of_memory_is_clean),
     };

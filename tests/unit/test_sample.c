@@ -330,6 +330,8 @@ static void recorded_calls_are_replayed_to_the_same_bits(void **state)
         { DMQ_DDIM, DMQ_SPACING_QUAD, .steps = STEPS, .eta = 0.7 },
         { DMQ_DDPM, DMQ_SPACING_QUAD, .steps = STEPS, .eta = 1, .clip_x0 = 1 },
         { DMQ_DDIM, DMQ_SPACING_UNIFORM, .steps = STEPS },
+        { DMQ_PLMS, .steps = 40, .repository = DMQ_REPOSITORY_LDM },
+        { DMQ_DPM_SOLVER, .steps = STEPS, .solver = DMQ_SOLVER_3S },
     };
     size_t count = (size_t)2 * N * PER;
     dmq_real *direct = reals(count), *replayed = reals(count);
@@ -344,7 +346,7 @@ static void recorded_calls_are_replayed_to_the_same_bits(void **state)
         int calls = 0;
 
         for (int i = 0; i < s->n_steps; i++)
-            calls += configs[c].clip_x0 || s->step[i].t != s->step[i].t_next;
+            calls += s->form != DMQ_MOVE_LINEAR || s->step[i].t != s->step[i].t_next;
         draw_seeds(direct, backend_of("ref"), s, &source, 3, N);
         recorded.launches = 0;
         draw_seeds(replayed, &be, s, &source, 3, N);

@@ -53,14 +53,56 @@ static void schedule_has_the_published_values(void **state)
     dmq_schedule_destroy(NULL);
 }
 
+/* beta_1, beta_500 and alpha_bar of the latent models. */
+static void scaled_schedules_have_the_published_values(void **state)
+{
+    (void)state;
+    static const int t[] = { 0, 1, 100, 500, 800, 951, 996, 999 };
+    static const struct {
+        double first, last, beta_1, beta_500, alpha_bar[8];
+    } row[] = {
+        { 0.0015,
+          0.0195,
+          1.507834682e-3,
+          7.963175017e-3,
+          { 9.985000000e-1, 9.969944271e-1, 8.231170376e-1, 1.149220009e-1, 4.179909814e-3,
+            3.546539214e-4, 1.509512710e-4, 1.423039752e-4 } },
+        { 0.0015,
+          0.0155,
+          1.506657672e-3,
+          6.667921540e-3,
+          { 9.985000000e-1, 9.969956023e-1, 8.288179240e-1, 1.500700509e-1, 9.958848175e-3,
+            1.381453733e-3, 7.007018570e-4, 6.686651737e-4 } },
+        { 0.00085,
+          0.012,
+          8.546986554e-4,
+          4.814954142e-3,
+          { 9.991500000e-1, 9.982960278e-1, 8.942234776e-1, 2.763326838e-1, 3.686961658e-2,
+            8.155004567e-3, 4.831711885e-3, 4.660098513e-3 } },
+    };
+
+    for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
+        dmq_schedule *s = NULL;
+
+        assert_int_equal(dmq_schedule_create_scaled(&s, 1000, row[k].first, row[k].last), DMQ_OK);
+        close_to(s->beta[0], row[k].first, 1e-15);
+        close_to(s->beta[1], row[k].beta_1, 1e-9);
+        close_to(s->beta[500], row[k].beta_500, 1e-9);
+        close_to(s->beta[999], row[k].last, 1e-15);
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+            close_to(dmq_schedule_alpha_bar(s, t[i]), row[k].alpha_bar[i], 1e-9);
+        dmq_schedule_destroy(s);
+    }
+}
+
 static void steps_are(const dmq_sampler *s, const int *ascending, int n)
 {
     assert_int_equal(s->n_steps, n);
     for (int i = 0; i < n; i++) {
         const dmq_sampler_step *step = &s->step[i];
         assert_int_equal(step->index, i);
-        assert_int_equal(step->t, ascending[n - 1 - i]);
-        assert_int_equal(step->t_next, i + 1 < n ? ascending[n - 2 - i] : -1);
+        assert_int_equal((int)step->t, ascending[n - 1 - i]);
+        assert_int_equal((int)step->t_next, i + 1 < n ? ascending[n - 2 - i] : -1);
         assert_true(i == 0 || step->a == s->step[i - 1].a_next);
     }
     assert_true(s->step[n - 1].a_next == 1);
@@ -129,22 +171,125 @@ static void quadratic_steps_are_linspace_squared(void **state)
     dmq_schedule_destroy(schedule);
 }
 
+/* specs: models.md 5.4: where t = 1000 would appear, and nowhere else. */
+static void the_steps_of_ldm_are_refused_where_they_leave_the_schedule(void **state)
+{
+    (void)state;
+    dmq_schedule *schedule = schedule_of(1000, 1e-4, 0.02);
+    int n_refused = 0;
+
+    for (int steps = 1; steps <= 1000; steps++) {
+        static const int apart[] = { 3, 9, 27, 36, 37 };
+        int refused_here =
+            (steps >= 101 && steps <= 111) || (steps >= 251 && steps <= 333) || steps >= 501;
+        dmq_sampler *s = NULL;
+        dmq_status st;
+
+        for (size_t k = 0; k < sizeof apart / sizeof *apart; k++)
+            refused_here |= steps == apart[k];
+        st = dmq_sampler_create(
+            &s, schedule,
+            &(dmq_sampler_config){ .steps = steps, .repository = DMQ_REPOSITORY_LDM });
+        if ((st != DMQ_OK) != refused_here)
+            fail_msg("%d steps of ldm: status %d", steps, (int)st);
+        if (refused_here) {
+            assert_int_equal(st, DMQ_EINVAL);
+            assert_non_null(strstr(dmq_message(), "t = 1000 would appear"));
+            n_refused++;
+        } else {
+            int last = s->n_steps - 1;
+
+            assert_true(s->step[last].t == 1 && s->step[last].t_next == 0);
+            assert_true(s->step[last].a_next == schedule->alpha_bar[0]);
+        }
+        dmq_sampler_destroy(s);
+    }
+    assert_int_equal(n_refused, 5 + 11 + 83 + 500);
+    dmq_schedule_destroy(schedule);
+}
+
+/* sigma of the last step at t = 1, and what of the network's noise stays: models.md 5.4. */
+static void the_last_step_of_ldm_leaves_noise(void **state)
+{
+    (void)state;
+    dmq_schedule *schedule = NULL;
+    dmq_sampler *s;
+
+    assert_int_equal(dmq_schedule_create_scaled(&schedule, 1000, 0.0015, 0.0195), DMQ_OK);
+    s = sampler_of(
+        schedule, (dmq_sampler_config){ .steps = 200, .eta = 1, .repository = DMQ_REPOSITORY_LDM });
+    close_to(s->step[199].sigma, 0.02743, 2e-4);
+    close_to(s->step[199].d, 0.02734, 2e-4);
+    dmq_sampler_destroy(s);
+    dmq_schedule_destroy(schedule);
+}
+
+static void text_is(const dmq_schedule *schedule, dmq_sampler_config config, const char *expected,
+                    const char *note)
+{
+    dmq_sampler *s = sampler_of(schedule, config);
+    char *text = NULL, *told = NULL;
+
+    assert_int_equal(dmq_sampler_text(&text, s), DMQ_OK);
+    assert_string_equal(text, expected);
+    assert_int_equal(dmq_sampler_note(&told, s), DMQ_OK);
+    if (note) {
+        assert_non_null(told);
+        assert_non_null(strstr(told, note));
+    } else {
+        assert_null(told);
+    }
+    dmq_free(text);
+    dmq_free(told);
+    dmq_sampler_destroy(s);
+}
+
+/* The first three are in files that exist. */
+static void samplers_are_told_apart(void **state)
+{
+    (void)state;
+    dmq_schedule *schedule = schedule_of(1000, 1e-4, 0.02);
+
+    text_is(schedule,
+            (dmq_sampler_config){ DMQ_DDIM, DMQ_SPACING_QUAD, .steps = 100, .clip_x0 = 1 },
+            "ddim, 100 steps, quad, eta 0, clip", NULL);
+    text_is(schedule, (dmq_sampler_config){ DMQ_DDIM, .steps = 300, .eta = 0.5 },
+            "ddim, 334 steps, uniform, eta 0.5", "300 steps are asked for, 334 are made");
+    text_is(schedule,
+            (dmq_sampler_config){ DMQ_DDPM, .steps = 100, .eta = 1, .variance = DMQ_FIXED_SMALL },
+            "ddpm, 100 steps, uniform, eta 1, fixed small", NULL);
+    text_is(schedule,
+            (dmq_sampler_config){ DMQ_DDIM, .steps = 400, .repository = DMQ_REPOSITORY_LDM },
+            "ddim, 500 steps, uniform, eta 0, ldm", "400 steps are asked for, 500 are made");
+    text_is(schedule,
+            (dmq_sampler_config){ DMQ_PLMS, .steps = 50, .repository = DMQ_REPOSITORY_LDM },
+            "plms, 51 steps, uniform, eta 0, ldm", NULL);
+    text_is(schedule,
+            (dmq_sampler_config){ DMQ_DPM_SOLVER, DMQ_SPACING_LOGSNR, .steps = 10,
+                                  .solver = DMQ_SOLVER_3S },
+            "dpm_solver, 10 steps, logsnr, eta 0, 3s", NULL);
+    text_is(schedule, (dmq_sampler_config){ DMQ_DPM_SOLVER, .steps = 10, .lower_order_below = 15 },
+            "dpm_solver, 10 steps, uniform, eta 0, 2m, last of order 1", NULL);
+    dmq_schedule_destroy(schedule);
+}
+
 static void adjacent_steps_with_eta_one_are_ddpm(void **state)
 {
     (void)state;
     dmq_schedule *schedule = schedule_of(1000, 1e-4, 0.02);
     dmq_sampler *ddim = sampler_of(schedule, (dmq_sampler_config){ .steps = 1000, .eta = 1 });
-    dmq_sampler *small = sampler_of(
-        schedule, (dmq_sampler_config){ DMQ_DDPM, .steps = 1000, .eta = 1, .fixed_small = 1 });
+    dmq_sampler *small =
+        sampler_of(schedule, (dmq_sampler_config){ DMQ_DDPM, .steps = 1000, .eta = 1,
+                                                   .variance = DMQ_FIXED_SMALL });
     dmq_sampler *large =
         sampler_of(schedule, (dmq_sampler_config){ DMQ_DDPM, .steps = 1000, .eta = 1 });
 
     close_to(ddim->step[499].c, -0.010528789940, 1e-9); /* t = 500 */
     for (int i = 0; i < 1000; i++) {
         const dmq_sampler_step *s = &ddim->step[i], *l = &large->step[i];
-        double beta = schedule->beta[s->t], a = s->a, an = s->a_next;
+        double beta = schedule->beta[(int)s->t], a = s->a, an = s->a_next;
 
-        assert_int_equal(s->t, 999 - i);
+        assert_int_equal((int)s->t, 999 - i);
         close_to(s->r, 1 / sqrt(1 - beta), 1e-12);
         close_to(s->c, -beta / (sqrt(1 - beta) * sqrt(1 - a)), 1e-9);
         assert_true(s->c <= 0);
@@ -300,11 +445,30 @@ static void wrong_choices_are_refused_with_both_sides(void **state)
     refused(schedule, (dmq_sampler_config){ .steps = 10, .eta = 1.5 }, "eta = 1.5: must be 0..1");
     refused(schedule, (dmq_sampler_config){ .steps = 10, .eta = NAN }, "must be 0..1");
     refused(schedule, (dmq_sampler_config){ DMQ_DDPM, .steps = 10 }, "ddpm is eta = 1");
-    refused(schedule, (dmq_sampler_config){ .steps = 10, .fixed_small = 1 }, "kind ddpm only");
+    refused(schedule, (dmq_sampler_config){ .steps = 10, .variance = DMQ_FIXED_SMALL },
+            "kind ddpm only");
     refused(schedule, (dmq_sampler_config){ .kind = (dmq_sampler_kind)7, .steps = 10 },
             "must be ddim or ddpm");
     refused(schedule, (dmq_sampler_config){ .spacing = (dmq_spacing)7, .steps = 10 },
             "must be uniform or quad");
+    refused(schedule, (dmq_sampler_config){ DMQ_PLMS, .steps = 10, .eta = 0.5 }, "must be 0");
+    refused(schedule, (dmq_sampler_config){ DMQ_DPM_SOLVER, .steps = 10, .eta = 1 }, "must be 0");
+    refused(schedule, (dmq_sampler_config){ DMQ_PLMS, .steps = 10, .clip_x0 = 1 }, "clip_x0");
+    refused(schedule, (dmq_sampler_config){ DMQ_DDIM, DMQ_SPACING_LOGSNR, .steps = 10 }, "logsnr");
+    refused(schedule, (dmq_sampler_config){ DMQ_DPM_SOLVER, DMQ_SPACING_LINSPACE, .steps = 10 },
+            "takes uniform, quad or logsnr");
+    refused(schedule,
+            (dmq_sampler_config){ DMQ_DDIM, DMQ_SPACING_LINSPACE, .steps = 10,
+                                  .repository = DMQ_REPOSITORY_LDM },
+            "last t would be T");
+    refused(
+        schedule,
+        (dmq_sampler_config){ DMQ_DDPM, .steps = 10, .eta = 1, .repository = DMQ_REPOSITORY_LDM },
+        "ddpm ends at t = 0");
+    refused(schedule,
+            (dmq_sampler_config){ DMQ_DDPM, .steps = 10, .eta = 1, .clip_x0 = 1,
+                                  .variance = DMQ_LEARNED_RANGE },
+            "learned variance");
     assert_int_equal(dmq_schedule_create(&none, 0, 1e-4, 0.02), DMQ_EINVAL);
     assert_non_null(strstr(dmq_message(), "T = 0"));
     assert_int_equal(dmq_schedule_create(&none, 10, 0, 0.02), DMQ_EINVAL);
@@ -342,8 +506,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(schedule_has_the_published_values),
+        cmocka_unit_test(scaled_schedules_have_the_published_values),
         cmocka_unit_test(lists_of_steps_equal_the_published_ones),
         cmocka_unit_test(quadratic_steps_are_linspace_squared),
+        cmocka_unit_test(the_steps_of_ldm_are_refused_where_they_leave_the_schedule),
+        cmocka_unit_test(the_last_step_of_ldm_leaves_noise),
+        cmocka_unit_test(samplers_are_told_apart),
         cmocka_unit_test(adjacent_steps_with_eta_one_are_ddpm),
         cmocka_unit_test(gaussian_chain_ends_at_the_published_moments),
         cmocka_unit_test(deviation_of_two_networks_is_the_exact_sum),
