@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "model/ddpm_unet.h"
 #include "model/decoder.h"
+#include "model/dit.h"
 #include "model/features.h"
 #include "model/match.h"
 #include "tensor/layout.h"
@@ -22,6 +23,7 @@ static const struct {
 } kinds[] = {
     { "ddpm_unet", dmq_ddpm_unet_create_text },
     { "decoder", dmq_decoder_create_text },
+    { "dit", dmq_dit_create_text },
     { "features", dmq_features_create_text },
 };
 
@@ -31,9 +33,9 @@ dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *confi
         if (strcmp(kinds[i].kind, kind) == 0)
             return kinds[i].create(out, config_text);
     }
-    return dmq_fail(DMQ_EDATA,
-                    "model: unknown kind \"%s\"; this version knows ddpm_unet, decoder, features",
-                    kind);
+    return dmq_fail(
+        DMQ_EDATA,
+        "model: unknown kind \"%s\"; this version knows ddpm_unet, decoder, dit, features", kind);
 }
 
 void dmq_model_info_release(dmq_model_info *info)
