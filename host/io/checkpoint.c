@@ -315,7 +315,7 @@ static dmq_status check_map(const dmq_checkpoint *c, const dmq_json *map)
     return DMQ_OK;
 }
 
-static dmq_status open_index(dmq_checkpoint *c, const dmq_input *input, int strict)
+static dmq_status read_index(dmq_checkpoint *c, const dmq_input *input, int strict)
 {
     dmq_status st = DMQ_OK;
     uint64_t size = dmq_input_size(input);
@@ -357,7 +357,7 @@ done:
 
 /* ------------------------------------------------------------------ as a whole */
 
-static dmq_status open_single(dmq_checkpoint *c, dmq_input *input, dmq_container kind, int strict)
+static dmq_status read_single(dmq_checkpoint *c, dmq_input *input, dmq_container kind, int strict)
 {
     dmq_status st = DMQ_OK;
 
@@ -376,31 +376,41 @@ done:
     return st;
 }
 
-dmq_status dmq_checkpoint_open(dmq_checkpoint **out, const char *path, int strict)
+dmq_status dmq_checkpoint_read(dmq_checkpoint **out, dmq_input *input, int strict)
 {
     dmq_status st = DMQ_OK;
     dmq_checkpoint *c = NULL;
-    dmq_input *input = NULL;
     dmq_container kind;
 
     *out = NULL;
     DMQ_TRY(dmq_alloc((void **)&c, 1, sizeof *c));
-    DMQ_TRY(dmq_strdup(&c->path, path));
-    DMQ_TRY(dmq_input_open(&input, path));
+    DMQ_TRY(dmq_strdup(&c->path, dmq_input_path(input)));
     DMQ_TRY(dmq_container_of(&kind, input));
     if (kind == DMQ_CONTAINER_JSON) {
-        DMQ_TRY(open_index(c, input, strict));
+        DMQ_TRY(read_index(c, input, strict));
     } else {
         dmq_input *mine = input;
 
         input = NULL; /* the checkpoint's, also after a failure */
-        DMQ_TRY(open_single(c, mine, kind, strict));
+        DMQ_TRY(read_single(c, mine, kind, strict));
     }
     *out = c;
     c = NULL;
 done:
     dmq_input_close(input);
     dmq_checkpoint_close(c);
+    return st;
+}
+
+dmq_status dmq_checkpoint_open(dmq_checkpoint **out, const char *path, int strict)
+{
+    dmq_input *input = NULL;
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    DMQ_TRY(dmq_input_open(&input, path));
+    DMQ_TRY(dmq_checkpoint_read(out, input, strict));
+done:
     return st;
 }
 

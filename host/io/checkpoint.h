@@ -42,6 +42,9 @@ typedef struct dmq_checkpoint dmq_checkpoint;
  */
 dmq_status dmq_checkpoint_open(dmq_checkpoint **out, const char *path, int strict);
 
+/** The same of an input, which is taken over, also after a failure. NumPy and HDF5 files are opened by its path. */
+dmq_status dmq_checkpoint_read(dmq_checkpoint **out, dmq_input *input, int strict);
+
 /** Takes NULL. */
 void dmq_checkpoint_close(dmq_checkpoint *checkpoint);
 
