@@ -21,13 +21,16 @@ class ActQuant(nn.Module):
 
     def __init__(self, learned=False, bits=8):
         super().__init__()
-        self.top, self.delta, self.zero = 2**bits - 1, None, None
+        self.top = 2**bits - 1
+        self.register_parameter("delta", None)
+        self.register_buffer("zero", None)
         self.learned = learned  # the gradient of the scale comes from the expression itself, as in LSQ
 
     def forward(self, x):
         if self.delta is None:
             low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-            self.delta = nn.Parameter(torch.tensor((high - low) / self.top, dtype=x.dtype), self.learned)
+            delta = torch.tensor((high - low) / self.top, dtype=x.dtype, device=x.device)
+            self.delta = nn.Parameter(delta, self.learned)
             self.zero = torch.round(-low / self.delta.detach())
         x_int = round_ste(x / self.delta) + self.zero
         x_quant = torch.clamp(x_int, 0, self.top)
@@ -41,12 +44,13 @@ class AdaRoundConv(nn.Module):
         super().__init__()
         self.top = 2**bits - 1
         conv = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.weight, self.bias = conv.weight.detach(), conv.bias.detach()
+        self.register_buffer("weight", conv.weight.detach())
+        self.register_buffer("bias", conv.bias.detach())
         # A range shrunk by 15 % as a search finds it, so that some weights are clipped.
         low = 0.85 * self.weight.amin(dim=(1, 2, 3), keepdim=True)
         high = 0.85 * self.weight.amax(dim=(1, 2, 3), keepdim=True)
-        self.delta = (high - low) / self.top
-        self.zero = torch.round(-low / self.delta)
+        self.register_buffer("delta", (high - low) / self.top)
+        self.register_buffer("zero", torch.round(-low / self.delta))
         rest = self.weight / self.delta - torch.floor(self.weight / self.delta)
         self.alpha = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1))
 
