@@ -116,18 +116,31 @@ static void learner_release(learner *l)
     dmq_free(l->val_sample);
 }
 
+/* Samples of one hypergradient. */
+static size_t width(const dmq_learn_config *c, int n_train)
+{
+    int batch = c->batch < n_train ? c->batch : n_train;
+
+    return (size_t)(c->mode == DMQ_ONE_SHOT ? n_train : batch);
+}
+
+size_t dmq_learn_jacobian_bytes(const dmq_learn_config *c, size_t n_theta, int n_train)
+{
+    size_t bytes = width(c, n_train) * n_theta * sizeof(dmq_real);
+
+    return c->matrix_free || bytes > MAX_JACOBIAN ? 0 : bytes;
+}
+
 static dmq_status learner_init(learner *l)
 {
     const dmq_learn_config *c = l->config;
-    size_t all = (size_t)l->n_train, b = (size_t)l->batch;
-    size_t wide = c->mode == DMQ_ONE_SHOT ? all : b; /* samples of one hypergradient */
+    size_t all = (size_t)l->n_train, b = (size_t)l->batch, wide = width(c, l->n_train);
     dmq_hyper_config h = { .form = c->form,
                            .with_gm = c->gm_weight != DMQ_GM_OFF,
                            .cosine = c->cosine,
                            .normalize = c->normalize,
                            .matrix_free =
-                               c->matrix_free ||
-                               wide * l->problem->n_theta * sizeof(dmq_real) > MAX_JACOBIAN,
+                               dmq_learn_jacobian_bytes(c, l->problem->n_theta, l->n_train) == 0,
                            .eta = c->eta,
                            .hvp_move = 1e-2,
                            .rate = 1,

@@ -49,6 +49,9 @@ typedef struct dmq_learn_config {
 
 void dmq_learn_defaults(dmq_learn_config *config);
 
+/** Bytes of the Jacobian that learning on n_train samples keeps; 0: it goes without. */
+size_t dmq_learn_jacobian_bytes(const dmq_learn_config *config, size_t n_theta, int n_train);
+
 /** What the log of a block says. */
 typedef struct dmq_learn_log {
     double loss_mse,

@@ -71,6 +71,13 @@ dmq_status dmq_calib_check(const dmq_calib_config *config, const dmq_sampler *sa
 dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_sampler *sampler,
                          const dmq_calib_config *config, dmq_lanes *lanes);
 
+/**
+ * A set of that form with normal noise for states, over the first n_steps steps of the sampler: nothing is
+ * learned from it, but work on it takes the time and memory of work on a real one.
+ */
+dmq_status dmq_calib_noise(dmq_calib **out, const dmq_model *model, const dmq_sampler *sampler,
+                           int n_steps, const dmq_calib_config *config);
+
 /** Takes NULL. */
 void dmq_calib_destroy(dmq_calib *calib);
 

@@ -185,3 +185,30 @@ done:
     dmq_calib_destroy(c.calib);
     return st;
 }
+
+dmq_status dmq_calib_noise(dmq_calib **out, const dmq_model *model, const dmq_sampler *sampler,
+                           int n_steps, const dmq_calib_config *config)
+{
+    dmq_calib *c = NULL;
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    DMQ_TRY(dmq_calib_create(&c, config, model->input, n_steps));
+    DMQ_TRY(dmq_sampler_text(&c->sampler, sampler));
+    DMQ_TRY(dmq_model_fingerprint(c->model_hash, model));
+    for (int k = 0; k < n_steps; k++)
+        c->t[k] = sampler->step[k].t;
+    if (model->n_labels > 0)
+        DMQ_TRY(draw_labels(c, model));
+    DMQ_TRY(dmq_noise_normal_ref(NULL, &(dmq_noise_args){ .out = c->x,
+                                                          .n = n_steps * c->per_step,
+                                                          .per = dmq_shape_count(model->input),
+                                                          .seed = config->seed,
+                                                          .purpose = DMQ_FOR_CALIB,
+                                                          .channels = c->image.dim[3] }));
+    *out = c;
+    c = NULL;
+done:
+    dmq_calib_destroy(c);
+    return st;
+}

@@ -12,6 +12,7 @@ dmq_status dmq_cmd_quantize(const dmq_options *options);
 dmq_status dmq_cmd_sample(const dmq_options *options);
 dmq_status dmq_cmd_forward(const dmq_options *options);
 dmq_status dmq_cmd_evaluate(const dmq_options *options);
+dmq_status dmq_cmd_plan(const dmq_options *options);
 dmq_status dmq_cmd_sweep(const dmq_options *options);
 dmq_status dmq_cmd_table(const dmq_options *options);
 dmq_status dmq_cmd_report(const dmq_options *options);

@@ -162,8 +162,7 @@ done:
     return st;
 }
 
-/* The budgets, where they are to fit what is there. */
-static void resolve(dmq_cache_config *config, const dmq_backend *be)
+void dmq_cache_budgets(dmq_cache_config *config, const dmq_backend *be)
 {
     if (config->budget_bytes < 0) {
         config->budget_bytes = be->memory_free ? 0.6 * be->memory_free() : 2048 * MIB;
@@ -307,7 +306,7 @@ dmq_status dmq_cache_create(dmq_cache **out, const dmq_qmodel *q, const dmq_cali
     c->calib = calib;
     c->lanes = lanes;
     c->config = *config;
-    resolve(&c->config, dmq_lanes_backend(lanes));
+    dmq_cache_budgets(&c->config, dmq_lanes_backend(lanes));
     c->shard = dmq_shard_size(dmq_lanes_backend(lanes), calib->n);
     c->open = -1;
     dmq_space_init(&c->space, lanes);

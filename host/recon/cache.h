@@ -48,6 +48,9 @@ typedef struct dmq_cache_config {
     int acts; /**< 1: the quantized path quantizes activations too; tables must be there */
 } dmq_cache_config;
 
+/** DMQ_CACHE_AUTO becomes a number of bytes; what dmq_cache_create does first. */
+void dmq_cache_budgets(dmq_cache_config *config, const dmq_backend *be);
+
 typedef struct dmq_cache dmq_cache;
 
 /** Samples' rows of one value: row of sample i is data + (slot ? slot[i] : i - first) * per. */

@@ -39,9 +39,8 @@ int dmq_reweight_groups(const dmq_config *c, const dmq_calib *calib)
     return k < calib->n_weight_steps ? k : calib->n_weight_steps;
 }
 
-/* Samples of a role by timestep group, in one array of calib->n numbers. */
-static dmq_status groups_of(dmq_groups *out, int *memory, const dmq_calib *calib, dmq_role role,
-                            const dmq_config *c)
+dmq_status dmq_reweight_groups_of(dmq_groups *out, int *memory, const dmq_calib *calib,
+                                  dmq_role role, const dmq_config *c)
 {
     int *next = memory;
 
@@ -144,7 +143,7 @@ dmq_status dmq_reweight_block(dmq_block *b, const dmq_config *c, const dmq_calib
     dmq_reweight_settings(&config, c, b->unit);
     DMQ_TRY(dmq_alloc((void **)&memory, (size_t)calib->n, sizeof *memory));
     DMQ_TRY(dmq_alloc((void **)&align, (size_t)n_train, sizeof *align));
-    DMQ_TRY(groups_of(&groups, memory, calib, DMQ_VALIDATION, c));
+    DMQ_TRY(dmq_reweight_groups_of(&groups, memory, calib, DMQ_VALIDATION, c));
     DMQ_TRY(dmq_recon_state_create(&at, b));
     DMQ_TRY(point(b, c, train, n_train, recon, at));
     DMQ_TRY(dmq_learn_weights(&b->problem, at->alpha, train, n_train, &groups, &config, s,
@@ -169,7 +168,7 @@ dmq_status dmq_reweight_cosines(dmq_block *b, const dmq_config *c, const dmq_cal
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_alloc((void **)&memory, (size_t)calib->n, sizeof *memory));
-    DMQ_TRY(groups_of(&groups, memory, calib, DMQ_VALIDATION, c));
+    DMQ_TRY(dmq_reweight_groups_of(&groups, memory, calib, DMQ_VALIDATION, c));
     DMQ_TRY(dmq_group_cosines(&b->problem, alpha, &groups, matrix, mean));
 done:
     dmq_free(memory);
@@ -186,7 +185,7 @@ dmq_status dmq_reweight_group_losses(dmq_block *b, const dmq_config *c, const dm
 
     DMQ_TRY(dmq_alloc((void **)&memory, (size_t)calib->n, sizeof *memory));
     DMQ_TRY(dmq_alloc((void **)&each, (size_t)calib->n, sizeof *each));
-    DMQ_TRY(groups_of(&groups, memory, calib, DMQ_HELD_OUT, c));
+    DMQ_TRY(dmq_reweight_groups_of(&groups, memory, calib, DMQ_HELD_OUT, c));
     for (int g = 0; g < groups.k; g++) {
         loss[g] = 0;
         DMQ_TRY(dmq_block_losses(b, groups.sample[g], groups.count[g], each));

@@ -24,6 +24,15 @@ dmq_status dmq_reweight_block(dmq_block *block, const dmq_config *config, const 
 /** Timestep groups: reweight.groups, but no more than the weight set has timesteps. */
 int dmq_reweight_groups(const dmq_config *config, const dmq_calib *calib);
 
+/**
+ * Samples of a role by timestep group.
+ *
+ * @param memory  (calib->n) room that out points into
+ * @return        EINVAL when a group has none
+ */
+dmq_status dmq_reweight_groups_of(dmq_groups *out, int *memory, const dmq_calib *calib,
+                                  dmq_role role, const dmq_config *config);
+
 /** Cosines between the gradients of the timestep groups on validation samples, at alpha. */
 dmq_status dmq_reweight_cosines(dmq_block *block, const dmq_config *config, const dmq_calib *calib,
                                 const dmq_real *alpha, double *mean, double *matrix);

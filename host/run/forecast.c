@@ -1,0 +1,494 @@
+#include "run/forecast.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/path.h"
+#include "base/progress.h"
+#include "diffusion/forward.h"
+#include "eval/moments.h"
+#include "kernels/noise.h"
+#include "model/features.h"
+#include "quant/hooks.h"
+#include "run/forecast_inner.h"
+#include "run/settings.h"
+#include "train/dataset.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Rounds of passes are timed for about so long. */
+#define ENOUGH_SECONDS 0.5
+#define MAX_ROUNDS     32
+
+/* ------------------------------------------------------------------ memory of the process */
+
+void dmq_peak_begin(void)
+{
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return; /* then the peak is that of the whole process, which a forecast may say too */
+    (void)!write(fd, "5", 1);
+    (void)close(fd);
+}
+
+double dmq_peak_bytes(void)
+{
+    FILE *f = fopen("/proc/self/status", "re");
+    struct rusage usage;
+    char line[256];
+    double kib = -1;
+
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "VmHWM: %lf kB", &kib) == 1)
+            break;
+    }
+    if (f)
+        (void)fclose(f);
+    if (kib < 0) {
+        (void)getrusage(RUSAGE_SELF, &usage);
+        kib = (double)usage.ru_maxrss;
+    }
+    return kib * 1024;
+}
+
+/* ------------------------------------------------------------------ the miniature */
+
+static void scale_of(dmq_scale *s, const dmq_calib *c)
+{
+    *s = (dmq_scale){ .n = c->n,
+                      .train = dmq_calib_list(c, DMQ_TRAIN, NULL),
+                      .validation = dmq_calib_list(c, DMQ_VALIDATION, NULL),
+                      .held_out = dmq_calib_list(c, DMQ_HELD_OUT, NULL),
+                      .steps = c->n_steps,
+                      .weight_steps = c->n_weight_steps,
+                      .per_step = c->per_step };
+}
+
+static int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static int max_int(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* Samples of a set of these settings, without its states. */
+static void count_scale(dmq_scale *s, const dmq_calib_config *c, int n_steps)
+{
+    int val = 0;
+
+    if (c->validation > 0)
+        val = max_int(1, (int)floor(c->validation * c->per_timestep + 0.5));
+    s->steps = n_steps;
+    s->weight_steps = (n_steps + c->interval - 1) / c->interval;
+    s->per_step = c->per_timestep + c->held_out;
+    s->validation = val * s->weight_steps;
+    s->held_out = c->held_out * s->weight_steps;
+    s->train = (c->per_timestep - val) * s->weight_steps;
+    s->n = s->per_step * s->weight_steps;
+}
+
+/* A set that has a batch to learn from and a sample of every kind in each timestep group. */
+static dmq_status make_mini(dmq_forecasting *g)
+{
+    const dmq_experiment *e = g->e;
+    const dmq_config *c = e->config;
+    dmq_calib_config config;
+    int batch = max_int(g->recon.recon.batch, dmq_config_int(c, "reweight.batch")), steps, per;
+    dmq_status st = DMQ_OK;
+
+    dmq_calib_settings(&config, c);
+    count_scale(&g->full, &config, e->sampler->n_steps);
+    steps = min_int(g->full.weight_steps, max_int(8, dmq_config_int(c, "reweight.groups")));
+    per = (batch + steps - 1) / steps + 2;
+    config.per_timestep = min_int(config.per_timestep, per);
+    config.held_out = min_int(config.held_out, 1);
+    config.interval = 1;
+    config.validation = config.validation > 0 ? 1.0 / config.per_timestep : 0;
+    DMQ_TRY(dmq_calib_noise(&g->calib, e->model, e->sampler, steps, &config));
+    scale_of(&g->mini, g->calib);
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ passes */
+
+static dmq_status forward(const dmq_forecasting *g, const dmq_hook_source *source, int n)
+{
+    const dmq_experiment *e = g->e;
+    size_t per = dmq_shape_count(e->model->input);
+    dmq_real *x = NULL, *out = NULL, *t = NULL;
+    int *label = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (e->model->n_labels > 0)
+        DMQ_TRY(dmq_alloc((void **)&label, (size_t)n, sizeof *label)); /* of class 0 */
+    DMQ_TRY(dmq_alloc((void **)&x, (size_t)n * per, sizeof *x));
+    DMQ_TRY(dmq_alloc((void **)&out, (size_t)n * per, sizeof *out));
+    DMQ_TRY(dmq_alloc((void **)&t, (size_t)n, sizeof *t));
+    for (int i = 0; i < n; i++) {
+        t[i] = (dmq_real)g->calib->t[0];
+        memcpy(x + (size_t)i * per, g->calib->x + (size_t)(i % g->mini.per_step) * per,
+               per * sizeof *x);
+    }
+    DMQ_TRY(dmq_forward_run(
+        e->model, source, e->lanes,
+        &(dmq_forward_args){ .x = x, .t = t, .label = label, .out = out, .n = n, .nhwc = 1 }));
+done:
+    dmq_free(label);
+    dmq_free(x);
+    dmq_free(out);
+    dmq_free(t);
+    return st;
+}
+
+/* Seconds of a round; bytes of the process while it runs. */
+static dmq_status time_rounds(double *seconds, double *bytes, const dmq_forecasting *g,
+                              const dmq_hook_source *source)
+{
+    int rounds;
+    double once, start;
+    dmq_status st = DMQ_OK;
+
+    dmq_peak_begin();
+    DMQ_TRY(forward(g, source, g->f->round)); /* wakes caches up */
+    start = dmq_clock_seconds();
+    DMQ_TRY(forward(g, source, g->f->round));
+    once = dmq_clock_seconds() - start;
+    rounds = (int)fmin(fmax(ENOUGH_SECONDS / once, 1), MAX_ROUNDS);
+    start = dmq_clock_seconds();
+    DMQ_TRY(forward(g, source, (1 + rounds) * g->f->round));
+    *seconds = (dmq_clock_seconds() - start - once) / rounds;
+    *bytes = dmq_peak_bytes();
+done:
+    return st;
+}
+
+static dmq_status count_macs(dmq_forecasting *g)
+{
+    const dmq_experiment *e = g->e;
+    dmq_tape *tape = NULL;
+    dmq_index *label;
+    double bytes;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_tape_create(&tape, e->backend, DMQ_TAPE_FORWARD));
+    label = e->model->n_labels > 0 ? dmq_tape_index(tape, "label", 1) : NULL;
+    dmq_tape_output(tape, dmq_model_record(e->model, tape, NULL,
+                                           dmq_tape_input(tape, "x", e->model->input),
+                                           dmq_tape_input(tape, "t", dmq_shape1(1)), label));
+    DMQ_TRY(dmq_tape_plan(tape));
+    dmq_tape_cost(tape, &g->f->macs_per_pass, &bytes);
+done:
+    dmq_tape_destroy(tape);
+    return st;
+}
+
+/* Rounds that n images of one job take, a shard on a lane at a time. */
+static double rounds_of(const dmq_forecasting *g, int n)
+{
+    int shard = g->e->backend->shard, lanes = g->f->round / shard;
+    int pieces = (n + shard - 1) / shard;
+
+    return (double)((pieces + lanes - 1) / lanes);
+}
+
+/* Calls of the network in one trajectory: steps between equal times are skipped by the sampler. */
+static int calls_of(const dmq_sampler *s)
+{
+    int calls = 0;
+
+    for (int i = 0; i < s->n_steps; i++)
+        calls += s->step[i].a != s->step[i].a_next || s->config.clip_x0;
+    return calls;
+}
+
+/* ------------------------------------------------------------------ stages */
+
+static void calibrate(dmq_forecasting *g, double bytes)
+{
+    dmq_forecast_stage *s = &g->f->stage[DMQ_RUN_CALIBRATE];
+    dmq_calib_config config;
+    double n = g->full.steps, trips, states;
+
+    dmq_calib_settings(&config, g->e->config);
+    states = (double)g->full.steps * g->full.per_step *
+             (double)dmq_shape_count(g->e->model->input) * sizeof(dmq_real);
+    trips = config.fresh ? n * (n - 1) / 2 : n - 1;
+    s->passes = trips * g->full.per_step;
+    s->seconds = trips * rounds_of(g, g->full.per_step) * g->f->pass;
+    s->host_bytes = bytes + states;
+    s->disk_bytes = states;
+}
+
+static void sample(dmq_forecasting *g, dmq_stage_id id, double pass, double bytes)
+{
+    dmq_forecast_stage *s = &g->f->stage[id];
+    const dmq_config *c = g->e->config;
+    int count = dmq_config_int(c, "sample.count"), batch = dmq_config_int(c, "sample.batch");
+    int piece = (batch + 7) / 8 * 8, whole = count / piece, calls = calls_of(g->e->sampler);
+    double images = (double)count * (double)dmq_shape_count(g->e->model->input) * sizeof(dmq_real);
+
+    s->passes = (double)calls * count;
+    s->seconds = calls * pass *
+                 (whole * rounds_of(g, piece) + (count % piece ? rounds_of(g, count % piece) : 0));
+    s->host_bytes = bytes + images;
+    s->disk_bytes = 2 * images; /* pieces and the file that joins them */
+}
+
+static dmq_status quantize(dmq_forecasting *g)
+{
+    const dmq_experiment *e = g->e;
+    const dmq_config *c = e->config;
+    dmq_forecast_stage *s = &g->f->stage[DMQ_RUN_QUANTIZE];
+    dmq_forecast_quantize *q = &g->f->quantize;
+    dmq_choice *choice = NULL;
+    dmq_ranges_config ranges;
+    dmq_tables_config tables;
+    dmq_coverage cover;
+    double states, start, rows, passes;
+    int any = 0;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&choice, (size_t)e->model->n_layers, sizeof *choice));
+    DMQ_TRY(dmq_policy_settings(choice, c, e->model));
+    dmq_coverage_of(&cover, e->model, choice);
+    DMQ_TRY(dmq_qmodel_create(&g->q, e->model, choice));
+    DMQ_TRY(dmq_qmodel_place(g->q, e->lanes));
+    dmq_ranges_settings(&ranges, c);
+    start = dmq_clock_seconds();
+    DMQ_TRY(dmq_ranges_run(g->q, e->lanes, &ranges));
+    q->ranges = dmq_clock_seconds() - start;
+    if (dmq_config_enum(c, "quant.weight.round") == 1)
+        DMQ_TRY(dmq_forecast_units(g));
+    dmq_peak_begin();
+    for (int i = 0; i < e->model->n_layers; i++)
+        any |= g->q->layer[i].act_bits > 0;
+    if (any) {
+        int batch, met;
+
+        dmq_tables_settings(&tables, c);
+        start = dmq_clock_seconds();
+        DMQ_TRY(dmq_tables_run(g->q, g->calib, e->lanes, &tables));
+        q->tables = dmq_clock_seconds() - start;
+        /* of the miniature: rows x passes of min(batch, samples); of the run alike */
+        met = g->mini.per_step - (g->mini.held_out > 0);
+        batch = min_int(tables.batch, met);
+        rows = tables.single ? 1 : g->mini.steps;
+        passes = rows * batch * (1 + (met + batch - 1) / batch);
+        met = g->full.per_step - g->full.held_out / max_int(g->full.weight_steps, 1);
+        batch = min_int(tables.batch, met);
+        rows = tables.single ? 1 : g->full.steps;
+        s->passes = rows * batch * (1 + (met + batch - 1) / batch);
+        q->tables *= s->passes / passes;
+    }
+    states = (double)g->full.steps * g->full.per_step * (double)dmq_shape_count(e->model->input) *
+             sizeof(dmq_real);
+    s->passes += 2.0 * g->full.n * (g->f->n_units > 0);
+    s->seconds = q->ranges + q->prefix + q->weigh + q->learn + q->measure + q->tables;
+    s->host_bytes = states + fmax(dmq_peak_bytes(), s->host_bytes);
+    if (e->backend->host_memory)
+        s->device_bytes = 0;
+    s->disk_bytes += cover.size_bytes + 4 * cover.weights_quantized;
+done:
+    dmq_free(choice);
+    return st;
+}
+
+/* ------------------------------------------------------------------ evaluate */
+
+static dmq_status time_features(dmq_forecasting *g, double *image, double *drawn)
+{
+    const dmq_experiment *e = g->e;
+    size_t per = dmq_shape_count(e->model->input);
+    int n = 8 * dmq_lanes_count(e->lanes);
+    dmq_model *net = NULL;
+    dmq_model_info info = { 0 };
+    dmq_dataset *set = NULL;
+    dmq_real *images = NULL, *f = NULL;
+    dmq_moments *m = NULL;
+    char *path = NULL;
+    double start;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_path_resolve(&path, dmq_config_text(e->config, "evaluate.features")));
+    DMQ_TRY(dmq_model_load(&net, &info, path));
+    DMQ_TRY(dmq_model_place(net, e->lanes));
+    DMQ_TRY(dmq_dataset_open(&set, dmq_config_text(e->config, "evaluate.reference"), 0));
+    DMQ_TRY(dmq_alloc((void **)&images, (size_t)n * per, sizeof *images));
+    DMQ_TRY(dmq_alloc((void **)&f, (size_t)n * (size_t)dmq_features_width(net), sizeof *f));
+    start = dmq_clock_seconds();
+    DMQ_TRY(dmq_dataset_range(set, images, NULL, DMQ_DATASET_HELD_OUT, n));
+    *drawn = (dmq_clock_seconds() - start) / n;
+    DMQ_TRY(dmq_moments_create(&m, dmq_features_width(net)));
+    DMQ_TRY(dmq_features_run(f, NULL, net, e->lanes, images, n));
+    start = dmq_clock_seconds();
+    DMQ_TRY(dmq_features_run(f, NULL, net, e->lanes, images, n));
+    DMQ_TRY(dmq_moments_add(m, f, (size_t)n));
+    *image = (dmq_clock_seconds() - start) / n;
+done:
+    dmq_moments_destroy(m);
+    dmq_dataset_close(set);
+    dmq_model_info_release(&info);
+    dmq_model_destroy(net);
+    dmq_free(images);
+    dmq_free(f);
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status evaluate(dmq_forecasting *g)
+{
+    const dmq_config *c = g->e->config;
+    dmq_forecast_stage *s = &g->f->stage[DMQ_RUN_EVALUATE];
+    int count = dmq_config_int(c, "sample.count"), reference;
+    int held = g->full.held_out / max_int(g->full.weight_steps, 1) * g->full.steps;
+    double image = 0, drawn = 0,
+           one = (double)dmq_shape_count(g->e->model->input) * sizeof(dmq_real);
+    dmq_status st = DMQ_OK;
+
+    dmq_peak_begin();
+    reference = dmq_config_int(c, "evaluate.reference_count");
+    if (*dmq_config_text(c, "evaluate.features"))
+        DMQ_TRY(time_features(g, &image, &drawn));
+    else
+        reference = 0;
+    s->passes = 2.0 * held;
+    s->seconds = (2.0 * count + reference) * image + reference * drawn +
+                 rounds_of(g, held) * (g->f->pass + g->f->pass_q);
+    s->host_bytes =
+        dmq_peak_bytes() + 2 * count * one +
+        fmax(fmax(count, 2.0 * reference) * one, (double)g->full.steps * g->full.per_step * one);
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static void sum_up(dmq_forecasting *g)
+{
+    dmq_forecast *f = g->f;
+
+    for (int i = 0; i < DMQ_RUN_STAGES; i++) {
+        const dmq_forecast_stage *s = &f->stage[i];
+
+        f->seconds += s->seconds;
+        f->host_bytes = fmax(f->host_bytes, s->host_bytes);
+        f->device_bytes = fmax(f->device_bytes, s->device_bytes);
+        f->disk_bytes += s->disk_bytes;
+    }
+}
+
+dmq_status dmq_forecast_make(dmq_forecast **out, const dmq_experiment *e)
+{
+    dmq_forecasting g = { .e = e };
+    dmq_attach attach;
+    dmq_hook_source source;
+    double bytes = 0, bytes_q = 0;
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    DMQ_TRY(dmq_alloc((void **)&g.f, 1, sizeof *g.f));
+    g.f->params = (double)dmq_model_count(e->model);
+    g.f->round = e->backend->shard * dmq_lanes_count(e->lanes);
+    dmq_recon_run_settings(&g.recon, e->config);
+    DMQ_TRY(make_mini(&g));
+    DMQ_TRY(count_macs(&g));
+    dmq_progress_begin("plan", e->model->n_units + 3, 0, "measures");
+    DMQ_TRY(time_rounds(&g.f->pass, &bytes, &g, NULL));
+    dmq_progress_add(1, "passes");
+    calibrate(&g, bytes);
+    sample(&g, DMQ_RUN_SAMPLE_FP, g.f->pass, bytes);
+    DMQ_TRY(quantize(&g));
+    dmq_attach_init(&attach, g.q);
+    attach.acts = g.q->table_rows > 0;
+    source = dmq_attach_source(&attach);
+    DMQ_TRY(time_rounds(&g.f->pass_q, &bytes_q, &g, &source));
+    dmq_progress_add(1, "quantized passes");
+    sample(&g, DMQ_RUN_SAMPLE, g.f->pass_q, bytes_q);
+    DMQ_TRY(evaluate(&g));
+    dmq_progress_end();
+    sum_up(&g);
+    *out = g.f;
+    g.f = NULL;
+done:
+    dmq_qmodel_destroy(g.q);
+    dmq_calib_destroy(g.calib);
+    dmq_forecast_destroy(g.f);
+    return st;
+}
+
+void dmq_forecast_destroy(dmq_forecast *f)
+{
+    if (!f)
+        return;
+    dmq_free(f->unit);
+    dmq_free(f);
+}
+
+static dmq_status stage_json(dmq_json *list, const dmq_forecast *f, int id)
+{
+    const dmq_forecast_stage *s = &f->stage[id];
+    dmq_json *o;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_json_set_object(&o, list, dmq_stages[id].name));
+    DMQ_TRY(dmq_json_set_real(o, "passes", s->passes));
+    DMQ_TRY(dmq_json_set_real(o, "seconds", s->seconds));
+    DMQ_TRY(dmq_json_set_real(o, "host_bytes", s->host_bytes));
+    DMQ_TRY(dmq_json_set_real(o, "device_bytes", s->device_bytes));
+    DMQ_TRY(dmq_json_set_real(o, "disk_bytes", s->disk_bytes));
+    if (id != DMQ_RUN_QUANTIZE)
+        goto done;
+    DMQ_TRY(dmq_json_set_real(o, "seconds_ranges", f->quantize.ranges));
+    DMQ_TRY(dmq_json_set_real(o, "seconds_prefix", f->quantize.prefix));
+    DMQ_TRY(dmq_json_set_real(o, "seconds_weigh", f->quantize.weigh));
+    DMQ_TRY(dmq_json_set_real(o, "seconds_learn", f->quantize.learn));
+    DMQ_TRY(dmq_json_set_real(o, "seconds_measure", f->quantize.measure));
+    DMQ_TRY(dmq_json_set_real(o, "seconds_tables", f->quantize.tables));
+done:
+    return st;
+}
+
+dmq_status dmq_forecast_json(dmq_json *out, const dmq_forecast *f)
+{
+    dmq_json *list;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_json_set_real(out, "parameters", f->params));
+    DMQ_TRY(dmq_json_set_real(out, "macs_per_pass", f->macs_per_pass));
+    DMQ_TRY(dmq_json_set_real(out, "seconds_per_pass", f->pass / f->round));
+    DMQ_TRY(dmq_json_set_real(out, "seconds_per_pass_quantized", f->pass_q / f->round));
+    DMQ_TRY(dmq_json_set_object(&list, out, "stages"));
+    for (int id = 0; id < DMQ_RUN_STAGES; id++)
+        DMQ_TRY(stage_json(list, f, id));
+    DMQ_TRY(dmq_json_set_array(&list, out, "units"));
+    for (int i = 0; i < f->n_units; i++) {
+        const dmq_forecast_unit *u = &f->unit[i];
+        dmq_json *o;
+
+        DMQ_TRY(dmq_json_add_object(&o, list));
+        DMQ_TRY(dmq_json_set_text(o, "name", u->name));
+        DMQ_TRY(dmq_json_set_real(o, "weights", (double)u->n_theta));
+        DMQ_TRY(dmq_json_set_int(o, "iterations", u->iterations));
+        DMQ_TRY(dmq_json_set_real(o, "seconds_per_iteration", u->iteration));
+        DMQ_TRY(dmq_json_set_real(o, "seconds", u->seconds));
+        DMQ_TRY(dmq_json_set_real(o, "bytes", u->bytes));
+    }
+    DMQ_TRY(dmq_json_set_real(out, "cache_bytes", f->cache_bytes));
+    DMQ_TRY(dmq_json_set_bool(out, "cache_recomputes", f->recomputes));
+    DMQ_TRY(dmq_json_set_real(out, "seconds", f->seconds));
+    DMQ_TRY(dmq_json_set_real(out, "host_bytes", f->host_bytes));
+    DMQ_TRY(dmq_json_set_real(out, "device_bytes", f->device_bytes));
+    DMQ_TRY(dmq_json_set_real(out, "disk_bytes", f->disk_bytes));
+done:
+    return st;
+}
