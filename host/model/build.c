@@ -89,6 +89,15 @@ int dmq_build_weights(dmq_build *b, dmq_layer_kind kind, int out, int in, int ke
     return weight;
 }
 
+int dmq_build_conv1d(dmq_build *b, int out, int in, const char *name)
+{
+    int weight = dmq_build_weights(b, DMQ_LAYER_LINEAR, out, in, 1, name);
+
+    if (b->status == DMQ_OK)
+        b->model->entry[weight].conv1d = 1;
+    return weight;
+}
+
 int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, const char *name)
 {
     dmq_model *m = b->model;
@@ -102,7 +111,7 @@ int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, 
     l->index = m->n_layers - 1;
     l->unit = unit;
     l->weight = weights;
-    l->bias = weights + 1;
+    l->bias = like->bias < 0 ? -1 : weights + 1;
     u = &m->unit[unit];
     if (u->n_layers == DMQ_MAX_LAYERS_IN_UNIT) {
         b->status = dmq_fail(DMQ_EINVAL, "model: unit %s has more than %d layers", u->name,

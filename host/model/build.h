@@ -42,11 +42,14 @@ int dmq_build_norm(dmq_build *b, int channels, const char *name);
 int dmq_build_weights(dmq_build *b, dmq_layer_kind kind, int out, int in, int kernel,
                       const char *name);
 
+/** The same of a linear layer that is published as a 1-d convolution, with weight (out, in, 1). */
+int dmq_build_conv1d(dmq_build *b, int out, int in, const char *name);
+
 /**
  * Next layer, appended to the unit's list; its number. like: everything but name, index, unit, weight
- * and bias, which are set here.
+ * and bias, which are set here; bias -1 says that there is none.
  *
- * @param weights  what dmq_build_weights gave
+ * @param weights  what dmq_build_weights gave, or the entry of a weight without bias
  */
 int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, const char *name);
 

@@ -311,16 +311,6 @@ done:
 
 /* ------------------------------------------------------------------ shapes and numbers */
 
-/** Dims of an entry in the order of files. */
-static int dims_of(int64_t dims[4], const dmq_entry *e)
-{
-    static const int kcrs[4] = { 0, 3, 1, 2 };
-
-    for (int i = 0; i < e->shape.rank; i++)
-        dims[i] = e->shape.dim[e->rank4 ? kcrs[i] : i];
-    return e->shape.rank;
-}
-
 static int without_ones(const int64_t *dims, int rank)
 {
     while (rank > 1 && dims[rank - 1] == 1)
@@ -346,7 +336,7 @@ static dmq_status check_shape(const import *im, const dmq_stored *t, const dmq_e
     int rank, there = without_ones(t->dims, t->rank);
     char ours[96], theirs[192];
 
-    rank = dims_of(dims, e);
+    rank = dmq_entry_dims(dims, e);
     if (parts > 1 && t->rank > 0 && t->dims[0] <= *left)
         dims[0] = t->dims[0];
     *left -= dims[0];
@@ -393,7 +383,7 @@ static dmq_status read_entry(import *im, int number, float *read, dmq_real *scra
     dmq_status st = DMQ_OK;
     size_t at = 0;
 
-    dims_of(dims, e);
+    dmq_entry_dims(dims, e);
     left = dims[0];
     for (int i = 0; i < s->n;
          i++) { /* all shapes first: then the parts have as many numbers as the entry */
@@ -490,7 +480,7 @@ dmq_status dmq_model_export_safetensors(const dmq_model *model, const char *path
             numbers[e->offset + k] = (float)value[k];
         tensor[i].name = e->name;
         tensor[i].type = DMQ_ST_F32;
-        tensor[i].rank = dims_of(tensor[i].dims, e);
+        tensor[i].rank = dmq_entry_dims(tensor[i].dims, e);
         tensor[i].data = numbers + e->offset;
     }
     DMQ_TRY(dmq_safetensors_save(path, tensor, model->n_entries, metadata, 2));

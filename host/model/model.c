@@ -5,6 +5,18 @@
 #include <assert.h>
 #include <string.h>
 
+int dmq_entry_dims(int64_t dims[4], const dmq_entry *e)
+{
+    static const int kcrs[4] = { 0, 3, 1, 2 };
+    int rank = e->shape.rank;
+
+    for (int i = 0; i < rank; i++)
+        dims[i] = e->shape.dim[e->rank4 ? kcrs[i] : i];
+    if (e->conv1d)
+        dims[rank++] = 1;
+    return rank;
+}
+
 void dmq_model_destroy(dmq_model *model)
 {
     if (!model)

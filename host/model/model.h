@@ -31,8 +31,12 @@ typedef struct dmq_entry {
     char name[DMQ_NAME_MAX]; /**< as in the state dict: "down.0.block.0.conv1.weight" */
     dmq_shape shape;         /**< in memory: (K,R,S,C), (K,D) or (C) */
     int rank4;               /**< 1: a convolution weight, told and stored in files as (K,C,R,S) */
+    int conv1d;              /**< 1: (K,D) in memory, (K,D,1) in files: a convolution over tokens */
     size_t offset; /**< in numbers, in dmq_model.params; each entry starts at a multiple of 16 */
 } dmq_entry;
+
+/** Dims of an entry as files hold it; how many. */
+int dmq_entry_dims(int64_t dims[4], const dmq_entry *entry);
 
 typedef enum dmq_layer_kind { DMQ_LAYER_CONV, DMQ_LAYER_LINEAR } dmq_layer_kind;
 
@@ -49,7 +53,8 @@ typedef struct dmq_layer {
     int temporal; /**< belongs to the temporal information block */
     int shortcut; /**< nin_shortcut: the 1x1 beside a residual block */
     int downsample;
-    int split;       /**< > 0: its input is a concatenation cut at this channel */
+    int idle;  /**< its result reaches nothing, so it is never recorded; it counts as a layer */
+    int split; /**< > 0: its input is a concatenation cut at this channel */
     int first, last; /**< first / last layer of the network on x */
 } dmq_layer;
 
@@ -57,7 +62,8 @@ typedef enum dmq_unit_kind {
     DMQ_UNIT_TEMPORAL, /**< t and label -> all embedding values */
     DMQ_UNIT_LAYER,    /**< one layer alone, with the norm and activation in front of it, if any */
     DMQ_UNIT_RESBLOCK,
-    DMQ_UNIT_ATTENTION
+    DMQ_UNIT_ATTENTION,
+    DMQ_UNIT_TRANSFORMER /**< attention and feed-forward over tokens, in front and behind none of an image */
 } dmq_unit_kind;
 
 #define DMQ_MAX_LAYERS_IN_UNIT 64
@@ -66,7 +72,7 @@ typedef struct dmq_unit {
     char name[DMQ_NAME_MAX]; /**< "down.0.block.0" */
     dmq_unit_kind kind;
     int index;
-    int in[2]; /**< values; in[1] -1: none, else concatenated behind in[0] */
+    int in[2]; /**< values; in[1] -1: none, else the skip behind in[0], or the x that is added */
     int emb;   /**< embedding value, -1: none */
     int out;   /**< value made */
     int layer[DMQ_MAX_LAYERS_IN_UNIT]; /**< its layers in order; the temporal unit's too */

@@ -6,6 +6,7 @@
 #include "model/decoder.h"
 #include "model/dit.h"
 #include "model/features.h"
+#include "model/ldm_unet.h"
 #include "model/match.h"
 #include "tensor/layout.h"
 
@@ -25,6 +26,7 @@ static const struct {
     { "decoder", dmq_decoder_create_text },
     { "dit", dmq_dit_create_text },
     { "features", dmq_features_create_text },
+    { "ldm_unet", dmq_ldm_unet_create_text },
 };
 
 dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *config_text)
@@ -33,9 +35,10 @@ dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *confi
         if (strcmp(kinds[i].kind, kind) == 0)
             return kinds[i].create(out, config_text);
     }
-    return dmq_fail(
-        DMQ_EDATA,
-        "model: unknown kind \"%s\"; this version knows ddpm_unet, decoder, dit, features", kind);
+    return dmq_fail(DMQ_EDATA,
+                    "model: unknown kind \"%s\"; this version knows ddpm_unet, decoder, dit, "
+                    "features, ldm_unet",
+                    kind);
 }
 
 void dmq_model_info_release(dmq_model_info *info)
@@ -45,16 +48,6 @@ void dmq_model_info_release(dmq_model_info *info)
 }
 
 /* ------------------------------------------------------------------ blocks */
-
-/** Dims of an entry as files hold it. */
-static int dims_of(int64_t dims[4], const dmq_entry *e)
-{
-    static const int kcrs[4] = { 0, 3, 1, 2 };
-
-    for (int i = 0; i < e->shape.rank; i++)
-        dims[i] = e->shape.dim[e->rank4 ? kcrs[i] : i];
-    return e->shape.rank;
-}
 
 static void path_of(char *out, size_t size, const char *group, const char *name)
 {
@@ -110,7 +103,7 @@ dmq_status dmq_model_block_write(dmq_h5 *file, const char *group, const dmq_mode
         const dmq_entry *e = &model->entry[i];
         const dmq_real *value = block + e->offset;
         int64_t dims[4];
-        int rank = dims_of(dims, e);
+        int rank = dmq_entry_dims(dims, e);
         char path[2 * DMQ_NAME_MAX];
 
         path_of(path, sizeof path, group, e->name);
@@ -158,7 +151,7 @@ dmq_status dmq_model_block_read(dmq_real *block, dmq_h5 *file, const char *group
         const dmq_entry *e = &model->entry[i];
         dmq_real *value = e->rank4 ? scratch : block + e->offset;
         int64_t dims[4];
-        int rank = dims_of(dims, e);
+        int rank = dmq_entry_dims(dims, e);
         char path[2 * DMQ_NAME_MAX];
 
         path_of(path, sizeof path, group, names.name[found[i]]);

@@ -49,6 +49,7 @@ static const struct {
     { "ldm_unet",
       { .layout = "CompVis",
         .prefix = "model.diffusion_model.",
+        .apart = "cond_stage_model.",
         .ema = "model_ema.diffusion_model",
         .beside = beside_unet } },
     { "decoder",
@@ -69,6 +70,11 @@ const dmq_name_map *dmq_name_map_of(const char *kind, int i)
     return NULL;
 }
 
+static bool lies_apart(const dmq_name_map *map, const dmq_entry *entry)
+{
+    return map->apart && strncmp(entry->name, map->apart, strlen(map->apart)) == 0;
+}
+
 bool dmq_name_map_name(char out[DMQ_MAP_NAME], const dmq_name_map *map, const dmq_model *model,
                        const dmq_entry *entry, int variant, int part)
 {
@@ -83,6 +89,8 @@ bool dmq_name_map_name(char out[DMQ_MAP_NAME], const dmq_name_map *map, const dm
             return false;
         (void)snprintf(rest, sizeof rest, "%s", entry->name);
     }
+    if (lies_apart(map, entry))
+        return snprintf(out, DMQ_MAP_NAME, "%s", rest) < DMQ_MAP_NAME;
     return snprintf(out, DMQ_MAP_NAME, "%s%s", map->prefix, rest) < DMQ_MAP_NAME &&
            n < DMQ_MAP_NAME;
 }
@@ -93,7 +101,7 @@ bool dmq_name_map_ema(char out[DMQ_MAP_NAME], const dmq_name_map *map, const dmq
     char name[DMQ_MAP_NAME];
     size_t n;
 
-    if (!map->ema || !dmq_name_map_name(name, map, model, entry, 0, 0))
+    if (!map->ema || lies_apart(map, entry) || !dmq_name_map_name(name, map, model, entry, 0, 0))
         return false;
     n = (size_t)snprintf(out, DMQ_MAP_NAME, "%s", map->ema);
     for (const char *c = name + strlen(map->prefix); *c && n + 1 < DMQ_MAP_NAME; c++) {

@@ -189,7 +189,7 @@ static void apply_tfmq(dmq_choice *out, const dmq_model *model)
     for (int i = 0; i < model->n_layers; i++) {
         const dmq_layer *l = &model->layer[i];
 
-        if (l->first || l->last || l->shortcut || l->downsample)
+        if (l->first || l->last || l->shortcut || l->downsample || model->entry[l->weight].conv1d)
             out[i] = (dmq_choice){ 0 };
         if (i == first)
             out[i].act_bits = 0;

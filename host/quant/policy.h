@@ -2,7 +2,8 @@
  * Which layers are quantized, to how many bits: a policy, as data.
  *
  *   tfmq        the released TFMQ-DM code: full precision (FP) weights and inputs for the first linear of
- *               the time embedding, the input and output convolution, shortcuts and downsampling; FP input
+ *               the time embedding, the input and output convolution, shortcuts, downsampling and what is
+ *               published as a 1-d convolution (the attention blocks of latent diffusion); FP input
  *               only for the second time linear and the first convolution of the first residual block
  *   qdiffusion  every layer; a shortcut that reads a concatenation is split where it was joined, each half
  *               with its own ranges
