@@ -197,7 +197,7 @@ dmq_status dmq_calib_noise(dmq_calib **out, const dmq_model *model, const dmq_sa
     DMQ_TRY(dmq_sampler_text(&c->sampler, sampler));
     DMQ_TRY(dmq_model_fingerprint(c->model_hash, model));
     for (int k = 0; k < n_steps; k++)
-        c->t[k] = sampler->step[k].t;
+        c->t[k] = (dmq_real)sampler->step[k].t;
     if (model->n_labels > 0)
         DMQ_TRY(draw_labels(c, model));
     DMQ_TRY(dmq_noise_normal_ref(NULL, &(dmq_noise_args){ .out = c->x,
