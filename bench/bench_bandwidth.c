@@ -27,6 +27,7 @@ typedef struct arrays {
     dmq_real *v[ARRAYS];
     dmq_real *scale, *zero; /* (SMALL) of weights and activations */
     dmq_real *small;        /* (SMALL) gamma and beta, factors */
+    dmq_sampler_coef *coef;
     int batch;
     size_t count;
 } arrays;
@@ -269,9 +270,14 @@ static dmq_status noise(const job *j, const arrays *s)
 
 static dmq_status update(const job *j, const arrays *s)
 {
-    dmq_sampler_args a = {
-        .x = s->v[0], .eps = s->v[1], .out = s->v[4], .count = s->count, .r = 1.01F, .c = -0.1F
-    };
+    dmq_sampler_args a = { .x = s->v[0],
+                           .eps = s->v[1],
+                           .out = s->v[4],
+                           .coef = s->coef,
+                           .pixels = s->count / CHANNELS,
+                           .channels = CHANNELS,
+                           .eps_channels = CHANNELS,
+                           .form = DMQ_MOVE_LINEAR };
 
     (void)j;
     return s->be->sampler_update(s->queue, &a);
@@ -359,6 +365,7 @@ done:
 /* The same numbers whatever was there, memory given out if there is none. */
 static dmq_status fill(arrays *s, int batch)
 {
+    static const dmq_sampler_coef coef = { .r = 1.01F, .c = -0.1F };
     dmq_real *host = NULL;
     dmq_status st = DMQ_OK;
 
@@ -379,6 +386,10 @@ static dmq_status fill(arrays *s, int batch)
     for (int i = 0; i < SMALL; i++)
         host[i] = 7;
     DMQ_TRY(put(s, &s->zero, host, SMALL));
+    if (!s->coef)
+        DMQ_TRY(s->be->alloc((void **)&s->coef, sizeof coef));
+    DMQ_TRY(s->be->upload(s->queue, s->coef, &coef, sizeof coef));
+    DMQ_TRY(s->be->sync(s->queue));
 done:
     dmq_free(host);
     return st;
@@ -392,6 +403,7 @@ static void release(arrays *s)
         s->be->free(s->small);
         s->be->free(s->scale);
         s->be->free(s->zero);
+        s->be->free(s->coef);
         s->be->queue_destroy(s->queue);
     }
     *s = (arrays){ 0 };

@@ -27,7 +27,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 most=$((60 << 20)) # bytes of the archive
-usage() { sed -n '2,27p' "$0" >&2; exit 64; }
+usage() { sed -n '2,26p' "$0" >&2; exit 64; }
 say() { echo "gpu.sh: $*" >&2; }
 # The benches that keep their arrays on the device; the others are the CPU's.
 benches='device bandwidth iteration forward each meta ranges'
