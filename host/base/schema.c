@@ -99,6 +99,12 @@ static const dmq_config_key keys[] = {
   .help = "dpm_solver 2m: with fewer steps the last one has order 1" },
 { "sampler.variance", ENUM, "fixed_large", .names = "fixed_large|fixed_small|learned_range",
   .stages = RUNS, .help = "ddpm: beta, the posterior variance, or the network's choice between them" },
+{ "sampler.guidance", REAL, "1.0", TINY, 1000, .stages = RUNS, .quiet = true,
+  .help = "scale of classifier-free guidance; 1: none, one call without a second branch" },
+{ "sampler.guidance_batch", ENUM, "null_first", .names = "null_first|cond_first", .stages = RUNS,
+  .quiet = true, .help = "order of the two branches in a batch: latent diffusion, or DiT" },
+{ "sampler.guided_channels", INT, "0", 0, 4096, .stages = RUNS, .quiet = true,
+  .help = "guide the first so many channels (DiT: 3), the others are the condition's; 0: all" },
 { "sampler.clip_x0", BOOL, "false", .stages = RUNS,
   .help = "clip the predicted image to [-1, 1] in every step" },
 
@@ -212,6 +218,10 @@ static const dmq_config_key keys[] = {
 
 /* ------------------------------------------------------------------ images and metrics */
 { "sample.count", INT, "50000", 1, MANY, .stages = SAMPLE, .help = "images" },
+{ "sample.labels", ENUM, "balanced", .names = "balanced|random|one", .stages = SAMPLE,
+  .quiet = true, .help = "classes of images: each as often as the others, drawn, or sample.class" },
+{ "sample.class", INT, "0", 0, MANY, .stages = SAMPLE, .quiet = true,
+  .help = "the class of all images, with labels: one" },
 { "sample.batch", INT, "256", 1, 65536, .help = "images at a time; memory only" },
 { "sample.seed", INT, "1234", 0, (double)INFINITY, .stages = SAMPLE,
   .help = "of the noise; the same for every model that is compared" },

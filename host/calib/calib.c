@@ -12,22 +12,36 @@ void dmq_calib_defaults(dmq_calib_config *config)
     *config = (dmq_calib_config){ .per_timestep = 256, .interval = 5, .validation = 0.05 };
 }
 
+static int branches(const dmq_calib_config *c)
+{
+    return c->branches == 2 ? 2 : 1;
+}
+
 /* Validation samples of each step. */
 static int n_validation(const dmq_calib_config *c)
 {
-    int n = (int)(c->validation * c->per_timestep + 0.5);
+    int b = branches(c), n = (int)(c->validation * (c->per_timestep / b) + 0.5);
 
-    return c->validation > 0 && n < 1 ? 1 : n;
+    return b * (c->validation > 0 && n < 1 ? 1 : n);
 }
 
-dmq_status dmq_calib_check(const dmq_calib_config *c, const dmq_sampler *sampler)
+dmq_status dmq_calib_check(const dmq_calib_config *config, const dmq_sampler *sampler)
 {
+    dmq_calib_config of_sampler = *config, *c = &of_sampler;
+
+    c->branches = dmq_sampler_branches(sampler);
     if (c->per_timestep < 1) {
         return dmq_fail(DMQ_EINVAL, "calibrate.per_timestep = %d: must be at least 1",
                         c->per_timestep);
     }
     if (c->held_out < 0)
         return dmq_fail(DMQ_EINVAL, "calibrate.held_out = %d: must not be negative", c->held_out);
+    if (c->per_timestep % c->branches != 0 || c->held_out % c->branches != 0) {
+        return dmq_fail(DMQ_EINVAL,
+                        "calibrate.per_timestep = %d, held out beside them: %d: must be even with "
+                        "guidance, which makes two samples of a state",
+                        c->per_timestep, c->held_out);
+    }
     if (c->interval < 1 || c->interval > sampler->n_steps) {
         return dmq_fail(DMQ_EINVAL,
                         "calibrate.interval = %d: must be 1..%d, the steps of the sampler",
@@ -62,17 +76,20 @@ void dmq_calib_destroy(dmq_calib *calib)
 
 static void assign_roles(dmq_calib *c, int *permutation)
 {
-    int n_val = n_validation(&c->config), n_cal = c->config.per_timestep;
+    int b = branches(&c->config);
+    int n_val = n_validation(&c->config) / b, n_cal = c->config.per_timestep;
 
     for (int s = 0; s < c->n_weight_steps; s++) {
         uint8_t *role = c->role + (size_t)s * (size_t)c->per_step;
 
-        dmq_permutation(permutation, n_cal, c->config.seed, DMQ_FOR_SPLIT,
+        dmq_permutation(permutation, n_cal / b, c->config.seed, DMQ_FOR_SPLIT,
                         (uint64_t)c->weight_step[s], 0);
         for (int j = 0; j < c->per_step; j++)
             role[j] = j < n_cal ? DMQ_TRAIN : DMQ_HELD_OUT;
-        for (int j = 0; j < n_val; j++)
-            role[permutation[j]] = DMQ_VALIDATION;
+        for (int j = 0; j < n_val; j++) {
+            for (int i = 0; i < b; i++)
+                role[b * permutation[j] + i] = DMQ_VALIDATION;
+        }
     }
 }
 

@@ -52,6 +52,8 @@ static dmq_status write_header(dmq_h5 *f, const dmq_calib *c)
     DMQ_TRY(dmq_h5_attr_set_i64(f, "", "interval", c->config.interval));
     DMQ_TRY(dmq_h5_attr_set_f64(f, "", "validation", c->config.validation));
     DMQ_TRY(dmq_h5_attr_set_i64(f, "", "seed", (int64_t)c->config.seed));
+    if (c->config.branches == 2)
+        DMQ_TRY(dmq_h5_attr_set_i64(f, "", "branches", 2));
 done:
     return st;
 }
@@ -155,6 +157,11 @@ static dmq_status read_config(dmq_calib_config *c, dmq_h5 *f)
     DMQ_TRY(dmq_h5_attr_f64(&c->validation, f, "", "validation"));
     DMQ_TRY(dmq_h5_attr_i64(&seed, f, "", "seed"));
     c->seed = (uint64_t)seed;
+    c->branches = 1;
+    if (dmq_h5_attr_has(f, "", "branches"))
+        DMQ_TRY(read_int(&c->branches, f, "branches", 1, 2));
+    if (c->per_timestep % c->branches != 0 || c->held_out % c->branches != 0)
+        st = dmq_fail(DMQ_EDATA, "%s: an odd number of samples for two branches", dmq_h5_path(f));
 done:
     dmq_free(text);
     return st;

@@ -4,7 +4,7 @@
  *   x (steps, per_step, C, H, W) f32, t (steps) i32, role (weight samples) u8
  *   t_model (steps) f32, where t is not whole: t is rounded then
  *   label (steps, per_step) i32, of a network that knows classes only
- *   attributes: the configuration, sampler text, model_hash, config_hash
+ *   attributes: the configuration (branches: 2 with guidance), sampler text, model_hash, config_hash
  */
 #ifndef DMQ_CALIB_CALIB_FILE_H
 #define DMQ_CALIB_CALIB_FILE_H

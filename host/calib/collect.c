@@ -8,6 +8,7 @@
 #include "model/fingerprint.h"
 
 #include <math.h>
+#include <string.h>
 
 /* What one lane has: the network on a tape, and the sampler's state. */
 typedef struct walker {
@@ -25,6 +26,7 @@ typedef struct collection {
     dmq_moves *moves;
     walker *walker; /* one a lane */
     int shard; /* trajectories that one pass of the network moves: fixed, whatever the settings are */
+    int branches; /* samples of a trajectory at a step */
     int n_lanes, n_shards;
     size_t per;
 } collection;
@@ -35,18 +37,18 @@ static dmq_status make_walker(walker *w, const dmq_model *model, const dmq_moves
     dmq_shape s = model->input;
     dmq_status st = DMQ_OK;
 
-    s.dim[0] = be->shard;
+    s.dim[0] = moves->places;
     DMQ_TRY(dmq_mover_init(&w->mover, moves));
     DMQ_TRY(dmq_tape_create(&w->tape, be, DMQ_TAPE_FORWARD));
     w->x = dmq_tape_input(w->tape, "x", s);
     if (model->n_labels > 0)
-        w->label = dmq_tape_index(w->tape, "label", be->shard);
-    w->eps = dmq_model_record(model, w->tape, NULL, w->x,
-                              dmq_tape_constant(w->tape, "t", dmq_shape1(be->shard), w->mover.t),
-                              w->label);
+        w->label = dmq_tape_index(w->tape, "label", moves->places);
+    w->eps = dmq_model_record(
+        model, w->tape, NULL, w->x,
+        dmq_tape_constant(w->tape, "t", dmq_shape1(moves->places), w->mover.t), w->label);
     dmq_tape_output(w->tape, w->eps);
     DMQ_TRY(dmq_tape_plan(w->tape));
-    DMQ_TRY(dmq_alloc((void **)&w->labels, (size_t)be->shard, sizeof *w->labels));
+    DMQ_TRY(dmq_alloc((void **)&w->labels, (size_t)moves->places, sizeof *w->labels));
 done:
     return st;
 }
@@ -63,9 +65,14 @@ done:
     return st;
 }
 
+static int trajectories(const collection *c)
+{
+    return c->calib->per_step / c->branches;
+}
+
 static int shard_count(const collection *c, int from)
 {
-    return c->calib->per_step - from < c->shard ? c->calib->per_step - from : c->shard;
+    return trajectories(c) - from < c->shard ? trajectories(c) - from : c->shard;
 }
 
 /* Labels of the shard that ends at step k; behind its last sample that one's again. */
@@ -75,8 +82,12 @@ static dmq_status set_labels(const collection *c, walker *w, dmq_queue *queue, i
 
     if (!w->label)
         return DMQ_OK;
-    for (int i = 0; i < c->shard; i++)
-        w->labels[i] = dmq_calib_label(c->calib, k, from + (i < n ? i : n - 1));
+    for (int place = 0; place < c->moves->places; place++) {
+        int i = place % c->shard, branch = place / c->shard;
+
+        w->labels[place] =
+            dmq_calib_label(c->calib, k, c->branches * (from + (i < n ? i : n - 1)) + branch);
+    }
     return dmq_tape_index_set(w->tape, w->label, queue, w->labels);
 }
 
@@ -84,7 +95,8 @@ static dmq_status keep(const collection *c, const walker *w, dmq_queue *queue, i
 {
     size_t n = (size_t)shard_count(c, from) * c->per;
     dmq_status st = DMQ_OK;
-    dmq_real *to = c->calib->x + ((size_t)k * (size_t)c->calib->per_step + (size_t)from) * c->per;
+    int row = k * c->calib->per_step + c->branches * from;
+    dmq_real *to = c->calib->x + (size_t)row * c->per;
 
     DMQ_TRY(c->be->download(queue, to, w->x->value, n * sizeof *to));
     DMQ_TRY(c->be->sync(queue));
@@ -92,8 +104,15 @@ static dmq_status keep(const collection *c, const walker *w, dmq_queue *queue, i
         if (!isfinite(to[i])) {
             return dmq_fail(DMQ_EDIVERGE,
                             "calibration: state of step %d (t = %g), sample %d is not finite", k,
-                            (double)c->calib->t[k], from + (int)(i / c->per));
+                            (double)c->calib->t[k], c->branches * (from + (int)(i / c->per)));
         }
+    }
+    for (int i = shard_count(c, from) - 1; i >= 0 && c->branches == 2; i--) {
+        const dmq_real *x = to + (size_t)i * c->per;
+
+        memcpy(to + (size_t)(2 * i + 1) * c->per, x, c->per * sizeof *to);
+        if (i > 0)
+            memcpy(to + (size_t)(2 * i) * c->per, x, c->per * sizeof *to);
     }
 done:
     return st;
@@ -110,7 +129,7 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
     walker *w = &c->walker[lane];
     int fresh = calib->config.fresh, from = piece % c->n_shards * c->shard;
     int last = fresh ? calib->n_steps - 1 - piece / c->n_shards : calib->n_steps - 1;
-    uint64_t first = (fresh ? (uint64_t)last * (uint64_t)calib->per_step : 0) + (uint64_t)from;
+    uint64_t first = (fresh ? (uint64_t)last * (uint64_t)trajectories(c) : 0) + (uint64_t)from;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_mover_begin(
@@ -125,20 +144,25 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
         if (k < last)
             DMQ_TRY(move(w, queue));
     }
-    dmq_progress_add(shard_count(c, from), NULL);
+    dmq_progress_add(c->branches * shard_count(c, from), NULL);
 done:
     return st;
 }
 
-/* A class for each trajectory. */
-static dmq_status draw_labels(dmq_calib *c, const dmq_model *model)
+/* A class for each trajectory; none where a branch is without. */
+static dmq_status draw_labels(collection *c, const dmq_model *model)
 {
-    int n = c->per_step;
-    dmq_status st = dmq_calib_labels(c);
+    dmq_calib *calib = c->calib;
+    int n = calib->per_step;
+    dmq_status st = dmq_calib_labels(calib);
 
-    for (int i = 0; st == DMQ_OK && i < c->n_steps * n; i++) {
-        c->label[i] = dmq_model_draw_label(model, c->config.seed, DMQ_FOR_CALIB_LABEL,
-                                           (uint64_t)(c->config.fresh ? i : i % n));
+    for (int i = 0; st == DMQ_OK && i < calib->n_steps * n; i++) {
+        int branch = i % n % c->branches, of = (calib->config.fresh ? i : i % n) / c->branches;
+
+        calib->label[i] = dmq_moves_is_null(c->moves, branch * c->shard)
+                              ? model->n_classes
+                              : dmq_model_draw_label(model, calib->config.seed, DMQ_FOR_CALIB_LABEL,
+                                                     (uint64_t)of);
     }
     return st;
 }
@@ -146,25 +170,29 @@ static dmq_status draw_labels(dmq_calib *c, const dmq_model *model)
 dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_sampler *sampler,
                          const dmq_calib_config *config, dmq_lanes *lanes)
 {
+    dmq_calib_config branched = *config;
     collection c = { .sampler = sampler,
+                     .branches = dmq_sampler_branches(sampler),
                      .be = dmq_lanes_backend(lanes),
                      .shard = dmq_lanes_backend(lanes)->shard };
     dmq_status st = DMQ_OK;
 
     *out = NULL;
     DMQ_TRY(dmq_calib_check(config, sampler));
-    DMQ_TRY(dmq_calib_create(&c.calib, config, model->input, sampler->n_steps));
+    DMQ_TRY(dmq_moves_check_model(sampler, model));
+    branched.branches = c.branches;
+    DMQ_TRY(dmq_calib_create(&c.calib, &branched, model->input, sampler->n_steps));
     DMQ_TRY(dmq_sampler_text(&c.calib->sampler, sampler));
     DMQ_TRY(dmq_model_fingerprint(c.calib->model_hash, model));
     for (int k = 0; k < sampler->n_steps; k++)
         c.calib->t[k] = (dmq_real)sampler->step[k].t;
-    if (model->n_labels > 0)
-        DMQ_TRY(draw_labels(c.calib, model));
     c.n_lanes = dmq_lanes_count(lanes);
-    c.n_shards = (c.calib->per_step + c.shard - 1) / c.shard;
+    c.n_shards = (trajectories(&c) + c.shard - 1) / c.shard;
     c.per = dmq_shape_count(model->input);
     DMQ_TRY(dmq_moves_create(&c.moves, sampler, c.be, c.shard, model->input,
                              model->value[model->output].shape.dim[3]));
+    if (model->n_labels > 0)
+        DMQ_TRY(draw_labels(&c, model));
     DMQ_TRY(dmq_moves_set(c.moves, dmq_lanes_queue(lanes, 0), 1));
     DMQ_TRY(c.be->sync(dmq_lanes_queue(lanes, 0)));
     DMQ_TRY(dmq_alloc((void **)&c.walker, (size_t)c.n_lanes, sizeof *c.walker));

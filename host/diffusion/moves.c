@@ -13,16 +13,20 @@ static size_t per(const dmq_moves *m)
 
 static int row_length(const dmq_moves *m)
 {
-    return m->group + BESIDE;
+    return m->places + BESIDE;
 }
 
 static int real_length(const dmq_moves *m)
 {
-    return N_COEF + m->group;
+    return N_COEF + m->places;
 }
 
 static dmq_status check_channels(const dmq_sampler *sampler, int channels, int said)
 {
+    if (sampler->config.guided_channels > channels) {
+        return dmq_fail(DMQ_EDATA, "sampler: guided_channels = %d: the network works on %d",
+                        sampler->config.guided_channels, channels);
+    }
     if (said == 2 * channels || (said == channels && sampler->form != DMQ_MOVE_LEARNED))
         return DMQ_OK;
     return dmq_fail(
@@ -46,6 +50,7 @@ dmq_status dmq_moves_create(dmq_moves **out, const dmq_sampler *sampler, const d
     m->sampler = sampler;
     m->be = be;
     m->group = group;
+    m->places = group * dmq_sampler_branches(sampler);
     m->image = image;
     m->eps_channels = eps_channels;
     for (int i = 0; i < sampler->n_steps; i++)
@@ -114,12 +119,12 @@ dmq_status dmq_moves_set(dmq_moves *m, dmq_queue *queue, int all)
 
         if (!all && stands_still(m->sampler, s))
             continue;
-        for (int k = 0; k <= m->group; k++)
+        for (int k = 0; k <= m->places; k++)
             row[k] = i;
-        row[m->group + 1] = s->keep_q;
-        row[m->group + 2] = s->keep_x;
+        row[m->places + 1] = s->keep_q;
+        row[m->places + 2] = s->keep_x;
         *(dmq_sampler_coef *)real = coef_of(s);
-        for (int k = 0; k < m->group; k++)
+        for (int k = 0; k < m->places; k++)
             real[N_COEF + k] = (dmq_real)s->t;
         m->call[m->rows++] = i;
     }
@@ -130,6 +135,17 @@ dmq_status dmq_moves_set(dmq_moves *m, dmq_queue *queue, int all)
                             n * (size_t)real_length(m) * sizeof *m->real));
 done:
     return st;
+}
+
+dmq_status dmq_moves_check_model(const dmq_sampler *sampler, const dmq_model *model)
+{
+    if (dmq_sampler_branches(sampler) == 1 || model->n_labels > model->n_classes)
+        return DMQ_OK;
+    return dmq_fail(DMQ_EDATA,
+                    "sampler: guidance = %g: the network %s\n"
+                    "  hint: guidance: 1, or a network trained with a null label",
+                    sampler->config.guidance,
+                    model->n_classes > 0 ? "has no null label" : "knows no classes");
 }
 
 dmq_status dmq_mover_init(dmq_mover *out, const dmq_moves *m)
@@ -177,7 +193,7 @@ static dmq_status draw(const dmq_mover *mover, dmq_queue *queue, dmq_real *out, 
                                                   .seed = mover->seed,
                                                   .purpose = purpose,
                                                   .sample = mover->sample,
-                                                  .step_now = now ? mover->row + m->group : NULL,
+                                                  .step_now = now ? mover->row + m->places : NULL,
                                                   .channels = m->image.dim[3] });
 }
 
@@ -199,7 +215,8 @@ dmq_status dmq_mover_begin(dmq_mover *mover, dmq_queue *queue, dmq_real *x, cons
         DMQ_TRY(m->be->upload(queue, mover->sample + from, sample, (size_t)n * sizeof *sample));
     }
     DMQ_TRY(m->be->upload(queue, mover->counter, &zero, sizeof zero));
-    DMQ_TRY(draw(mover, queue, x, start->latent, 0));
+    for (int i = 0; i < m->places; i += m->group)
+        DMQ_TRY(draw(mover, queue, x + (size_t)i * per(m), start->latent, 0));
 done:
     return st;
 }
@@ -225,24 +242,40 @@ dmq_status dmq_mover_take(const dmq_mover *mover, dmq_queue *queue)
     return mover->moves->be->schedule_take(queue, &a);
 }
 
+int dmq_moves_is_null(const dmq_moves *m, int place)
+{
+    return m->places > m->group && (place < m->group) != m->sampler->config.cond_first;
+}
+
 dmq_status dmq_mover_move(const dmq_mover *mover, dmq_queue *queue, dmq_real *x,
                           const dmq_real *eps)
 {
     const dmq_moves *m = mover->moves;
+    const dmq_sampler_config *c = &m->sampler->config;
     dmq_schedule_args count = schedule_of(mover);
+    size_t pixels = (size_t)m->group * per(m) / (size_t)m->image.dim[3];
     dmq_sampler_args a = { .x = x,
                            .eps = eps,
                            .z = mover->z,
                            .slots = mover->slots,
                            .out = x,
                            .coef = (const dmq_sampler_coef *)mover->real,
-                           .keep = mover->row + m->group + 1,
-                           .pixels = (size_t)m->group * per(m) / (size_t)m->image.dim[3],
+                           .keep = mover->row + m->places + 1,
+                           .pixels = pixels,
                            .channels = m->image.dim[3],
                            .eps_channels = m->eps_channels,
                            .form = m->sampler->form };
     dmq_status st = DMQ_OK;
 
+    if (m->places > m->group) {
+        const dmq_real *second = eps + pixels * (size_t)m->eps_channels;
+
+        a.eps = c->cond_first ? eps : second;
+        a.null = c->cond_first ? second : eps;
+        a.twin = x + (size_t)m->group * per(m);
+        a.guidance = (dmq_real)c->guidance;
+        a.guided = c->guided_channels > 0 ? c->guided_channels : a.channels;
+    }
     if (m->noisy)
         DMQ_TRY(draw(mover, queue, mover->z, mover->purpose, 1));
     DMQ_TRY(m->be->sampler_update(queue, &a));

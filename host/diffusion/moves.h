@@ -12,6 +12,9 @@
  *       dmq_mover_move(&mover, queue, x, eps)                              x of the next call
  *   }
  *
+ * With guidance the network's batch is joined: `places` = 2 group rows, the trajectories twice, where x,
+ * eps, row and t go through all of them; the sampler's two halves of x stay the same.
+ *
  * Between begin and the end no number comes from the host: take, network and move are the same passes every
  * time, which a device may record once and replay.
  */
@@ -20,20 +23,20 @@
 
 #include "backend/mirror.h"
 #include "diffusion/sampler.h"
-#include "tensor/shape.h"
+#include "model/model.h"
 
 typedef struct dmq_moves {
     const dmq_sampler *sampler;
     const dmq_backend *be;
     int group;        /**< trajectories of a pass */
+    int places;       /**< rows of a pass of the network: group, or 2 group with guidance */
     dmq_shape image;  /**< (1, H, W, C) */
     int eps_channels; /**< of what the network says */
     int noisy;        /**< 1: some call draws noise */
     int rows;         /**< calls that are made, as dmq_moves_set said */
     int *call;        /**< (rows) their indices */
-    int *
-        index; /**< (rows, group + 3): index of the call for every trajectory, and for the noise; keep */
-    dmq_real *real; /**< (rows) a dmq_sampler_coef, and t for every trajectory */
+    int *index; /**< (rows, places + 3): index of the call for every row, and for the noise; keep */
+    dmq_real *real; /**< (rows) a dmq_sampler_coef, and t for every place */
     dmq_mirror index_place, real_place;
 } dmq_moves;
 
@@ -42,9 +45,9 @@ typedef struct dmq_mover {
     const dmq_moves *moves;
     int *counter;
     int *
-        row; /**< (group + 3) the row under way; the first `group` are what tables of steps are looked up by */
+        row; /**< (places + 3) the row under way; the first `places` are what tables of steps are looked up by */
     dmq_real *real;   /**< (1) of the table, the row under way */
-    dmq_real *t;      /**< (group) in it: for networks that are fed t itself */
+    dmq_real *t;      /**< (places) in it: for networks that are fed t itself */
     dmq_real *z;      /**< (group, H, W, C); NULL: no noise */
     dmq_real *slots;  /**< (DMQ_SAMPLER_SLOTS, group, H, W, C); NULL: nothing is kept */
     uint64_t *sample; /**< (group) numbers of the trajectories */
@@ -62,7 +65,7 @@ typedef struct dmq_start {
  * sampler and backend must outlive the result.
  *
  * @param eps_channels  as many as the image has, or twice as many: noise and variance
- * @return              EDATA when they are other ones, or do not fit a learned variance
+ * @return              EDATA when they are other ones, or do not fit a learned variance or the guided channels
  */
 dmq_status dmq_moves_create(dmq_moves **out, const dmq_sampler *sampler, const dmq_backend *be,
                             int group, dmq_shape image, int eps_channels);
@@ -72,14 +75,21 @@ void dmq_moves_destroy(dmq_moves *moves);
 /** Rows for all calls, or (all = 0) for those alone after which x is another; visible after a sync. */
 dmq_status dmq_moves_set(dmq_moves *moves, dmq_queue *queue, int all);
 
+/** EDATA when the sampler guides and the network has no label for no class. */
+dmq_status dmq_moves_check_model(const dmq_sampler *sampler, const dmq_model *model);
+
 dmq_status dmq_mover_init(dmq_mover *out, const dmq_moves *moves);
 /** Takes all zeros. */
 void dmq_mover_release(dmq_mover *mover);
 
+/** x: (places, H, W, C). */
 dmq_status dmq_mover_begin(dmq_mover *mover, dmq_queue *queue, dmq_real *x, const dmq_start *start);
 dmq_status dmq_mover_take(const dmq_mover *mover, dmq_queue *queue);
 
-/** x: (group, H, W, C); eps: (group, H, W, eps_channels). */
+/** Whether row `place` of the network's batch is without a condition. */
+int dmq_moves_is_null(const dmq_moves *moves, int place);
+
+/** x: (places, H, W, C); eps: (places, H, W, eps_channels). */
 dmq_status dmq_mover_move(const dmq_mover *mover, dmq_queue *queue, dmq_real *x,
                           const dmq_real *eps);
 

@@ -13,8 +13,8 @@ typedef struct lane {
     dmq_tape *tape;
     dmq_index *row; /**< (group) step of each image: all the same */
     dmq_var *x, *eps;
-    dmq_index *label; /**< (group); NULL: the network knows no classes */
-    int *labels;      /**< (group) for label */
+    dmq_index *label; /**< (places); NULL: the network knows no classes */
+    int *labels;      /**< (places) for label */
     dmq_mover mover;
     dmq_real *host; /**< (group, per) */
     int warm;       /**< 1: a call has run, so that one may be recorded */
@@ -105,21 +105,21 @@ static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *sou
     void *memory = NULL;
     dmq_hooks hooks;
 
-    shape.dim[0] = s->group;
+    shape.dim[0] = s->moves->places;
     DMQ_TRY(dmq_alloc(&memory, (size_t)s->model->n_values, sizeof(dmq_var *)));
     DMQ_TRY(dmq_mover_init(&l->mover, s->moves));
     DMQ_TRY(dmq_tape_create(&l->tape, s->be, DMQ_TAPE_FORWARD));
     l->x = dmq_tape_input(l->tape, "x", shape);
-    l->row = dmq_tape_index(l->tape, "step", s->group);
+    l->row = dmq_tape_index(l->tape, "step", s->moves->places);
     hooks = dmq_hooks_for(source, l->tape, l->row);
     if (s->times) {
         l->eps = record_network(s, l, &hooks, memory);
     } else {
-        DMQ_TRY(dmq_alloc((void **)&l->labels, (size_t)s->group, sizeof *l->labels));
-        l->label = dmq_tape_index(l->tape, "label", s->group);
-        l->eps = dmq_model_record(s->model, l->tape, &hooks, l->x,
-                                  dmq_tape_constant(l->tape, "t", dmq_shape1(s->group), l->mover.t),
-                                  l->label);
+        DMQ_TRY(dmq_alloc((void **)&l->labels, (size_t)s->moves->places, sizeof *l->labels));
+        l->label = dmq_tape_index(l->tape, "label", s->moves->places);
+        l->eps = dmq_model_record(
+            s->model, l->tape, &hooks, l->x,
+            dmq_tape_constant(l->tape, "t", dmq_shape1(s->moves->places), l->mover.t), l->label);
     }
     dmq_tape_output(l->tape, l->eps);
     DMQ_TRY(dmq_tape_plan(l->tape));
@@ -139,6 +139,7 @@ dmq_status dmq_sample_create(dmq_sample **out, const dmq_model *model, const dmq
 
     if (model->n_values == 0)
         return dmq_fail(DMQ_EDATA, "sample: a model of kind %s has no x and t", model->arch->kind);
+    DMQ_TRY(dmq_moves_check_model(sampler, model));
     DMQ_TRY(dmq_alloc(&memory, 1, sizeof *s));
     s = memory;
     s->model = model;
@@ -307,14 +308,20 @@ done:
     return st;
 }
 
-/** Labels of a group; a place outside of the range, whose image is not kept, takes the nearest one's. */
+/**
+ * Labels of a group; a place outside of the range, whose image is not kept, takes the nearest one's. With
+ * guidance the rows without a condition have the null label.
+ */
 static dmq_status set_labels(const job *j, lane *l, dmq_queue *queue, uint64_t first)
 {
-    for (int i = 0; i < j->s->group; i++) {
-        uint64_t n = first + (uint64_t)i;
+    const dmq_moves *moves = j->s->moves;
+
+    for (int i = 0; i < moves->places; i++) {
+        uint64_t n = first + (uint64_t)(i % moves->group);
 
         n = n < j->first ? j->first : n >= j->end ? j->end - 1 : n;
-        l->labels[i] = j->label[n - j->first];
+        l->labels[i] =
+            dmq_moves_is_null(moves, i) ? j->s->model->n_classes : j->label[n - j->first];
     }
     return dmq_tape_index_set(l->tape, l->label, queue, l->labels);
 }

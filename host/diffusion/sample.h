@@ -3,6 +3,7 @@
  *
  *   x = noise(seed, DMQ_FOR_LATENT, image)
  *   for each step i: x = r_i x + c_i eps(x, t_i) + sigma_i noise(seed, DMQ_FOR_SAMPLER, image, i)
+ *                    or another move of diffusion/sampler.h
  *
  * Images are computed in groups of g, the backend's shard (8 on a CPU), image n always in group n/g at place
  * n%g, so no lane count, no cut of a job into ranges and no number of images asked for at once changes a
@@ -35,8 +36,9 @@ typedef struct dmq_sample dmq_sample;
 typedef struct dmq_sample_watch {
     void *context;
     /**
-     * After the network ran and before x moves; may be NULL. x, eps: (group, H, W, C) of
-     * images first, first + 1, ..., device memory; some of them may lie outside of the range asked for.
+     * After the network ran and before x moves; may be NULL. x: (group, H, W, C) of images first,
+     * first + 1, ..., device memory; some of them may lie outside of the range asked for. eps: what the
+     * network said of them, with guidance of both branches (diffusion/sampler.h).
      */
     dmq_status (*step)(void *context, dmq_queue *queue, int step, uint64_t first, const dmq_real *x,
                        const dmq_real *eps);

@@ -85,6 +85,21 @@ static dmq_status check_noise(const dmq_sampler_config *c)
     return DMQ_OK;
 }
 
+static dmq_status check_guidance(const dmq_sampler_config *c)
+{
+    if (!(c->guidance >= 0 && isfinite(c->guidance))) {
+        return dmq_fail(DMQ_EINVAL,
+                        "sampler: guidance = %g: must not be negative\n"
+                        "  hint: 1 is none, the papers take 1.5 to 7.5",
+                        c->guidance);
+    }
+    if (c->guided_channels < 0) {
+        return dmq_fail(DMQ_EINVAL, "sampler: guided_channels = %d: must not be negative",
+                        c->guided_channels);
+    }
+    return DMQ_OK;
+}
+
 static dmq_status check(const dmq_schedule *schedule, const dmq_sampler_config *c)
 {
     dmq_status st = DMQ_OK;
@@ -96,6 +111,7 @@ static dmq_status check(const dmq_schedule *schedule, const dmq_sampler_config *
     }
     DMQ_TRY(check_spacing(c));
     DMQ_TRY(check_noise(c));
+    DMQ_TRY(check_guidance(c));
     if (c->spacing == DMQ_SPACING_QUAD && c->kind != DMQ_DPM_SOLVER && c->steps < 2) {
         return dmq_fail(DMQ_EINVAL, "sampler: steps = %d: quad spacing needs at least 2", c->steps);
     }
@@ -289,6 +305,11 @@ dmq_status dmq_sampler_create(dmq_sampler **out, const dmq_schedule *schedule,
 done:
     dmq_sampler_destroy(s);
     return st;
+}
+
+int dmq_sampler_branches(const dmq_sampler *sampler)
+{
+    return sampler->config.guidance == 0 || sampler->config.guidance == 1 ? 1 : 2;
 }
 
 void dmq_sampler_destroy(dmq_sampler *sampler)

@@ -33,7 +33,12 @@
  *   for which t = T would appear (s divides T-1) are refused
  * Times of dpm_solver: uniform, quad and logsnr, all from T to 1/T of the way (dpm_solver.h).
  *
- * @see specs: corrections.md 0.2 and 0.3, models.md 5.1 to 5.6
+ * Classifier-free guidance: the network answers twice in one call, on a joined batch of 2 B rows, without and
+ * with the label: eps = eps_null + guidance (eps_cond - eps_null) in the guided channels, eps_cond in the others.
+ * LDM's batch is [null, cond], DiT's [cond, null]. The two rows of a trajectory have the same x and the same step
+ * index: tables of quantizers see both branches as they would two samples.
+ *
+ * @see specs: corrections.md 0.2 and 0.3, models.md 5.1 to 5.7
  */
 #ifndef DMQ_DIFFUSION_SAMPLER_H
 #define DMQ_DIFFUSION_SAMPLER_H
@@ -67,6 +72,9 @@ typedef struct dmq_sampler_config {
     dmq_repository repository;
     dmq_solver solver;     /**< dpm_solver */
     int lower_order_below; /**< 2m: fewer steps than this end with a step of order 1 */
+    double guidance;       /**< classifier-free guidance; 0, 1: none */
+    int cond_first; /**< with it: the order in a joined batch, [cond, null], not [null, cond] */
+    int guided_channels; /**< with it: the first so many of the noise (3 for DiT); 0: all */
 } dmq_sampler_config;
 
 /** Steps of 2m below which the LDM repository lowers the last one's order. */
@@ -95,6 +103,9 @@ typedef struct dmq_sampler {
 dmq_status dmq_sampler_create(dmq_sampler **out, const dmq_schedule *schedule,
                               const dmq_sampler_config *config);
 void dmq_sampler_destroy(dmq_sampler *sampler);
+
+/** Rows of a trajectory in a call of the network: 2 with guidance, else 1. */
+int dmq_sampler_branches(const dmq_sampler *sampler);
 
 /**
  * "ddim, 100 steps, quad, eta 0, clip": what a calibration set or a table made for a sampler is held against.

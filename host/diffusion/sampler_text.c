@@ -24,6 +24,11 @@ dmq_status dmq_sampler_text(char **out, const dmq_sampler *s)
     } else if (c->repository == DMQ_REPOSITORY_LDM) {
         dmq_text_add(&text, ", ldm");
     }
+    if (dmq_sampler_branches(s) == 2) {
+        dmq_text_add(&text, ", guidance %g%s", c->guidance, c->cond_first ? ", cond first" : "");
+        if (c->guided_channels > 0)
+            dmq_text_add(&text, ", on %d channels", c->guided_channels);
+    }
     return dmq_text_take(out, &text);
 }
 

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/schema.h"
+#include "diffusion/moves.h"
 #include "io/file.h"
 #include "model/ddpm_unet.h"
 
@@ -41,6 +42,9 @@ void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *c)
     out->repository = (dmq_repository)dmq_config_enum(c, "sampler.repository");
     out->solver = (dmq_solver)dmq_config_enum(c, "sampler.order");
     out->lower_order_below = dmq_config_int(c, "sampler.lower_order_below");
+    out->guidance = dmq_config_real(c, "sampler.guidance");
+    out->cond_first = dmq_config_enum(c, "sampler.guidance_batch") == 1;
+    out->guided_channels = dmq_config_int(c, "sampler.guided_channels");
     if (evenly_by_default(out) && !dmq_config_is_set(c, "sampler.spacing"))
         out->spacing = DMQ_SPACING_UNIFORM;
 }
@@ -239,12 +243,33 @@ done:
     return st;
 }
 
+/* What is asked of the classes that the network knows. */
+static dmq_status check_classes(const dmq_experiment *e)
+{
+    const dmq_config *c = e->config;
+    dmq_status st = dmq_moves_check_model(e->sampler, e->model);
+
+    if (st != DMQ_OK)
+        return dmq_origin_note(st, dmq_config_origin(c, "sampler.guidance"));
+    if (e->model->n_labels == 0) {
+        if (dmq_config_is_set(c, "sample.labels") || dmq_config_is_set(c, "sample.class"))
+            dmq_log_warn("no-effect", "sample.labels has no effect: the network knows no classes");
+        return DMQ_OK;
+    }
+    if (dmq_config_int(c, "sample.class") >= e->model->n_classes) {
+        return dmq_config_refuse(c, "sample.class", "the network knows %d classes, 0..%d",
+                                 e->model->n_classes, e->model->n_classes - 1);
+    }
+    return DMQ_OK;
+}
+
 static dmq_status open_sampler(dmq_experiment *e)
 {
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(check_schedule(e));
     DMQ_TRY(dmq_sampler_from_config(&e->schedule, &e->sampler, e->config));
+    DMQ_TRY(check_classes(e));
 done:
     return st;
 }

@@ -11,6 +11,7 @@ void dmq_images_release(dmq_images *images)
 {
     dmq_free(images->data);
     dmq_free(images->latents);
+    dmq_free(images->label);
     memset(images, 0, sizeof *images);
 }
 
@@ -45,6 +46,8 @@ dmq_status dmq_images_save(const char *path, const dmq_images *images, int64_t f
         DMQ_TRY(write_array(file, "latents", images->latents, images->n, images->one_latent,
                             "NCHW, as sampled: times the scale factor"));
     }
+    if (images->label)
+        DMQ_TRY(dmq_h5_write_i32(file, "label", DMQ_DIMS(images->n), images->label));
     DMQ_TRY(dmq_h5_commit(file));
 done:
     dmq_h5_close(file);
@@ -121,6 +124,10 @@ dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key)
     DMQ_TRY(read_array(&images.data, &images.n, &images.one, file, "images"));
     if (dmq_h5_has(file, "latents"))
         DMQ_TRY(read_array(&images.latents, &images.n, &images.one_latent, file, "latents"));
+    if (dmq_h5_has(file, "label")) {
+        DMQ_TRY(dmq_alloc((void **)&images.label, (size_t)images.n, sizeof *images.label));
+        DMQ_TRY(dmq_h5_read_i32(images.label, file, "label", DMQ_DIMS(images.n)));
+    }
     *out = images;
     memset(&images, 0, sizeof images);
 done:

@@ -1,6 +1,6 @@
 /**
  * Image files: images (N, 3, H, W) f32 in about [-1, 1], and what they were made with; with a first stage also,
- * where wanted, the latents (N, c, h, w) that they were decoded from.
+ * where wanted, the latents (N, c, h, w) that they were decoded from; with classes the label (N) of each.
  */
 #ifndef DMQ_RUN_IMAGES_H
 #define DMQ_RUN_IMAGES_H
@@ -14,6 +14,7 @@ typedef struct dmq_images {
     dmq_shape one;        /**< (1, H, W, C) */
     dmq_real *latents;    /**< (n, h, w, c); NULL: not kept */
     dmq_shape one_latent; /**< (1, h, w, c) */
+    int *label;           /**< (n) class of each; NULL: the network knows none */
 } dmq_images;
 
 void dmq_images_release(dmq_images *images);
@@ -22,7 +23,7 @@ void dmq_images_release(dmq_images *images);
 dmq_status dmq_images_save(const char *path, const dmq_images *images, int64_t first,
                            const char *key);
 
-/** What the file holds, latents included. key NULL: any; EDATA when another one made the file. */
+/** What the file holds, latents and labels included. key NULL: any; EDATA when another one made the file. */
 dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key);
 
 /** Which 8-bit level a number of an image becomes; in the order of sample.levels. */

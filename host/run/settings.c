@@ -9,6 +9,8 @@ void dmq_calib_settings(dmq_calib_config *out, const dmq_config *c)
     out->interval = dmq_config_int(c, "calibrate.interval");
     out->validation = dmq_config_real(c, "calibrate.validation");
     out->held_out = (int)(dmq_config_real(c, "calibrate.held_out") * out->per_timestep + 0.5);
+    if (dmq_config_real(c, "sampler.guidance") != 1)
+        out->held_out += out->held_out % 2; /* two samples of a state: calib.h */
     out->fresh = dmq_config_enum(c, "calibrate.trajectories") == 1;
     out->seed = (uint64_t)dmq_config_int64(c, "seed");
 }

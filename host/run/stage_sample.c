@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/progress.h"
+#include "diffusion/labels.h"
 #include "diffusion/sample.h"
 #include "io/file.h"
 #include "model/decode.h"
@@ -30,6 +31,7 @@ typedef struct sampling {
     uint64_t seed;
     size_t per, per_latent; /* numbers of an image, and of what the network makes */
     int keep_latents;
+    dmq_labels labels; /* n_classes 0: the network knows none */
     /* There when the first piece is made. */
     dmq_sample *sampler;
     dmq_decode *decode; /* NULL: no first stage */
@@ -62,7 +64,8 @@ static dmq_status look(int *done, const sampling *s, int i)
     if (!dmq_file_exists(path))
         goto done;
     st = dmq_images_load(&images, path, s->job->key);
-    *done = st == DMQ_OK && images.n == piece_count(s, i) && !images.latents == !s->keep_latents;
+    *done = st == DMQ_OK && images.n == piece_count(s, i) && !images.latents == !s->keep_latents &&
+            !images.label == (s->labels.n_classes == 0);
     if (st != DMQ_ENOMEM)
         st = DMQ_OK;
 done:
@@ -81,6 +84,8 @@ static dmq_status images_create(dmq_images *out, const sampling *s, int n, int l
     DMQ_TRY(dmq_alloc((void **)&out->data, (size_t)n * s->per, sizeof(dmq_real)));
     if (latents)
         DMQ_TRY(dmq_alloc((void **)&out->latents, (size_t)n * s->per_latent, sizeof(dmq_real)));
+    if (s->labels.n_classes > 0)
+        DMQ_TRY(dmq_alloc((void **)&out->label, (size_t)n, sizeof *out->label));
 done:
     return st;
 }
@@ -103,22 +108,19 @@ static void decoded(void *context, int image)
 static dmq_status run_piece(const sampling *s, int i)
 {
     dmq_sample_watch watch = { .done = s->decode ? NULL : progress };
-    const dmq_model *model = s->job->experiment->model;
     dmq_images images = { 0 };
     dmq_real *made;
     uint64_t first = (uint64_t)i * (uint64_t)s->piece;
     dmq_status st = DMQ_OK;
     char *path = NULL;
-    int *label = NULL;
 
     DMQ_TRY(piece_path(&path, s, i));
     DMQ_TRY(images_create(&images, s, piece_count(s, i), s->decode != NULL));
     made = s->decode ? images.latents : images.data;
-    if (model->n_labels > 0)
-        DMQ_TRY(dmq_alloc((void **)&label, (size_t)images.n, sizeof *label));
-    for (int n = 0; label && n < images.n; n++)
-        label[n] = dmq_model_draw_label(model, s->seed, DMQ_FOR_LABEL, first + (uint64_t)n);
-    DMQ_TRY(dmq_sample_run(s->sampler, made, s->seed, first, (uint64_t)images.n, label, &watch));
+    if (images.label)
+        DMQ_TRY(dmq_labels_fill(images.label, &s->labels, first, images.n));
+    DMQ_TRY(
+        dmq_sample_run(s->sampler, made, s->seed, first, (uint64_t)images.n, images.label, &watch));
     if (s->decode)
         DMQ_TRY(dmq_decode_run(s->decode, images.data, images.latents, images.n, decoded, NULL));
     if (!s->keep_latents) {
@@ -129,7 +131,6 @@ static dmq_status run_piece(const sampling *s, int i)
 done:
     dmq_images_release(&images);
     dmq_free(path);
-    dmq_free(label);
     return st;
 }
 
@@ -153,6 +154,9 @@ static dmq_status join(const sampling *s)
         if (s->keep_latents) {
             memcpy(all.latents + (size_t)i * (size_t)s->piece * s->per_latent, part.latents,
                    (size_t)part.n * s->per_latent * sizeof(dmq_real));
+        }
+        if (all.label) {
+            memcpy(all.label + i * s->piece, part.label, (size_t)part.n * sizeof *part.label);
         }
         dmq_images_release(&part);
     }
@@ -244,6 +248,13 @@ static dmq_status sample(dmq_job *job, const char *what, const dmq_hook_source *
                        e->first.model && dmq_config_bool(e->config, "first_stage.keep_latents") };
     dmq_status st = DMQ_OK;
 
+    if (e->model->n_labels > 0) {
+        s.labels =
+            (dmq_labels){ .choice = (dmq_label_choice)dmq_config_enum(e->config, "sample.labels"),
+                          .one = dmq_config_int(e->config, "sample.class"),
+                          .n_classes = e->model->n_classes,
+                          .seed = s.seed };
+    }
     s.n_pieces = (s.count + s.piece - 1) / s.piece;
     DMQ_TRY(dmq_disk_check(job->folder->path, 2 * (uint64_t)s.count *
                                                   (s.per + (s.keep_latents ? s.per_latent : 0)) *
