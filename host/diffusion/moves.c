@@ -106,6 +106,15 @@ static int stands_still(const dmq_sampler *sampler, const dmq_sampler_step *s)
     return sampler->form == DMQ_MOVE_LINEAR && s->r == 1 && s->c == 0 && s->sigma == 0;
 }
 
+int dmq_moves_count(const dmq_sampler *sampler)
+{
+    int n = 0;
+
+    for (int i = 0; i < sampler->n_steps; i++)
+        n += !stands_still(sampler, &sampler->step[i]);
+    return n;
+}
+
 dmq_status dmq_moves_set(dmq_moves *m, dmq_queue *queue, int all)
 {
     dmq_status st = DMQ_OK;

@@ -72,6 +72,9 @@ dmq_status dmq_moves_create(dmq_moves **out, const dmq_sampler *sampler, const d
 /** Takes NULL. */
 void dmq_moves_destroy(dmq_moves *moves);
 
+/** Calls of a trajectory that nobody watches: those after which x is another. */
+int dmq_moves_count(const dmq_sampler *sampler);
+
 /** Rows for all calls, or (all = 0) for those alone after which x is another; visible after a sync. */
 dmq_status dmq_moves_set(dmq_moves *moves, dmq_queue *queue, int all);
 

@@ -6,8 +6,10 @@
 #include "base/path.h"
 #include "base/progress.h"
 #include "diffusion/forward.h"
+#include "diffusion/moves.h"
 #include "eval/moments.h"
 #include "kernels/noise.h"
+#include "model/decode.h"
 #include "model/features.h"
 #include "quant/hooks.h"
 #include "run/forecast_inner.h"
@@ -132,7 +134,8 @@ static dmq_status forward(const dmq_forecasting *g, const dmq_hook_source *sourc
     if (e->model->n_labels > 0)
         DMQ_TRY(dmq_alloc((void **)&label, (size_t)n, sizeof *label)); /* of class 0 */
     DMQ_TRY(dmq_alloc((void **)&x, (size_t)n * per, sizeof *x));
-    DMQ_TRY(dmq_alloc((void **)&out, (size_t)n * per, sizeof *out));
+    DMQ_TRY(dmq_alloc((void **)&out, (size_t)n * dmq_value_per(e->model, e->model->output),
+                      sizeof *out));
     DMQ_TRY(dmq_alloc((void **)&t, (size_t)n, sizeof *t));
     for (int i = 0; i < n; i++) {
         t[i] = (dmq_real)g->calib->t[0];
@@ -172,6 +175,30 @@ done:
     return st;
 }
 
+/* Seconds of an image of the first stage, all lanes at work. */
+static dmq_status time_decode(dmq_forecasting *g)
+{
+    const dmq_experiment *e = g->e;
+    dmq_shape one = dmq_first_stage_image(&e->first, e->model->input);
+    int n = dmq_lanes_count(e->lanes);
+    dmq_decode *decode = NULL;
+    dmq_real *images = NULL;
+    double start;
+    dmq_status st = DMQ_OK;
+
+    if (!e->first.model)
+        return DMQ_OK;
+    DMQ_TRY(dmq_decode_create(&decode, e->first.model, e->first.scale_factor, e->lanes));
+    DMQ_TRY(dmq_alloc((void **)&images, (size_t)n * dmq_shape_count(one), sizeof *images));
+    start = dmq_clock_seconds();
+    DMQ_TRY(dmq_decode_run(decode, images, g->calib->x, n, NULL, NULL));
+    g->f->decode = (dmq_clock_seconds() - start) / n;
+done:
+    dmq_decode_destroy(decode);
+    dmq_free(images);
+    return st;
+}
+
 static dmq_status count_macs(dmq_forecasting *g)
 {
     const dmq_experiment *e = g->e;
@@ -201,17 +228,13 @@ static double rounds_of(const dmq_forecasting *g, int n)
     return (double)((pieces + lanes - 1) / lanes);
 }
 
-/* Calls of the network in one trajectory: steps between equal times are skipped by the sampler. */
-static int calls_of(const dmq_sampler *s)
-{
-    int calls = 0;
-
-    for (int i = 0; i < s->n_steps; i++)
-        calls += s->step[i].a != s->step[i].a_next || s->config.clip_x0;
-    return calls;
-}
-
 /* ------------------------------------------------------------------ stages */
+
+static double image_bytes(const dmq_experiment *e)
+{
+    return (double)dmq_shape_count(dmq_first_stage_image(&e->first, e->model->input)) *
+           sizeof(dmq_real);
+}
 
 static void calibrate(dmq_forecasting *g, double bytes)
 {
@@ -234,7 +257,7 @@ static void sample(dmq_forecasting *g, dmq_stage_id id, double pass, double byte
     dmq_forecast_stage *s = &g->f->stage[id];
     const dmq_config *c = g->e->config;
     int count = dmq_config_int(c, "sample.count"), batch = dmq_config_int(c, "sample.batch");
-    int piece = (batch + 7) / 8 * 8, whole = count / piece, calls = calls_of(g->e->sampler);
+    int piece = (batch + 7) / 8 * 8, whole = count / piece, calls = dmq_moves_count(g->e->sampler);
     double images = (double)count * (double)dmq_shape_count(g->e->model->input) * sizeof(dmq_real);
 
     s->passes = (double)calls * count;
@@ -308,7 +331,7 @@ done:
 static dmq_status time_features(dmq_forecasting *g, double *image, double *drawn)
 {
     const dmq_experiment *e = g->e;
-    size_t per = dmq_shape_count(e->model->input);
+    size_t per = dmq_shape_count(dmq_first_stage_image(&e->first, e->model->input));
     int n = 8 * dmq_lanes_count(e->lanes);
     dmq_model *net = NULL;
     dmq_model_info info = { 0 };
@@ -351,8 +374,7 @@ static dmq_status evaluate(dmq_forecasting *g)
     dmq_forecast_stage *s = &g->f->stage[DMQ_RUN_EVALUATE];
     int count = dmq_config_int(c, "sample.count"), reference;
     int held = g->full.held_out / max_int(g->full.weight_steps, 1) * g->full.steps;
-    double image = 0, drawn = 0,
-           one = (double)dmq_shape_count(g->e->model->input) * sizeof(dmq_real);
+    double image = 0, drawn = 0, one = image_bytes(g->e);
     dmq_status st = DMQ_OK;
 
     dmq_peak_begin();
@@ -403,6 +425,7 @@ dmq_status dmq_forecast_make(dmq_forecast **out, const dmq_experiment *e)
     DMQ_TRY(make_mini(&g));
     DMQ_TRY(count_macs(&g));
     dmq_progress_begin("plan", e->model->n_units + 3, 0, "measures");
+    DMQ_TRY(time_decode(&g));
     DMQ_TRY(time_rounds(&g.f->pass, &bytes, &g, NULL));
     dmq_progress_add(1, "passes");
     calibrate(&g, bytes);

@@ -54,6 +54,7 @@ typedef struct dmq_forecast {
     double macs_per_pass; /**< of one sample */
     double pass, pass_q;  /**< seconds of a round: one shard on every lane */
     int round;            /**< samples of it */
+    double decode;        /**< seconds of an image of the first stage; 0: there is none */
     dmq_forecast_stage stage[DMQ_RUN_STAGES];
     dmq_forecast_quantize quantize;
     dmq_forecast_unit *unit; /**< (n_units) that are learned, in order */
