@@ -150,16 +150,15 @@ done:
 }
 
 /* A class for each trajectory; none where a branch is without. */
-static dmq_status draw_labels(collection *c, const dmq_model *model)
+static dmq_status draw_labels(dmq_calib *calib, const dmq_model *model, const dmq_sampler *sampler)
 {
-    dmq_calib *calib = c->calib;
-    int n = calib->per_step;
+    int n = calib->per_step, branches = dmq_sampler_branches(sampler);
     dmq_status st = dmq_calib_labels(calib);
 
     for (int i = 0; st == DMQ_OK && i < calib->n_steps * n; i++) {
-        int branch = i % n % c->branches, of = (calib->config.fresh ? i : i % n) / c->branches;
+        int of = (calib->config.fresh ? i : i % n) / branches;
 
-        calib->label[i] = dmq_moves_is_null(c->moves, branch * c->shard)
+        calib->label[i] = dmq_sampler_is_null(sampler, i % n % branches)
                               ? model->n_classes
                               : dmq_model_draw_label(model, calib->config.seed, DMQ_FOR_CALIB_LABEL,
                                                      (uint64_t)of);
@@ -192,7 +191,7 @@ dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_samp
     DMQ_TRY(dmq_moves_create(&c.moves, sampler, c.be, c.shard, model->input,
                              model->value[model->output].shape.dim[3]));
     if (model->n_labels > 0)
-        DMQ_TRY(draw_labels(&c, model));
+        DMQ_TRY(draw_labels(c.calib, model, sampler));
     DMQ_TRY(dmq_moves_set(c.moves, dmq_lanes_queue(lanes, 0), 1));
     DMQ_TRY(c.be->sync(dmq_lanes_queue(lanes, 0)));
     DMQ_TRY(dmq_alloc((void **)&c.walker, (size_t)c.n_lanes, sizeof *c.walker));
@@ -217,17 +216,19 @@ done:
 dmq_status dmq_calib_noise(dmq_calib **out, const dmq_model *model, const dmq_sampler *sampler,
                            int n_steps, const dmq_calib_config *config)
 {
+    dmq_calib_config branched = *config;
     dmq_calib *c = NULL;
     dmq_status st = DMQ_OK;
 
     *out = NULL;
-    DMQ_TRY(dmq_calib_create(&c, config, model->input, n_steps));
+    branched.branches = dmq_sampler_branches(sampler);
+    DMQ_TRY(dmq_calib_create(&c, &branched, model->input, n_steps));
     DMQ_TRY(dmq_sampler_text(&c->sampler, sampler));
     DMQ_TRY(dmq_model_fingerprint(c->model_hash, model));
     for (int k = 0; k < n_steps; k++)
         c->t[k] = (dmq_real)sampler->step[k].t;
     if (model->n_labels > 0)
-        DMQ_TRY(draw_labels(c, model));
+        DMQ_TRY(draw_labels(c, model, sampler));
     DMQ_TRY(dmq_noise_normal_ref(NULL, &(dmq_noise_args){ .out = c->x,
                                                           .n = n_steps * c->per_step,
                                                           .per = dmq_shape_count(model->input),

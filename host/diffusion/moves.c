@@ -253,7 +253,7 @@ dmq_status dmq_mover_take(const dmq_mover *mover, dmq_queue *queue)
 
 int dmq_moves_is_null(const dmq_moves *m, int place)
 {
-    return m->places > m->group && (place < m->group) != m->sampler->config.cond_first;
+    return dmq_sampler_is_null(m->sampler, place / m->group);
 }
 
 dmq_status dmq_mover_move(const dmq_mover *mover, dmq_queue *queue, dmq_real *x,

@@ -312,6 +312,11 @@ int dmq_sampler_branches(const dmq_sampler *sampler)
     return sampler->config.guidance == 0 || sampler->config.guidance == 1 ? 1 : 2;
 }
 
+int dmq_sampler_is_null(const dmq_sampler *sampler, int branch)
+{
+    return dmq_sampler_branches(sampler) == 2 && branch == sampler->config.cond_first;
+}
+
 void dmq_sampler_destroy(dmq_sampler *sampler)
 {
     if (!sampler)

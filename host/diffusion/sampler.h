@@ -107,6 +107,9 @@ void dmq_sampler_destroy(dmq_sampler *sampler);
 /** Rows of a trajectory in a call of the network: 2 with guidance, else 1. */
 int dmq_sampler_branches(const dmq_sampler *sampler);
 
+/** Whether branch 0 or 1 is the one without a condition. */
+int dmq_sampler_is_null(const dmq_sampler *sampler, int branch);
+
 /**
  * "ddim, 100 steps, quad, eta 0, clip": what a calibration set or a table made for a sampler is held against.
  */
