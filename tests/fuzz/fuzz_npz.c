@@ -1,0 +1,39 @@
+/* NumPy archives and arrays. Their reader takes a path: the bytes lie in a file without a name. */
+#include "fuzz.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static FILE *file;
+    static char path[64];
+    dmq_container kind = DMQ_CONTAINER_UNKNOWN;
+    dmq_checkpoint *c = NULL;
+    dmq_input *input = NULL;
+
+    FUZZ_HOLDS(dmq_input_memory(&input, "memory", data, size) == DMQ_OK);
+    FUZZ_HOLDS(dmq_container_of(&kind, input) == DMQ_OK);
+    dmq_input_close(input);
+    if (kind != DMQ_CONTAINER_NPY && kind != DMQ_CONTAINER_ZIP)
+        return -1;
+    if (!file) {
+        FUZZ_HOLDS((file = tmpfile()) != NULL);
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(file));
+    }
+    FUZZ_HOLDS(ftruncate(fileno(file), 0) == 0);
+    FUZZ_HOLDS(pwrite(fileno(file), data, size, 0) == (ssize_t)size);
+    if (dmq_checkpoint_open(&c, path, 0) == DMQ_OK) {
+        const dmq_table *table = dmq_checkpoint_table(c);
+        void *y = NULL;
+
+        FUZZ_HOLDS(dmq_alloc(&y, FUZZ_READ, sizeof(float)) == DMQ_OK);
+        for (int i = 0; i < table->count; i++) {
+            if (table->tensor[i].count <= FUZZ_READ)
+                (void)dmq_checkpoint_read_f32(y, c, &table->tensor[i]);
+        }
+        dmq_free(y);
+    }
+    dmq_checkpoint_close(c);
+    return 0;
+}
