@@ -151,12 +151,15 @@ typedef struct dmq_backend {
 } dmq_backend;
 
 /**
- * The backend of a name ("ref", "check", "cpu", "cuda" or "cuda:1" for one device of several, or "auto": the
- * best that is here).
+ * The backend of a name ("ref", "check", "cpu", "cuda" or "cuda:1" for one device of several, or "auto": cuda
+ * where a device and its libraries are here and work, else cpu; decided once a process).
  *
  * @return ENOTSUP when it is absent, with a message that says whether the build or the machine lacks it
  */
 dmq_status dmq_backend_open(const dmq_backend **out, const char *name);
+
+/** What auto chose and why, in one line: "cpu, since ..."; "" where nobody has asked for it. */
+const char *dmq_backend_auto_reason(void);
 
 const dmq_backend *dmq_backend_ref(void);
 const dmq_backend *dmq_backend_check(void);

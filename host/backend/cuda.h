@@ -26,6 +26,14 @@ dmq_status dmq_backend_precision(const dmq_backend *backend, dmq_precision preci
 dmq_status dmq_backend_cuda_precision(dmq_precision precision);
 
 /**
+ * The CUDA device of a number, if it can do the work: it is there, cuDNN and cuBLASLt load, and a product and a
+ * convolution are right. text: which device and libraries. Only in a build with CUDA.
+ *
+ * @return ENOTSUP when something is not here, EDEVICE when it does not work; the message says what
+ */
+dmq_status dmq_backend_cuda_probe(const dmq_backend **out, int device, char *text, size_t room);
+
+/**
  * Which algorithm each convolution takes, one line a shape and pass, for the manifest of a run:
  *
  *   forward 32 32 32 128 128 3 3 1 1 1 fp32: cudnn 1, 0.271 ms

@@ -32,28 +32,75 @@ static dmq_status open_cuda(const dmq_backend **out, const char *name)
 #endif
 }
 
+/* What auto chose. One thread opens backends. */
+static struct {
+    const dmq_backend *backend;
+    char reason[640];
+} automatic;
+
+const char *dmq_backend_auto_reason(void)
+{
+    return automatic.reason;
+}
+
+#ifdef DMQ_HAVE_CUDA
+/* Whether the device can do the work; if not, what is missing, in one line without the name of who says it. */
+static int take_device(char *why, size_t room)
+{
+    const char *text;
+
+    if (dmq_backend_cuda_probe(&automatic.backend, 0, why, room) == DMQ_OK)
+        return 1;
+    text = dmq_message();
+    if (strncmp(text, "backend: ", 9) == 0)
+        text += 9;
+    (void)snprintf(why, room, "%.*s", (int)strcspn(text, "\n"), text);
+    return 0;
+}
+#else
+static int take_device(char *why, size_t room)
+{
+    (void)snprintf(why, room, "this build has no CUDA");
+    return 0;
+}
+#endif
+
+static dmq_status choose(void)
+{
+    char why[512];
+    int device = take_device(why, sizeof why);
+
+    (void)snprintf(automatic.reason, sizeof automatic.reason,
+                   device ? "cuda, since it is here (%s)" : BEST ", since %s", why);
+    return device ? DMQ_OK : dmq_backend_open(&automatic.backend, BEST);
+}
+
 dmq_status dmq_backend_open(const dmq_backend **out, const char *name)
 {
-    const char *wanted = strcmp(name, "auto") == 0 ? BEST : name;
+    dmq_status st = DMQ_OK;
 
     *out = NULL;
-    if (strcmp(wanted, "ref") == 0) {
+    if (strcmp(name, "auto") == 0) {
+        if (!automatic.backend)
+            st = choose();
+        *out = automatic.backend;
+    } else if (strcmp(name, "ref") == 0) {
         *out = dmq_backend_ref();
-    } else if (strcmp(wanted, "check") == 0) {
+    } else if (strcmp(name, "check") == 0) {
         *out = dmq_backend_check();
-    } else if (strcmp(wanted, "cpu") == 0) {
+    } else if (strcmp(name, "cpu") == 0) {
         *out = CPU;
         if (!*out) {
             return dmq_fail(DMQ_ENOTSUP, "backend: cpu is not in this build, which computes in "
                                          "double\n  hint: use ref or check");
         }
-    } else if (strcmp(wanted, "cuda") == 0 || strncmp(wanted, "cuda:", 5) == 0) {
-        return open_cuda(out, wanted);
+    } else if (strcmp(name, "cuda") == 0 || strncmp(name, "cuda:", 5) == 0) {
+        st = open_cuda(out, name);
     } else {
         return dmq_fail(DMQ_EINVAL,
                         "backend: \"%s\" is unknown: must be auto, cpu, cuda, ref or check", name);
     }
-    return DMQ_OK;
+    return st;
 }
 
 dmq_status dmq_backend_precision(const dmq_backend *backend, dmq_precision precision)

@@ -37,6 +37,7 @@ static int examine(const char *name)
 dmq_status dmq_cmd_doctor(const dmq_options *o)
 {
     static const char *const names[] = { "ref", "check", "cpu", "cuda" };
+    const dmq_backend *be = NULL;
     int failed = 0;
 
     (void)o;
@@ -46,5 +47,7 @@ dmq_status dmq_cmd_doctor(const dmq_options *o)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         failed += examine(names[i]);
     failed += dmq_backend_cuda_self_test(stdout);
+    if (dmq_backend_open(&be, "auto") == DMQ_OK)
+        (void)printf("auto     %s\n", dmq_backend_auto_reason());
     return failed ? dmq_fail(DMQ_EDEVICE, "doctor: %d self-test(s) failed", failed) : DMQ_OK;
 }

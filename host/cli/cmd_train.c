@@ -125,6 +125,8 @@ dmq_status dmq_cmd_train(const dmq_options *o)
     DMQ_TRY(places(&t, o));
     place.checkpoint = t.checkpoint;
     DMQ_TRY(dmq_backend_open(&t.backend, o->device));
+    if (dmq_backend_auto_reason()[0])
+        dmq_log_info("device: %s", dmq_backend_auto_reason());
     DMQ_TRY(dmq_experiment_precision(t.backend, t.config));
     DMQ_TRY(dmq_lanes_create(&t.lanes, t.backend, o->threads));
     DMQ_TRY(dmq_dataset_open(&t.set, dmq_config_text(t.config, "train.data"), 0));

@@ -302,6 +302,8 @@ dmq_status dmq_folder_begin(dmq_folder *f, const dmq_experiment *e)
     DMQ_TRY(write_config(f, e->config));
     DMQ_TRY(dmq_folder_file(&log, f, "log.txt"));
     DMQ_TRY(dmq_log_copy(log));
+    if (dmq_backend_auto_reason()[0])
+        dmq_log_info("device: %s", dmq_backend_auto_reason());
     f->begun = 1;
 done:
     dmq_free(log);

@@ -58,6 +58,12 @@ const dmq_stage dmq_stages[DMQ_RUN_STAGES] = {
                            .run = dmq_stage_evaluate },
 };
 
+/* Whose last bits a result has: a run that goes on elsewhere would have neither's. */
+static const char *arithmetic(const dmq_experiment *e)
+{
+    return strcmp(e->backend->name, "check") == 0 ? "ref" : e->backend->name;
+}
+
 dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experiment *e,
                          dmq_stage_id id)
 {
@@ -67,7 +73,10 @@ dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experim
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_config_stage_text(&keys, e->config, s->keys));
-    dmq_text_add(&t, "stage %s %d\nmodel %s\n%s", s->name, s->version, e->model_hash, keys);
+    dmq_text_add(&t, "stage %s %d\nmodel %s\n", s->name, s->version, e->model_hash);
+    if (strcmp(arithmetic(e), "cpu") != 0) /* what the CPU makes has no such line */
+        dmq_text_add(&t, "device %s\n", arithmetic(e));
+    dmq_text_add(&t, "%s", keys);
     if (e->first.model && (s->keys & DMQ_STAGE_SAMPLE))
         dmq_text_add(&t, "first_stage %s\n", e->first.hash);
     for (int i = 0; i < s->n_inputs; i++) {
@@ -89,6 +98,14 @@ done:
     return st;
 }
 
+/* The device that a line of a key names; a key without one is of the CPU. */
+static const char *device_of(const char *line)
+{
+    return strncmp(line, "device cuda", 11) == 0  ? "cuda"
+           : strncmp(line, "device ref", 10) == 0 ? "ref"
+                                                  : "cpu";
+}
+
 /* Name the first line that differs between what a result was made of and what it would be made of now. */
 static dmq_status refuse_other(const dmq_folder *f, const dmq_stage *s, const char *text)
 {
@@ -102,6 +119,8 @@ static dmq_status refuse_other(const dmq_folder *f, const dmq_stage *s, const ch
         if (a != b || strncmp(was, now, (size_t)a) != 0) {
             (void)dmq_fail_note(st, "  it was: %.*s", a, was);
             (void)dmq_fail_note(st, "  now is: %.*s", b, now);
+            if (strncmp(was, "device ", 7) == 0 || strncmp(now, "device ", 7) == 0)
+                (void)dmq_fail_note(st, "  hint: --device %s goes on with it", device_of(was));
             break;
         }
         was += a + (was[a] == '\n');

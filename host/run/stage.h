@@ -48,7 +48,11 @@ typedef struct dmq_stage {
 
 extern const dmq_stage dmq_stages[DMQ_RUN_STAGES];
 
-/** The key of a stage, and the text that it is the hash of (may be NULL; the caller frees). */
+/**
+ * The key of a stage, and the text that it is the hash of (may be NULL; the caller frees): its version, its
+ * inputs, the part of the configuration that it reads, and who computes (cpu; ref and check, which are one;
+ * cuda), so that a run does not go on with other last bits than it began with.
+ */
 dmq_status dmq_stage_key(char out[DMQ_HASH_TEXT], char **text, const dmq_experiment *e,
                          dmq_stage_id id);
 

@@ -61,6 +61,9 @@ arm() {
 }
 
 arm nearest
+refuses 73 'now is: ' 'hint: --device ref goes on with it' -- \
+    "$dmq" run -q -c micro.yaml -o ref-nearest --device cpu
+ok "$dmq" run -q -c micro.yaml -o ref-nearest --device check # whose bits are those of ref
 arm tables quant.policy=qdiffusion quant.act.tables=single quant.act.init=mse quant.weight.init=max
 arm tensor quant.policy=qdiffusion quant.weight.granularity=tensor quant.act.init=minmax \
     calibrate.trajectories=fresh

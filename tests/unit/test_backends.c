@@ -44,8 +44,14 @@ static void names_open_what_they_say(void **state)
         assert_string_equal(b->name, names[i]);
     }
     assert_int_equal(dmq_backend_open(&b, "auto"), DMQ_OK);
+    assert_ptr_equal(strstr(dmq_backend_auto_reason(), b->name), dmq_backend_auto_reason());
+    assert_non_null(strstr(dmq_backend_auto_reason(), ", since "));
+    assert_null(strchr(dmq_backend_auto_reason(), '\n'));
     if (sizeof(dmq_real) == 4) {
-        assert_string_equal(b->name, "cpu");
+        const dmq_backend *cuda = NULL;
+
+        if (dmq_backend_open(&cuda, "cuda") == DMQ_ENOTSUP)
+            assert_string_equal(b->name, "cpu");
         assert_int_equal(dmq_backend_open(&b, "cpu"), DMQ_OK);
         assert_string_equal(b->name, "cpu");
     } else {
