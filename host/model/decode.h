@@ -4,9 +4,8 @@
  *   image = decoder(latent / scale_factor)
  *
  * One image is one piece of work, so its bits do not depend on how many are decoded at once, and a lane
- * needs the memory of one: 161 MiB at 256x256, which the levels of 256 pixels take; the 64 MiB of
- * attention weights of VQ-f4 (4096 x 4096) lie below that, so that doing without them would save nothing.
- * One image keeps a device busy, too: 335 G multiply-adds, 3.3 passes of the UNet that makes its latents.
+ * needs the memory of one: 177 MiB at 256x256, most of it for the levels of 256 pixels. It keeps a device busy,
+ * too: 335 G multiply-adds for VQ-f4, 3.3 passes of the UNet that makes its latents.
  */
 #ifndef DMQ_MODEL_DECODE_H
 #define DMQ_MODEL_DECODE_H

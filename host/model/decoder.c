@@ -315,7 +315,7 @@ static dmq_var *residual(const pass *p, dmq_var *x, const block *b)
 
 static dmq_var *attend(const pass *p, dmq_var *x)
 {
-    dmq_var *h, *part[3], *weight;
+    dmq_var *h, *part[3];
     dmq_shape image, tokens;
 
     if (!x)
@@ -325,8 +325,7 @@ static dmq_var *attend(const pass *p, dmq_var *x)
     h = normalize(p, x, p->net->attn_norm);
     for (int i = 0; i < 3; i++)
         part[i] = dmq_record_reshape(p->tape, convolve(p, h, p->net->attn[i]), tokens);
-    weight = dmq_record_matmul(p->tape, part[0], 0, part[1], 1, 1 / sqrt((double)image.dim[3]));
-    h = dmq_record_matmul(p->tape, dmq_record_softmax(p->tape, weight), 0, part[2], 0, 1);
+    h = dmq_record_attention(p->tape, part[0], part[1], part[2], 1, 1 / sqrt((double)image.dim[3]));
     h = convolve(p, dmq_record_reshape(p->tape, h, image), p->net->attn[3]);
     return dmq_record_binary(p->tape, DMQ_ADD, x, h);
 }
