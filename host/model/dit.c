@@ -165,7 +165,7 @@ static void build_units(dmq_build *b, const net *n)
     (void)dmq_build_layer(b, unit, n->proj, &first, "x_embedder.proj");
     for (int i = 0; i < c->depth; i++) {
         (void)snprintf(name, sizeof name, "blocks.%d", i);
-        unit = dmq_build_unit(b, DMQ_UNIT_ATTENTION, VALUE_TOKENS + i, -1, VALUE_C,
+        unit = dmq_build_unit(b, DMQ_UNIT_TRANSFORMER, VALUE_TOKENS + i, -1, VALUE_C,
                               VALUE_TOKENS + i + 1, name);
         for (int k = 0; k < BLOCK_LAYERS; k++)
             layer(b, unit, n->block[i][k], plain, name_of(name, i, part[k]));

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "model/ddpm_unet.h"
 #include "model/decoder.h"
+#include "model/dit.h"
 
 #include <string.h>
 
@@ -21,11 +22,17 @@ static dmq_status kl_f8(dmq_model **out)
     return dmq_decoder_create(out, &dmq_decoder_kl_f8);
 }
 
+static dmq_status dit_xl2_256(dmq_model **out)
+{
+    return dmq_dit_create(out, &dmq_dit_xl2_256);
+}
+
 /* Totals are those of the specs, not of our own counting: a test holds one against the other. */
 static const dmq_published table[] = {
     { "ddpm-cifar10", ddpm_cifar10, 35746307, 328, { 1000, 1e-4, 0.02, NULL } },
-    { "vq-f4", vq_f4, 32960783 + 8192 * 3, 0, { 0, 0, 0, NULL } },
-    { "kl-f8", kl_f8, 49490199, 0, { 0, 0, 0, NULL } },
+    { "vq-f4", vq_f4, 32960783 + 8192 * 3, 115, { 0, 0, 0, NULL } },
+    { "kl-f8", kl_f8, 49490199, 140, { 0, 0, 0, NULL } },
+    { "dit-xl/2-256", dit_xl2_256, 675129632, 292, { 1000, 1e-4, 0.02, NULL } },
 };
 
 enum { COUNT = sizeof table / sizeof *table };
