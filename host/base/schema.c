@@ -41,7 +41,7 @@ static const dmq_config_key keys[] = {
   .help = "of training, calibration noise and draws of batches; images have sample.seed" },
 
 /* ------------------------------------------------------------------ the network: a card */
-{ "model.kind", ENUM, "ddpm_unet", .names = "ddpm_unet", .stages = TRAIN | RUNS,
+{ "model.kind", ENUM, "ddpm_unet", .names = "ddpm_unet|ldm_unet", .stages = TRAIN | RUNS,
   .help = "architecture" },
 { "model.checkpoint", PATH, "",
   .help = "weights: .h5 of dmq, .safetensors; \"data:NAME\" is in the data folder",
@@ -63,6 +63,18 @@ static const dmq_config_key keys[] = {
   .help = "channels of the predicted noise" },
 { "model.norm_groups", INT, "32", 1, 1024, .stages = TRAIN | RUNS,
   .help = "groups of a group norm" },
+{ "model.num_heads", INT, "0", 0, 1024, .stages = TRAIN | RUNS, .quiet = true,
+  .help = "ldm_unet: heads of every attention; 0: by head_channels" },
+{ "model.head_channels", INT, "0", 0, 4096, .stages = TRAIN | RUNS, .quiet = true,
+  .help = "ldm_unet: channels of a head; 0: by num_heads" },
+{ "model.context_dim", INT, "0", 0, 65536, .stages = TRAIN | RUNS, .quiet = true,
+  .help = "ldm_unet: width of a class's context, which transformers read; 0: attention alone" },
+{ "model.n_classes", INT, "0", 0, 16777216, .stages = TRAIN | RUNS, .quiet = true,
+  .help = "ldm_unet: classes of the table, which has a row for none beside; 0: unconditional" },
+{ "model.scale_shift", BOOL, "false", .stages = TRAIN | RUNS, .quiet = true,
+  .help = "ldm_unet: embeddings scale and shift the second norm of a block" },
+{ "model.resblock_updown", BOOL, "false", .stages = TRAIN | RUNS, .quiet = true,
+  .help = "ldm_unet: residual blocks change the resolution" },
 
 { "first_stage.checkpoint", PATH, "",
   .help = "decoder that makes images of the network's latents; empty: it makes images itself",
@@ -305,12 +317,33 @@ static dmq_status and_at(const dmq_config *c, const char *other, dmq_status st)
     return dmq_origin_note(st, dmq_config_origin(c, other));
 }
 
+/* Keys that only the network of latent diffusion has. */
+static dmq_status check_ldm_keys(const dmq_config *c)
+{
+    static const char *const key[] = { "model.num_heads",   "model.head_channels",
+                                       "model.context_dim", "model.n_classes",
+                                       "model.scale_shift", "model.resblock_updown" };
+
+    for (size_t i = 0; i < sizeof key / sizeof *key && dmq_config_enum(c, "model.kind") == 0; i++) {
+        const char *value = dmq_config_value(c, key[i]);
+
+        if (strcmp(value, "0") != 0 && strcmp(value, "false") != 0) {
+            return and_at(c, "model.kind",
+                          dmq_config_refuse(c, key[i], "has no effect on model.kind = ddpm_unet"));
+        }
+    }
+    return DMQ_OK;
+}
+
 static dmq_status check_model(const dmq_config *c)
 {
     int levels, groups = dmq_config_int(c, "model.norm_groups");
     const int64_t *mult = dmq_config_ints(c, "model.ch_mult", &levels);
     int resolution = dmq_config_int(c, "model.resolution");
+    dmq_status st = check_ldm_keys(c);
 
+    if (st != DMQ_OK)
+        return st;
     for (int i = 0; i < levels; i++) {
         if (dmq_config_int(c, "model.ch") * mult[i] % groups != 0) {
             return and_at(c, "model.ch",

@@ -10,6 +10,7 @@
 #include "io/file.h"
 #include "model/import.h"
 #include "model/published.h"
+#include "run/network.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,7 @@ static dmq_status make_model(importing *im)
     DMQ_TRY(dmq_schema_check(im->config));
     DMQ_TRY(dmq_model_from_config(&im->model, im->config));
     im->info.T = dmq_config_int(im->config, "schedule.T");
+    im->info.scaled = dmq_config_enum(im->config, "schedule.kind") == 1;
     im->info.beta_start = dmq_config_real(im->config, "schedule.beta_start");
     im->info.beta_end = dmq_config_real(im->config, "schedule.beta_end");
 done:

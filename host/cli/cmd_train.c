@@ -9,6 +9,7 @@
 #include "model/features.h"
 #include "model/init.h"
 #include "run/experiment.h"
+#include "run/network.h"
 #include "train/train_diffusion.h"
 #include "train/train_features.h"
 
@@ -140,6 +141,7 @@ dmq_status dmq_cmd_train(const dmq_options *o)
     info.training = text;
     if (diffusion) {
         info.T = t.schedule->T;
+        info.scaled = dmq_config_enum(t.config, "schedule.kind") == 1;
         info.beta_start = dmq_config_real(t.config, "schedule.beta_start");
         info.beta_end = dmq_config_real(t.config, "schedule.beta_end");
     }

@@ -11,7 +11,10 @@ static int ends_in(const char *name, const char *end)
 
 static double scale_of(const char *name)
 {
-    static const char *const last[] = { "conv2.weight", "proj_out.weight", "conv_out.weight" };
+    static const char *const last[] = {
+        "conv2.weight",        "proj_out.weight", "conv_out.weight",
+        "out_layers.3.weight", "out.2.weight",    "ff.net.2.weight"
+    };
 
     for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
         if (ends_in(name, last[i]))

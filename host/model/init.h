@@ -2,7 +2,8 @@
  * Initial weights for training, as DDPM has them.
  *
  *   weights  uniform in +-sqrt(3 s / mean(fan_in, fan_out)), fan = channels * kernel area
- *            s = 1; 1e-10 where a branch or the network ends (conv2, proj_out, conv_out), so that every
+ *            s = 1; 1e-10 where a branch or the network ends (conv2, proj_out, conv_out; out_layers.3,
+ *            ff.net.2, out.2 of latent diffusion), so that every
  *            residual block and the whole begin as the identity, or zero
  *   biases   0; gammas of norms 1
  *

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define FORMAT "dmq-model"
+#define SCALED "scaled_linear"
 enum { VERSION = 1 };
 
 static const struct {
@@ -185,6 +186,8 @@ dmq_status dmq_model_save(const dmq_model *model, const dmq_model_info *info, co
         DMQ_TRY(dmq_h5_attr_set_i64(file, "", "T", info->T));
         DMQ_TRY(dmq_h5_attr_set_f64(file, "", "beta_start", info->beta_start));
         DMQ_TRY(dmq_h5_attr_set_f64(file, "", "beta_end", info->beta_end));
+        if (info->scaled)
+            DMQ_TRY(dmq_h5_attr_set_text(file, "", "schedule", SCALED));
     }
     if (info->training)
         DMQ_TRY(dmq_h5_attr_set_text(file, "", "training", info->training));
@@ -198,6 +201,7 @@ done:
 static dmq_status info_read(dmq_model_info *info, dmq_h5 *file)
 {
     dmq_status st = DMQ_OK;
+    char *kind = NULL;
     int64_t steps = 0;
 
     *info = (dmq_model_info){ 0 };
@@ -211,10 +215,19 @@ static dmq_status info_read(dmq_model_info *info, dmq_h5 *file)
             goto done;
         }
         info->T = (int)steps;
+        if (dmq_h5_attr_has(file, "", "schedule"))
+            DMQ_TRY(dmq_h5_attr_text(&kind, file, "", "schedule"));
+        if (kind && strcmp(kind, SCALED) != 0) {
+            st = dmq_fail(DMQ_EDATA, "%s: schedule \"%s\" is not known, only " SCALED,
+                          dmq_h5_path(file), kind);
+            goto done;
+        }
+        info->scaled = kind != NULL;
     }
     if (dmq_h5_attr_has(file, "", "training"))
         DMQ_TRY(dmq_h5_attr_text(&info->training, file, "", "training"));
 done:
+    dmq_free(kind);
     return st;
 }
 

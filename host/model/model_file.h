@@ -3,7 +3,8 @@
  *
  *   one array an entry, named as in the state dict ("down.0.block.0.conv1.weight"), in the order of
  *   files: convolutions (K,C,R,S), linear (K,D), vectors (C); f32 or f16
- *   attributes: format "dmq-model", kind, config (the architecture's text), T, beta_start, beta_end
+ *   attributes: format "dmq-model", kind, config (the architecture's text), T, beta_start, beta_end, and
+ *   schedule "scaled_linear" where it is not linear
  *   (diffusion models), training (a text: how it was made)
  *
  * Loading checks that the names of file and network are the same set, each with the network's shape, and
@@ -21,6 +22,7 @@ typedef struct dmq_model_info {
     int T; /**< 0: not a diffusion model; then no schedule is stored */
     double beta_start, beta_end;
     char *training; /**< free text, or NULL */
+    int scaled;     /**< 1: sqrt(beta) is linear (dmq_schedule_create_scaled) */
 } dmq_model_info;
 
 /** Frees the text. */

@@ -201,6 +201,11 @@ done:
     return st;
 }
 
+int dmq_qmodel_learns(const dmq_qmodel *q, int layer)
+{
+    return q->layer[layer].weight_bits > 0 && !q->model->layer[layer].idle;
+}
+
 dmq_real *dmq_qmodel_weight(const dmq_qmodel *q, int layer)
 {
     return q->w_quant + q->model->entry[q->model->layer[layer].weight].offset;

@@ -67,6 +67,9 @@ dmq_status dmq_qmodel_pull_row(const dmq_qmodel *q, dmq_queue *queue, int layer,
 /** Allocate tables of that many rows for every layer with act_bits, scale 1 and zero 0. Once. */
 dmq_status dmq_qmodel_tables(dmq_qmodel *q, int rows);
 
+/** Whether rounding of its weight can be learned: it is quantized, and its result reaches something. */
+int dmq_qmodel_learns(const dmq_qmodel *q, int layer);
+
 /** The weight of a layer in w_quant. */
 dmq_real *dmq_qmodel_weight(const dmq_qmodel *q, int layer);
 

@@ -12,7 +12,7 @@ int dmq_block_learnable(const dmq_qmodel *q, int unit)
     int n = 0;
 
     for (int i = 0; i < u->n_layers; i++)
-        n += q->layer[u->layer[i]].weight_bits > 0 && !q->model->layer[u->layer[i]].idle;
+        n += dmq_qmodel_learns(q, u->layer[i]);
     return n;
 }
 
@@ -33,7 +33,7 @@ static dmq_status list_layers(dmq_block *b)
     for (int i = 0; i < u->n_layers; i++) {
         int l = u->layer[i];
 
-        if (b->q->layer[l].weight_bits == 0 || model->layer[l].idle)
+        if (!dmq_qmodel_learns(b->q, l))
             continue;
         b->layer[b->n_layers++] = l;
         b->place[l] = b->problem.n_theta;

@@ -43,7 +43,7 @@ typedef struct dmq_block {
     struct dmq_block_inner *inner;
 } dmq_block;
 
-/** Layers of a unit that reconstruction can learn: those with weight bits. */
+/** Layers of a unit that reconstruction can learn: dmq_qmodel_learns. */
 int dmq_block_learnable(const dmq_qmodel *q, int unit);
 
 /**

@@ -119,7 +119,7 @@ static size_t count_theta(const dmq_qmodel *q, int unit)
     for (int i = 0; i < u->n_layers; i++) {
         const dmq_qlayer *l = &q->layer[u->layer[i]];
 
-        n += l->weight_bits > 0 ? (size_t)l->rows * (size_t)l->per : 0;
+        n += dmq_qmodel_learns(q, u->layer[i]) ? (size_t)l->rows * (size_t)l->per : 0;
     }
     return n;
 }

@@ -100,7 +100,7 @@ static size_t code_count(const dmq_qmodel *q, const dmq_unit *u)
     for (int i = 0; i < u->n_layers; i++) {
         const dmq_qlayer *l = &q->layer[u->layer[i]];
 
-        n += l->weight_bits > 0 ? (size_t)l->rows * (size_t)l->per : 0;
+        n += dmq_qmodel_learns(q, u->layer[i]) ? (size_t)l->rows * (size_t)l->per : 0;
     }
     return n;
 }
@@ -115,7 +115,7 @@ static dmq_status read_block(uint8_t *codes, char **log, dmq_h5 *file, const dmq
     for (int i = 0; i < u->n_layers; i++) {
         const dmq_qlayer *l = &q->layer[u->layer[i]];
 
-        if (l->weight_bits == 0)
+        if (!dmq_qmodel_learns(q, u->layer[i]))
             continue;
         DMQ_TRY(
             dmq_h5_read_u8(at, file, q->model->layer[u->layer[i]].name, DMQ_DIMS(l->rows, l->per)));
@@ -152,7 +152,7 @@ dmq_status dmq_block_file_load(const dmq_job *job, dmq_qmodel *q, int unit, int 
     for (int i = 0; i < u->n_layers; i++) {
         dmq_qlayer *l = &q->layer[u->layer[i]];
 
-        if (l->weight_bits == 0)
+        if (!dmq_qmodel_learns(q, u->layer[i]))
             continue;
         for (size_t j = 0; j < (size_t)l->rows * (size_t)l->per; j++)
             l->code[j] = (int16_t)*at++;
@@ -191,7 +191,7 @@ static dmq_status write_codes(uint8_t *codes, dmq_h5 *file, const dmq_qmodel *q,
         const dmq_qlayer *l = &q->layer[u->layer[i]];
         size_t count = (size_t)l->rows * (size_t)l->per;
 
-        if (l->weight_bits == 0)
+        if (!dmq_qmodel_learns(q, u->layer[i]))
             continue;
         for (size_t j = 0; j < count; j++)
             at[j] = (uint8_t)l->code[j];

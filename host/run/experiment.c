@@ -7,7 +7,7 @@
 #include "base/schema.h"
 #include "diffusion/moves.h"
 #include "io/file.h"
-#include "model/ddpm_unet.h"
+#include "run/network.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,109 +49,36 @@ void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *c)
         out->spacing = DMQ_SPACING_UNIFORM;
 }
 
-static void copy_list(int *to, int *n, int room, const dmq_config *c, const char *key)
-{
-    const int64_t *from = dmq_config_ints(c, key, n);
-
-    for (int i = 0; i < *n && i < room; i++)
-        to[i] = (int)from[i];
-}
-
-dmq_status dmq_model_from_config(dmq_model **out, const dmq_config *c)
-{
-    dmq_ddpm_unet_config u = dmq_ddpm_unet_cifar10;
-
-    u.in_channels = dmq_config_int(c, "model.in_channels");
-    u.out_channels = dmq_config_int(c, "model.out_ch");
-    u.resolution = dmq_config_int(c, "model.resolution");
-    u.ch = dmq_config_int(c, "model.ch");
-    u.num_res_blocks = dmq_config_int(c, "model.num_res_blocks");
-    u.norm_groups = dmq_config_int(c, "model.norm_groups");
-    copy_list(u.ch_mult, &u.n_levels, DMQ_UNET_LEVELS, c, "model.ch_mult");
-    copy_list(u.attention, &u.n_attention, DMQ_UNET_LEVELS, c, "model.attn_resolutions");
-    return dmq_ddpm_unet_create(out, &u);
-}
-
 /* ------------------------------------------------------------------ what the checkpoint knows */
-
-static dmq_status adopt(dmq_config *c, const char *key, const char *text)
-{
-    static const dmq_origin origin = { .kind = DMQ_ORIGIN_FLAG, .place = "the checkpoint" };
-
-    return dmq_config_is_set(c, key) ? DMQ_OK : dmq_config_set(c, key, text, &origin);
-}
-
-static dmq_status adopt_int(dmq_config *c, const char *key, int value)
-{
-    char text[32];
-
-    (void)snprintf(text, sizeof text, "%d", value);
-    return adopt(c, key, text);
-}
 
 static dmq_status adopt_real(dmq_config *c, const char *key, double value)
 {
     char text[32];
 
     (void)snprintf(text, sizeof text, "%.17g", value);
-    return adopt(c, key, text);
-}
-
-static dmq_status adopt_list(dmq_config *c, const char *key, const int *value, int n)
-{
-    char text[16 * DMQ_UNET_LEVELS + 8] = "[";
-    size_t used = 1;
-
-    for (int i = 0; i < n; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%d", i ? ", " : "", value[i]);
-    (void)snprintf(text + used, sizeof text - used, "]");
-    return adopt(c, key, text);
+    return dmq_config_adopt(c, key, text);
 }
 
 static dmq_status adopt_settings(dmq_config *c, const dmq_experiment *e)
 {
-    const dmq_ddpm_unet_config *u = dmq_ddpm_unet_config_of(e->model);
     dmq_sampler_config sampler;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(adopt_int(c, "model.in_channels", u->in_channels));
-    DMQ_TRY(adopt_int(c, "model.out_ch", u->out_channels));
-    DMQ_TRY(adopt_int(c, "model.resolution", u->resolution));
-    DMQ_TRY(adopt_int(c, "model.ch", u->ch));
-    DMQ_TRY(adopt_int(c, "model.num_res_blocks", u->num_res_blocks));
-    DMQ_TRY(adopt_int(c, "model.norm_groups", u->norm_groups));
-    DMQ_TRY(adopt_list(c, "model.ch_mult", u->ch_mult, u->n_levels));
-    DMQ_TRY(adopt_list(c, "model.attn_resolutions", u->attention, u->n_attention));
+    DMQ_TRY(dmq_network_adopt(c, e->model, e->model_path));
     if (e->info.T > 0) {
-        DMQ_TRY(adopt_int(c, "schedule.T", e->info.T));
+        DMQ_TRY(dmq_config_adopt_int(c, "schedule.T", e->info.T));
         DMQ_TRY(adopt_real(c, "schedule.beta_start", e->info.beta_start));
         DMQ_TRY(adopt_real(c, "schedule.beta_end", e->info.beta_end));
+        if (e->info.scaled)
+            DMQ_TRY(dmq_config_adopt(c, "schedule.kind", "scaled_linear"));
     }
     if (dmq_config_enum(c, "sampler.kind") == DMQ_DDPM)
-        DMQ_TRY(adopt(c, "sampler.eta", "1")); /* what dmq_sampler_settings takes it for */
+        DMQ_TRY(
+            dmq_config_adopt(c, "sampler.eta", "1")); /* what dmq_sampler_settings takes it for */
     dmq_sampler_settings(&sampler, c);
     if (evenly_by_default(&sampler))
-        DMQ_TRY(adopt(c, "sampler.spacing", "uniform"));
+        DMQ_TRY(dmq_config_adopt(c, "sampler.spacing", "uniform"));
 done:
-    return st;
-}
-
-/* Settings that the user wrote must be those of the checkpoint. */
-static dmq_status check_settings(const dmq_experiment *e)
-{
-    dmq_status st = DMQ_OK;
-    dmq_model *told = NULL;
-
-    DMQ_TRY(dmq_model_from_config(&told, e->config));
-    if (strcmp(told->config_text, e->model->config_text) != 0) {
-        st = dmq_fail(
-            DMQ_EDATA,
-            "%s is another network than model.* says\n  the file:\n%s  the configuration:\n%s"
-            "  hint: leave model.* out, the file knows its own",
-            e->model_path, e->model->config_text, told->config_text);
-    }
-done:
-    dmq_model_destroy(told);
     return st;
 }
 
@@ -184,15 +111,7 @@ static dmq_status open_model(dmq_experiment *e, dmq_config *config)
         (void)dmq_origin_note(st, dmq_config_origin(e->config, "model.checkpoint"));
         goto done;
     }
-    if (strcmp(e->model->arch->kind, "ddpm_unet") != 0) {
-        st = dmq_fail(DMQ_EDATA, "%s is a network of kind %s, a diffusion model was expected",
-                      e->model_path, e->model->arch->kind);
-        (void)dmq_origin_note(st, dmq_config_origin(e->config, "model.checkpoint"));
-        st = dmq_fail_note(st, "  hint: evaluate.features is the place of feature networks");
-        goto done;
-    }
     DMQ_TRY(adopt_settings(config, e));
-    DMQ_TRY(check_settings(e));
 done:
     return st;
 }
@@ -207,8 +126,10 @@ static dmq_status check_schedule(const dmq_experiment *e)
         return DMQ_OK;
     if (dmq_config_int(c, "schedule.T") != i->T)
         return dmq_config_refuse(c, "schedule.T", "%s was trained with %d", e->model_path, i->T);
-    if (dmq_config_enum(c, "schedule.kind") != 0)
-        return dmq_config_refuse(c, "schedule.kind", "%s was trained with linear", e->model_path);
+    if (dmq_config_enum(c, "schedule.kind") != i->scaled) {
+        return dmq_config_refuse(c, "schedule.kind", "%s was trained with %s", e->model_path,
+                                 i->scaled ? "scaled_linear" : "linear");
+    }
     if (dmq_config_real(c, "schedule.beta_start") != i->beta_start) {
         return dmq_config_refuse(c, "schedule.beta_start", "%s was trained with %.9g",
                                  e->model_path, i->beta_start);

@@ -60,7 +60,4 @@ dmq_status dmq_sampler_from_config(dmq_schedule **schedule, dmq_sampler **sample
 /** Sampler settings of a configuration. */
 void dmq_sampler_settings(dmq_sampler_config *out, const dmq_config *config);
 
-/** Network settings of a configuration, zero parameters: what training starts from. */
-dmq_status dmq_model_from_config(dmq_model **out, const dmq_config *config);
-
 #endif

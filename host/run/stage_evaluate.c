@@ -373,9 +373,14 @@ done:
 /* Samples to look at: first of the full-precision model, then of the quantized one, from the same noise. */
 static dmq_status grid(evaluating *v)
 {
-    int count = dmq_config_int(v->config, "sample.grid");
+    int count = dmq_config_int(v->config, "sample.grid"), channels = v->q.one.dim[3];
     dmq_status st = DMQ_OK;
 
+    if (channels != 1 && channels != 3 && count > 0) { /* latents, with no first stage behind them */
+        dmq_log_warn("no-grid", "evaluate: samples have %d channels, 1 or 3 can be drawn",
+                     channels);
+        return DMQ_OK;
+    }
     for (int i = 0; i < 2 && count > 0; i++) {
         const dmq_images *im = i ? &v->q : &v->fp;
         dmq_picture picture = { 0 };

@@ -37,7 +37,7 @@ static const dmq_ddpm_unet_config small = {
 static char path[256], other[256];
 static dmq_model *model;
 static char training[] = "lr: 0.001\n";
-static const dmq_model_info info = { 1000, 1e-4, 0.02, training };
+static const dmq_model_info info = { 1000, 1e-4, 0.02, training, 0 };
 
 #define OK(call)                                      \
     do {                                              \

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Small latent diffusion networks with random weights: imported, run once, calibrated, quantized to W4A8, sampled
+# as latents; with classes and without. bash test_ldm.sh PATH_OF_DMQ SCRATCH
+here=$(dirname "$(realpath "$0")")
+. "$here/lib.sh"
+. "$here/npz.sh"
+golden=$here/../golden/ldm_unet.h5
+
+common='ch: 8, ch_mult: [1, 2], num_res_blocks: 1, resolution: 8, norm_groups: 4'
+card() { # NAME SETTINGS
+    cat >"$1.yaml" <<EOF
+schema: dmq/1
+name: $1
+model: {kind: ldm_unet, $common, $2}
+schedule: {kind: scaled_linear, beta_start: 0.0015, beta_end: 0.0195}
+EOF
+    ok "$dmq" import "$golden" --root "$1/model" -c "$1.yaml" -o "$1.h5" || finish
+}
+card beds 'attn_resolutions: [4], head_channels: 8'
+card cin 'attn_resolutions: [4], num_heads: 2, context_dim: 12, n_classes: 6'
+card church 'attn_resolutions: [8, 4], num_heads: 4, scale_shift: true, resblock_updown: true, in_channels: 4, out_ch: 4'
+ok "$dmq" inspect cin.h5
+grep -q '^kind: ldm_unet$' out.txt || fail "inspect: $(head -3 out.txt)"
+refuses 65 'another network' 'context_dim: 12' -- \
+    "$dmq" calibrate --set model.checkpoint=cin.h5 --set model.kind=ldm_unet --set model.num_heads=4 -o x
+refuses 78 'has no effect on model.kind' -- "$dmq" config check --set model.num_heads=4
+
+cat >run.yaml <<'EOF'
+schema: dmq/1
+name: ldm
+sampler: {kind: ddim, steps: 4, eta: 0.0, spacing: uniform}
+calibrate: {per_timestep: 8, interval: 1, validation: 0.25, held_out: 0.25}
+quant: {policy: tfmq, weight: {bits: 4}, act: {bits: 8}}
+recon: {iters: 12, batch: 8, lr: 0.02}
+reweight: {form: off, groups: 2, batch: 8}
+sample: {count: 16, batch: 8, grid: 16}
+evaluate: {metrics: [paired]}
+EOF
+run() { # FOLDER NETWORK SETTINGS...
+    local folder=$1 network=$2 keys=()
+    shift 2
+    for key; do keys+=(--set "$key"); done
+    ok "$dmq" run -c run.yaml --set "model.checkpoint=$network.h5" "${keys[@]}" -o "$folder" -q --progress none
+}
+run beds beds
+run church church reweight=surrogate
+run cin cin
+run cin-gac cin reweight=surrogate
+run cin-q cin quant.policy=qdiffusion recon.cache_budget=1700K
+for folder in beds church cin cin-gac cin-q; do
+    checks=$((checks + 1))
+    for file in calib.h5 quant.h5 images-fp.h5 images-q.h5 metrics.json; do
+        [ -s "$folder/$file" ] || fail "$folder has no $file"
+    done
+    grep -q '"mse"' "$folder/metrics.json" || fail "$folder: no distance to full precision"
+done
+checks=$((checks + 1))
+ok "$dmq" inspect cin/calib.h5
+grep -q '^label ' out.txt || fail "the calibration set holds no labels"
+same cin/calib.h5 cin-gac/calib.h5
+cmp -s cin/quant.h5 cin-gac/quant.h5 && fail "sample weights changed nothing"
+
+# ------------------------------------------------------------------ the same bits on two threads, and of memory apart
+run cin-2 cin reweight=surrogate
+same cin-gac/images-q.h5 cin-2/images-q.h5
+for device in ref check; do
+    ok "$dmq" run -c run.yaml --set model.checkpoint=cin.h5 --set reweight=surrogate --set sample.count=8 \
+        --device $device --threads 1 -o $device -q --progress none
+done
+same ref/quant.h5 check/quant.h5
+same ref/images-q.h5 check/images-q.h5
+finish
