@@ -1,7 +1,6 @@
 #include "run/images.h"
 
 #include "base/memory.h"
-#include "io/h5.h"
 #include "tensor/layout.h"
 
 #include <math.h>
@@ -15,19 +14,65 @@ void dmq_images_release(dmq_images *images)
     memset(images, 0, sizeof *images);
 }
 
-static dmq_status write_array(dmq_h5 *file, const char *name, const dmq_real *data, int n,
-                              dmq_shape one, const char *layout)
+static dmq_status create_array(dmq_h5 *file, const char *name, int n, dmq_shape one,
+                               const char *layout)
 {
-    int h = one.dim[1], w = one.dim[2], c = one.dim[3];
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_h5_create(file, name, DMQ_H5_F32, DMQ_DIMS(n, one.dim[3], one.dim[1], one.dim[2])));
+    DMQ_TRY(dmq_h5_attr_set_text(file, name, "layout", layout));
+done:
+    return st;
+}
+
+dmq_status dmq_images_begin(dmq_h5 **out, const char *path, const dmq_images *like, int n,
+                            int64_t first, const char *key)
+{
+    dmq_status st = DMQ_OK;
+    dmq_h5 *file = NULL;
+
+    DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_WRITE));
+    DMQ_TRY(dmq_h5_format_set(file, "dmq-images", 1));
+    DMQ_TRY(dmq_h5_attr_set_text(file, "/", "key", key));
+    DMQ_TRY(dmq_h5_attr_set_i64(file, "/", "first", first));
+    DMQ_TRY(create_array(file, "images", n, like->one, "NCHW, in [-1, 1]"));
+    if (like->latents) {
+        DMQ_TRY(create_array(file, "latents", n, like->one_latent,
+                             "NCHW, as sampled: times the scale factor"));
+    }
+    if (like->label)
+        DMQ_TRY(dmq_h5_create(file, "label", DMQ_H5_I32, DMQ_DIMS(n)));
+    *out = file;
+    file = NULL;
+done:
+    dmq_h5_close(file);
+    return st;
+}
+
+static dmq_status put_rows(dmq_h5 *file, const char *name, int at, const dmq_real *data, int n,
+                           dmq_shape one)
+{
     dmq_status st = DMQ_OK;
     dmq_real *nchw = NULL;
 
     DMQ_TRY(dmq_alloc((void **)&nchw, (size_t)n * dmq_shape_count(one), sizeof *nchw));
-    dmq_nchw_from_nhwc(nchw, data, n, c, h, w);
-    DMQ_TRY(dmq_h5_write_real(file, name, DMQ_DIMS(n, c, h, w), nchw));
-    DMQ_TRY(dmq_h5_attr_set_text(file, name, "layout", layout));
+    dmq_nchw_from_nhwc(nchw, data, n, one.dim[3], one.dim[1], one.dim[2]);
+    DMQ_TRY(dmq_h5_write_rows(file, name, at, n, DMQ_H5_F32, nchw));
 done:
     dmq_free(nchw);
+    return st;
+}
+
+dmq_status dmq_images_put(dmq_h5 *file, int at, const dmq_images *part)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(put_rows(file, "images", at, part->data, part->n, part->one));
+    if (part->latents)
+        DMQ_TRY(put_rows(file, "latents", at, part->latents, part->n, part->one_latent));
+    if (part->label)
+        DMQ_TRY(dmq_h5_write_rows(file, "label", at, part->n, DMQ_H5_I32, part->label));
+done:
     return st;
 }
 
@@ -37,17 +82,8 @@ dmq_status dmq_images_save(const char *path, const dmq_images *images, int64_t f
     dmq_status st = DMQ_OK;
     dmq_h5 *file = NULL;
 
-    DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_WRITE));
-    DMQ_TRY(dmq_h5_format_set(file, "dmq-images", 1));
-    DMQ_TRY(dmq_h5_attr_set_text(file, "/", "key", key));
-    DMQ_TRY(dmq_h5_attr_set_i64(file, "/", "first", first));
-    DMQ_TRY(write_array(file, "images", images->data, images->n, images->one, "NCHW, in [-1, 1]"));
-    if (images->latents) {
-        DMQ_TRY(write_array(file, "latents", images->latents, images->n, images->one_latent,
-                            "NCHW, as sampled: times the scale factor"));
-    }
-    if (images->label)
-        DMQ_TRY(dmq_h5_write_i32(file, "label", DMQ_DIMS(images->n), images->label));
+    DMQ_TRY(dmq_images_begin(&file, path, images, images->n, first, key));
+    DMQ_TRY(dmq_images_put(file, 0, images));
     DMQ_TRY(dmq_h5_commit(file));
 done:
     dmq_h5_close(file);

@@ -5,6 +5,7 @@
 #ifndef DMQ_RUN_IMAGES_H
 #define DMQ_RUN_IMAGES_H
 
+#include "io/h5.h"
 #include "kernels/kernel.h"
 #include "tensor/shape.h"
 
@@ -22,6 +23,17 @@ void dmq_images_release(dmq_images *images);
 /** first: number of the first image; key: of the stage that made them. */
 dmq_status dmq_images_save(const char *path, const dmq_images *images, int64_t first,
                            const char *key);
+
+/**
+ * The same part by part, so that no memory has to hold all of them: begin, put every part, dmq_h5_commit,
+ * dmq_h5_close.
+ *
+ * @param like  a part: its shapes, and which arrays there are
+ * @param n     images of all parts;  at: place of a part's first one among them
+ */
+dmq_status dmq_images_begin(dmq_h5 **out, const char *path, const dmq_images *like, int n,
+                            int64_t first, const char *key);
+dmq_status dmq_images_put(dmq_h5 *file, int at, const dmq_images *part);
 
 /** What the file holds, latents and labels included. key NULL: any; EDATA when another one made the file. */
 dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key);

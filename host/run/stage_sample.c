@@ -134,42 +134,50 @@ done:
     return st;
 }
 
-/* All pieces are there: one file, and the pieces go. */
+static dmq_status load_piece(dmq_images *out, const sampling *s, int i)
+{
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(piece_path(&path, s, i));
+    DMQ_TRY(dmq_images_load(out, path, s->job->key));
+done:
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status remove_piece(const sampling *s, int i)
+{
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(piece_path(&path, s, i));
+    DMQ_TRY(dmq_file_remove(path));
+done:
+    dmq_free(path);
+    return st;
+}
+
+/* All pieces are there: one file, and the pieces go. One piece at a time is in memory. */
 static dmq_status join(const sampling *s)
 {
-    dmq_images all = { 0 };
+    dmq_images part = { 0 };
+    dmq_h5 *file = NULL;
     dmq_status st = DMQ_OK;
-    char *path = NULL;
 
-    DMQ_TRY(images_create(&all, s, s->count, s->keep_latents));
     for (int i = 0; i < s->n_pieces; i++) {
-        dmq_images part = { 0 };
-
-        dmq_free(path);
-        path = NULL;
-        DMQ_TRY(piece_path(&path, s, i));
-        DMQ_TRY(dmq_images_load(&part, path, s->job->key));
-        memcpy(all.data + (size_t)i * (size_t)s->piece * s->per, part.data,
-               (size_t)part.n * s->per * sizeof(dmq_real));
-        if (s->keep_latents) {
-            memcpy(all.latents + (size_t)i * (size_t)s->piece * s->per_latent, part.latents,
-                   (size_t)part.n * s->per_latent * sizeof(dmq_real));
-        }
-        if (all.label) {
-            memcpy(all.label + i * s->piece, part.label, (size_t)part.n * sizeof *part.label);
-        }
+        DMQ_TRY(load_piece(&part, s, i));
+        if (!file)
+            DMQ_TRY(dmq_images_begin(&file, s->job->out, &part, s->count, 0, s->job->key));
+        DMQ_TRY(dmq_images_put(file, i * s->piece, &part));
         dmq_images_release(&part);
     }
-    DMQ_TRY(dmq_images_save(s->job->out, &all, 0, s->job->key));
-    for (int i = 0; i < s->n_pieces; i++) {
-        dmq_free(path);
-        path = NULL;
-        DMQ_TRY(piece_path(&path, s, i));
-        DMQ_TRY(dmq_file_remove(path));
-    }
+    DMQ_TRY(dmq_h5_commit(file));
+    for (int i = 0; i < s->n_pieces; i++)
+        DMQ_TRY(remove_piece(s, i));
 done:
-    dmq_images_release(&all);
-    dmq_free(path);
+    dmq_images_release(&part);
+    dmq_h5_close(file);
     return st;
 }
 
