@@ -3,10 +3,12 @@
  * said, guided if two answers are given: e = null + guidance (eps - null).
  *
  *   linear   x' = r x + c e + sigma z
- *   clipped  x0 = (x - sqrt(1-a) e)/sqrt(a), clipped to [-1, 1];  x' = sqrt(a') x0 + d (x - sqrt(a) x0)/sqrt(1-a) + sigma z
+ *   clipped  x0 = (x - sqrt(1-a) e)/sqrt(a), clipped to [-1, 1]
+ *            x' = sqrt(a') x0 + d (x - sqrt(a) x0)/sqrt(1-a) + sigma z
  *   kept     q = q_x x + q_e e;  x' = r x + c q + sum over slots of weight * slot + sigma z,
  *            then q and the old x are kept in the slots that `keep` names: multistep and singlestep solvers
- *   learned  as linear, sigma z times exp((f log_max + (1-f) log_min)/2), f = (v + 1)/2, v the second half of eps
+ *   learned  as linear, sigma z times exp((f log_max + (1-f) log_min)/2), f = (v + 1)/2, v the second half
+ *            of eps
  *
  * All numbers of a call are read from the device, so that moves may be recorded and replayed; the table of
  * their rows is the sampler's (diffusion/moves.h), computed in FP64 and rounded once.

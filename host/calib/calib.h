@@ -19,9 +19,9 @@
  * Noise is keyed by (seed, purpose, sample): shared j; fresh k * per_step + j. Nothing depends on lanes.
  * So is the class of a sample, where the network knows classes: uniform over them, one a trajectory.
  *
- * With guidance the network sees every state twice, without and with its label, and both are samples: 2 p and
- * 2 p + 1 of trajectory p, equal in x, step and role, in the order of the joined batch (diffusion/sampler.h). What
- * is counted in samples then counts both, and noise is keyed by the trajectory.
+ * With guidance the network sees every state twice, without and with its label, and both are samples: 2 p
+ * and 2 p + 1 of trajectory p, equal in x, step and role, in the order of the joined batch
+ * (diffusion/sampler.h). What is counted in samples then counts both, and noise is keyed by the trajectory.
  *
  * @see specs: gac.md 1.7, 2 and 3.2, qdiffusion.md 4.1, models.md 4.6 and 5.7
  */
@@ -44,7 +44,7 @@ typedef struct dmq_calib_config {
     double validation; /**< share of per_timestep: 0.05 */
     int fresh;         /**< 0: shared trajectories */
     uint64_t seed;
-    int branches; /**< samples of a trajectory at a step: 2 with guidance, as dmq_calib_run sets it; else 0 or 1 */
+    int branches; /**< samples of a trajectory at a step; dmq_calib_run sets it: 2 with guidance, else 1 */
 } dmq_calib_config;
 
 typedef enum dmq_role { DMQ_TRAIN, DMQ_VALIDATION, DMQ_HELD_OUT } dmq_role;

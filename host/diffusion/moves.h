@@ -44,8 +44,7 @@ typedef struct dmq_moves {
 typedef struct dmq_mover {
     const dmq_moves *moves;
     int *counter;
-    int *
-        row; /**< (places + 3) the row under way; the first `places` are what tables of steps are looked up by */
+    int *row; /**< (places + 3) the row under way; the first `places` look up tables of steps */
     dmq_real *real;   /**< (1) of the table, the row under way */
     dmq_real *t;      /**< (places) in it: for networks that are fed t itself */
     dmq_real *z;      /**< (group, H, W, C); NULL: no noise */
@@ -65,7 +64,7 @@ typedef struct dmq_start {
  * sampler and backend must outlive the result.
  *
  * @param eps_channels  as many as the image has, or twice as many: noise and variance
- * @return              EDATA when they are other ones, or do not fit a learned variance or the guided channels
+ * @return              EDATA when they are other ones, or too few for a learned variance or the guidance
  */
 dmq_status dmq_moves_create(dmq_moves **out, const dmq_sampler *sampler, const dmq_backend *be,
                             int group, dmq_shape image, int eps_channels);

@@ -12,7 +12,8 @@
  * Time embeddings depend on the step alone: the temporal unit runs once for all steps, as one batch whose
  * row is the step, and the groups look their row up. The index of rows is also what per-step tables of
  * quantizers are keyed by (model/hook_source.h). A network that knows classes makes its embeddings with
- * every pass instead: they are a small part of it, while tables of all (step, label) may be many times its size.
+ * every pass instead: they are a small part of it, while tables of all (step, label) may be many times its
+ * size.
  *
  * A step between equal times (quad spacing has them) leaves x as it is; the network is then not called,
  * unless somebody watches.

@@ -4,22 +4,22 @@
  * A step is one call of the network and the move of x after it. Everything that belongs to a step (quantizer
  * tables, calibration states, corrections, noise) is keyed by its index i, never by t: the quadratic
  * spacing of 100 steps visits t = 0 four times, the first two calls of PLMS share a move, and a singlestep
- * solver of order 3 makes three calls for a move from grid point to grid point. So there are as many tables as
- * calls, and n_steps is the number of calls.
+ * solver of order 3 makes three calls for a move from grid point to grid point. So there are as many tables
+ * as calls, and n_steps is the number of calls.
  *
- *   x_{i+1} = r_i x_i + c_i q_i + sum over slots w_is slot_s + sigma_i z      a, a': alpha-bar at t_i and at the target
- *   ddim, ddpm, plms: q = eps(x_i, t_i); dpm_solver: q = (x_i - sqrt(1-a) eps)/sqrt(a), the predicted image
+ *   x_{i+1} = r_i x_i + c_i q_i + sum over slots of weight_is slot_s + sigma_i z
+ *   q = eps(x_i, t_i); for dpm_solver (x_i - sqrt(1-a) eps)/sqrt(a), the predicted image
+ *   a, a': alpha-bar at t_i and at the target
  *
  *   ddim: sigma^2 = eta^2 (1-a')/(1-a) (1 - a/a'), r = sqrt(a'/a), d = sqrt(1 - a' - sigma^2),
  *         c = d - sqrt(a'(1-a)/a)
  *   ddpm: as ddim with eta = 1 on the same steps, no noise at the last, and sigma^2 =
  *           fixed_large   beta = 1 - a/a': "ddpm_noisy" of the ddim repository (with clip_x0), and the
- *                         evaluation of pytorch_diffusion (all T steps, clip_x0), whose other variance at t = 0
- *                         no noise is drawn with
+ *                         evaluation of pytorch_diffusion (all T steps, clip_x0), which has another
+ *                         variance at t = 0, but draws no noise there
  *           fixed_small   the posterior variance: LDM without DDIM (all T steps)
- *           learned       between the two, exp of the network's choice between their logarithms: DiT, on
- *                         the respaced steps of spacing linspace; the smaller one of the last step is that of
- *                         the step before it
+ *           learned_range what the network chooses between the logarithms of the two: DiT, on the
+ *                         respaced steps of spacing linspace; the last step draws no noise
  *   plms: ddim with eta = 0 and eps replaced by eps~ =
  *           (eps + eps(x~, t'))/2 with x~ the end of a plain step, a second call at the next t; then
  *           (3 eps - eps_1)/2, (23 eps - 16 eps_1 + 5 eps_2)/12, (55 eps - 59 eps_1 + 37 eps_2 - 9 eps_3)/24
@@ -29,14 +29,14 @@
  *   uniform: t = 0, s, 2s, ... with s = floor(T/S), which may be more than S
  *   quad: t_k = int((k sqrt(0.8 T)/(S-1))^2)
  *   linspace: t_k = rint(k (T-1)/(S-1)), the respacing of guided-diffusion
- *   repository ddim: the last target is a' = 1. ldm: every t is one higher, the last target is alpha_bar[0]; S
- *   for which t = T would appear (s divides T-1) are refused
+ *   repository ddim: the last target is a' = 1. ldm: every t is one higher, the last target is
+ *   alpha_bar[0], and S for which t = T would appear (s divides T-1) are refused
  * Times of dpm_solver: uniform, quad and logsnr, all from T to 1/T of the way (dpm_solver.h).
  *
- * Classifier-free guidance: the network answers twice in one call, on a joined batch of 2 B rows, without and
- * with the label: eps = eps_null + guidance (eps_cond - eps_null) in the guided channels, eps_cond in the others.
- * LDM's batch is [null, cond], DiT's [cond, null]. The two rows of a trajectory have the same x and the same step
- * index: tables of quantizers see both branches as they would two samples.
+ * Classifier-free guidance: the network answers twice in one call, on a joined batch of 2 B rows, without
+ * and with the label: eps = eps_null + guidance (eps_cond - eps_null) in the guided channels, eps_cond in
+ * the others. LDM's batch is [null, cond], DiT's [cond, null]. The two rows of a trajectory have the same x
+ * and the same step index: tables of quantizers see both branches as they would two samples.
  *
  * @see specs: corrections.md 0.2 and 0.3, models.md 5.1 to 5.7
  */

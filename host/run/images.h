@@ -1,6 +1,6 @@
 /**
- * Image files: images (N, 3, H, W) f32 in about [-1, 1], and what they were made with; with a first stage also,
- * where wanted, the latents (N, c, h, w) that they were decoded from; with classes the label (N) of each.
+ * Image files: images (N, 3, H, W) f32 in about [-1, 1], and what they were made with; with a first stage
+ * also, where wanted, the latents (N, c, h, w) that they were decoded from; with classes the label (N).
  */
 #ifndef DMQ_RUN_IMAGES_H
 #define DMQ_RUN_IMAGES_H

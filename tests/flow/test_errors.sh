@@ -89,6 +89,12 @@ refuses 78 'quantizes none of the' 'at --set quant.rules' 'hint: ' -- dmqr run -
 refuses 78 'quant.weight.bits = off: nothing is left to quantize' 'at --set quant.weight=off' 'hint: ' \
     -- dmqr run -o x --set quant.weight=off
 refuses 78 'sampler.steps = 2000: must not exceed' 'at --set' -- dmqr run -o x --set sampler.steps=2000
+refuses 78 'sampler: steps = 9: .*t = 1000 would appear' 'at --set sampler.steps=9' 'hint: another number' \
+    -- dmqr run -o x --set sampler.repository=ldm --set sampler.steps=9
+refuses 78 'sampler: eta = 0.5 with kind plms' 'hint: ' \
+    -- dmqr run -o x --set sampler.kind=plms --set sampler.clip_x0=false --set sampler.eta=0.5
+refuses 65 'guidance = 3: the network knows no classes' 'at --set sampler.guidance=3' 'hint: ' \
+    -- dmqr run -o x --set sampler.guidance=3
 refuses 78 'schedule.T = 500: .*was trained with 1000' 'at --set' -- dmqr run -o x --set schedule.T=500
 refuses 78 'evaluate.reference = shapes32: its images are' 'at --set' \
     -- dmqr run -o x --set evaluate.reference=shapes32

@@ -98,6 +98,22 @@ for file in calib.h5 images-fp.h5 quant.h5 images-q.h5; do
     same s/tfmq-s5/$file steps/$file
 done
 
+# ------------------------------------------------------------------ samplers that call the network within a step
+while read -r name steps settings; do
+    # shellcheck disable=SC2086
+    ok "$dmq" run -c tiny.yaml -o $name -q --progress none --set quant.weight.round=nearest \
+        --set quant.act=8 --set sampler.clip_x0=false ${settings//sampler/--set sampler}
+    ok "$dmq" inspect $name/quant.h5
+    grep -qE "act_scale +f32 +\[$steps\]" out.txt || fail "$name has tables for: $(grep -m 1 act_scale out.txt)"
+    # the configuration that is kept says all that was decided
+    ok "$dmq" sample -c $name/config.yaml -o $name-again --fp -q --progress none
+    same $name/images-fp.h5 $name-again/images-fp.h5
+done <<'EOF'
+plms 8 sampler.kind=plms sampler.repository=ldm
+dpm-3s 6 sampler.kind=dpm_solver sampler.order=3s
+dpm-2m 6 sampler.kind=dpm_solver sampler.spacing=logsnr
+EOF
+
 # ------------------------------------------------------------------ what the other verbs say
 ok "$dmq" verify s2
 [ "$(grep -c '^same ' out.txt)" -eq 30 ] || fail "verify: $(cat out.txt)"

@@ -1,5 +1,5 @@
-/* Samplers from end to end on a device, with a network whose answer is known: against trajectories of the papers'
-   formulas in double, once from PyTorch's side of the house and once written down here. */
+/* Samplers from end to end on a device, with a network whose answer is known: against trajectories of
+   the papers' formulas in double, golden ones and such as are written down here. */
 #include "check.h"
 
 #include "diffusion/moves.h"
@@ -181,7 +181,7 @@ static void lists_of_t_are_those_of_the_repositories(void **state)
 
 /* ------------------------------------------------------------------ the recursion, in the papers' words */
 
-/* From noise, one Gaussian: t and the levels by hand, x0 and the posterior mean as DDPM and DDIM write them. */
+/* t and the levels by hand; x0 and the posterior mean as DDPM and DDIM write them. */
 typedef struct chain {
     int t[1000], n; /* ascending */
     double a[1000], last;
