@@ -72,8 +72,6 @@ static dmq_status train_diffusion(training *t, const dmq_train_place *place, cha
 
     dmq_train_diffusion_defaults(&d);
     settings(&d.train, c);
-    if (dmq_config_enum(c, "schedule.kind") != 0)
-        return dmq_config_refuse(c, "schedule.kind", "training knows linear alone");
     DMQ_TRY(dmq_schedule_from_config(&t->schedule, c));
     DMQ_TRY(dmq_model_from_config(&t->model, c));
     dmq_model_init(t->model, d.train.seed);

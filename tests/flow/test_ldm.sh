@@ -60,6 +60,22 @@ grep -q '^label ' out.txt || fail "the calibration set holds no labels"
 same cin/calib.h5 cin-gac/calib.h5
 cmp -s cin/quant.h5 cin-gac/quant.h5 && fail "sample weights changed nothing"
 
+# ------------------------------------------------------------------ guidance, in the steps of latent diffusion
+run guided cin reweight=surrogate sampler.repository=ldm sampler.guidance=3
+run guided-plms cin quant.weight.round=nearest sampler.repository=ldm sampler.kind=plms sampler.guidance=1.5
+run guided-dpm cin quant.weight.round=nearest sampler.kind=dpm_solver sampler.guidance=1.5
+for folder in guided guided-plms guided-dpm; do
+    checks=$((checks + 1))
+    [ -s "$folder/images-q.h5" ] || fail "$folder has no images"
+done
+ok "$dmq" inspect guided/images-fp.h5
+grep -qE '^label +i32 +\[16\]' out.txt || fail "the images have no labels"
+ok "$dmq" inspect guided/calib.h5
+grep -q '^sampler: .* guidance 3$' out.txt || fail "calib.h5 was made for: $(grep sampler out.txt)"
+refuses 78 'per_timestep = 7' -- "$dmq" run -c run.yaml --set model.checkpoint=cin.h5 --set sampler.guidance=3 \
+    --set calibrate.per_timestep=7 -o x -q --progress none
+refuses 65 'knows no classes' -- "$dmq" run -c run.yaml --set model.checkpoint=beds.h5 --set sampler.guidance=3 -o x
+
 # ------------------------------------------------------------------ the same bits on two threads, and of memory apart
 run cin-2 cin reweight=surrogate
 same cin-gac/images-q.h5 cin-2/images-q.h5
@@ -69,4 +85,9 @@ for device in ref check; do
 done
 same ref/quant.h5 check/quant.h5
 same ref/images-q.h5 check/images-q.h5
+for device in ref check; do
+    ok "$dmq" sample --fp -c guided-plms/config.yaml --set sample.count=8 --device $device --threads 1 \
+        -o guided-$device -q --progress none
+done
+same guided-ref/images-fp.h5 guided-check/images-fp.h5
 finish
