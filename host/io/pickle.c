@@ -53,9 +53,11 @@ static dmq_status check_keys(const dmq_pickle *p)
     qsort(key, n, sizeof *key, by_holder_and_name);
     for (i = 1; i < n; i++) {
         if (by_holder_and_name(&key[i - 1], &key[i]) == 0) {
-            st = dmq_fail(DMQ_EDATA, "%s: %s: a dictionary holds the key \"%.*s\" twice",
-                          dmq_input_path(p->input), p->what,
-                          key[i].size < 200 ? (int)key[i].size : 200, (const char *)key[i].text);
+            char text[201];
+
+            dmq_pickle_plain(text, sizeof text, (const char *)key[i].text, key[i].size);
+            st = dmq_fail(DMQ_EDATA, "%s: %s: a dictionary holds the key \"%s\" twice",
+                          dmq_input_path(p->input), p->what, text);
             goto done;
         }
     }
@@ -149,6 +151,14 @@ bool dmq_pickle_is_text(const dmq_pickle *p, dmq_pickle_node node, const char *t
 
     return there && is(p, node, DMQ_PICKLE_TEXT) && size == strlen(text) &&
            memcmp(there, text, size) == 0;
+}
+
+void dmq_pickle_plain(char *out, size_t room, const char *text, size_t size)
+{
+    size = size < room - 1 ? size : room - 1;
+    for (size_t i = 0; i < size; i++)
+        out[i] = (char)(text[i] < 0x20 || text[i] > 0x7e ? '?' : text[i]);
+    out[size] = '\0';
 }
 
 bool dmq_pickle_global(dmq_pickle_node *module, dmq_pickle_node *name, const dmq_pickle *p,

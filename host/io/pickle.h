@@ -76,6 +76,9 @@ const char *dmq_pickle_text(size_t *size, const dmq_pickle *pickle, dmq_pickle_n
 /** Whether it is a TEXT of this content. */
 bool dmq_pickle_is_text(const dmq_pickle *pickle, dmq_pickle_node node, const char *text);
 
+/** Bytes that somebody else chose, for messages: what is no printable ASCII becomes '?', cut to the room. */
+void dmq_pickle_plain(char *out, size_t room, const char *text, size_t size);
+
 /** Module and name of a GLOBAL, both TEXT; false when it is none. */
 bool dmq_pickle_global(dmq_pickle_node *module, dmq_pickle_node *name, const dmq_pickle *pickle,
                        dmq_pickle_node node);

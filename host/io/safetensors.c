@@ -233,6 +233,16 @@ static dmq_status check_metadata(const dmq_safetensors *file, const dmq_json *me
     return DMQ_OK;
 }
 
+/* Written as \u001b, say: names are shown on terminals. */
+static bool has_control(const char *name)
+{
+    for (; *name; name++) {
+        if ((unsigned char)*name < 0x20 || *name == 0x7f)
+            return true;
+    }
+    return false;
+}
+
 static dmq_status read_tensors(dmq_safetensors *file)
 {
     dmq_status st = DMQ_OK;
@@ -250,7 +260,9 @@ static dmq_status read_tensors(dmq_safetensors *file)
             continue;
         }
         if (strlen(name) > NAME_LIMIT)
-            return refuse_tensor(file, name, "its name is longer than 1024 bytes");
+            return refuse(file, "the name of a tensor is longer than 1024 bytes");
+        if (has_control(name))
+            return refuse(file, "the name of a tensor holds a control character");
         DMQ_TRY(dmq_strdup(&t->name, name));
         file->count++;
         DMQ_TRY(read_entry(t, file, dmq_json_member_value(m)));

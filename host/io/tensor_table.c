@@ -94,6 +94,16 @@ static const char *measure(dmq_stored *t, int c_order)
     return NULL;
 }
 
+/* Names are shown on terminals. */
+static bool has_control(const char *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
 dmq_status dmq_table_add(dmq_table *table, const dmq_stored *tensor, size_t size, int c_order,
                          const char *path)
 {
@@ -118,8 +128,8 @@ dmq_status dmq_table_add(dmq_table *table, const dmq_stored *tensor, size_t size
     DMQ_TRY(dmq_arena_alloc(&name, &table->names, size + 1));
     memcpy(name, tensor->name, size);
     t.name = name;
-    if (memchr(name, 0, size) || !dmq_text_is_utf8(name))
-        return refuse(path, "?", "its name is not UTF-8, or holds a NUL byte");
+    if (has_control(name, size) || !dmq_text_is_utf8(name))
+        return refuse(path, "?", "its name is not UTF-8, or holds a control character");
     DMQ_TRY(dmq_arena_strdup(&t.type_name, &table->names, tensor->type_name));
     fault = measure(&t, c_order);
     if (fault)

@@ -79,7 +79,7 @@ void dmq_table_release(dmq_table *table);
  *
  * @param c_order  1: strides are set here, too
  * @param path     of the file, for messages
- * @return         EDATA: a name that is empty, too long or not UTF-8, sizes beyond bounds, negative strides, too
+ * @return         EDATA: a name that is empty, too long, not UTF-8 or with control characters, sizes beyond bounds, negative strides, too
  *                 many tensors
  */
 dmq_status dmq_table_add(dmq_table *table, const dmq_stored *tensor, size_t size, int c_order,

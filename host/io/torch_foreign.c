@@ -59,31 +59,12 @@ static void copy(char *out, size_t room, const dmq_pickle *p, dmq_pickle_node no
     size_t size = 0;
     const char *text = dmq_pickle_text(&size, p, node);
 
-    size = size < room - 1 ? size : room - 1;
-    for (size_t i = 0; i < size; i++)
-        out[i] = text[i] < 0x20 || text[i] > 0x7e ? '?' : text[i];
-    out[size] = '\0';
+    dmq_pickle_plain(out, room, text, size);
 }
 
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static dmq_status add(dmq_torch_foreign *f, size_t *room, const char *module, const char *name)
-{
-    dmq_status st = DMQ_OK;
-    char text[600];
-
-    (void)snprintf(text, sizeof text, "%s.%s", module, name);
-    if ((size_t)f->count == *room) {
-        DMQ_TRY(dmq_grow((void **)&f->name, *room, *room ? 2 * *room : 16, sizeof *f->name));
-        *room = *room ? 2 * *room : 16;
-    }
-    DMQ_TRY(dmq_strdup(&f->name[f->count], text));
-    f->count++;
-done:
-    return st;
 }
 
 static void sort_and_thin(dmq_torch_foreign *f)
@@ -101,6 +82,25 @@ static void sort_and_thin(dmq_torch_foreign *f)
         }
     }
     f->count = n + 1;
+}
+
+static dmq_status add(dmq_torch_foreign *f, size_t *room, const char *module, const char *name)
+{
+    dmq_status st = DMQ_OK;
+    char text[600];
+
+    (void)snprintf(text, sizeof text, "%s.%s", module, name);
+    if ((size_t)f->count == *room) {
+        sort_and_thin(f); /* most are there already, and then there is room again */
+        if ((size_t)f->count >= *room / 2) {
+            DMQ_TRY(dmq_grow((void **)&f->name, *room, *room ? 2 * *room : 16, sizeof *f->name));
+            *room = *room ? 2 * *room : 16;
+        }
+    }
+    DMQ_TRY(dmq_strdup(&f->name[f->count], text));
+    f->count++;
+done:
+    return st;
 }
 
 static dmq_status refuse(const dmq_torch_foreign *f, const char *path)

@@ -141,7 +141,10 @@ static bool whole_numbers(int64_t out[DMQ_TABLE_RANK], uint32_t *n, const walk *
 
 static dmq_status refuse_tensor(const walk *w, const char *what)
 {
-    return dmq_fail(DMQ_EDATA, "%s: tensor \"%.200s\": %s", w->path, w->name, what);
+    char name[201];
+
+    dmq_pickle_plain(name, sizeof name, w->name, strlen(w->name));
+    return dmq_fail(DMQ_EDATA, "%s: tensor \"%s\": %s", w->path, name, what);
 }
 
 /* _rebuild_tensor_v2(storage, first element, sizes, strides, ...); the rest is for training. */
@@ -189,10 +192,10 @@ static dmq_status add_other(walk *w, dmq_pickle_node callable, size_t name)
     b = dmq_pickle_text(&f, w->p, function);
     if (m < 6 || memcmp(a, "torch.", 6) != 0 || f < 9 || memcmp(b, "_rebuild_", 9) != 0)
         return DMQ_OK;
-    (void)snprintf(text, sizeof text, "%.*s.%.*s", (int)(m < 150 ? m : 150), a,
-                   (int)(f < 150 ? f : 150), b);
-    for (char *c = text; *c; c++) /* from a STACK_GLOBAL it may be anything */
-        *c = *c < 0x20 || *c > 0x7e ? '?' : *c;
+    dmq_pickle_plain(text, 160, a, m);
+    m = strlen(text);
+    text[m++] = '.';
+    dmq_pickle_plain(text + m, 160, b, f);
     t.type_name = text;
     return dmq_table_add(w->table, &t, name, 1, w->path);
 }

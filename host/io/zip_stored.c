@@ -167,6 +167,16 @@ static dmq_status widen(dmq_zip_entry *e, const dmq_zip *zip, const unsigned cha
     return refuse_entry(zip, e->name, "its sizes need a ZIP64 field, and it has none");
 }
 
+/* Names are told in messages. */
+static bool is_plain(const unsigned char *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (name[i] < 0x20 || name[i] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
 /* One member of the directory at `at`; *next: behind it. */
 static dmq_status read_member(dmq_zip *zip, const unsigned char *directory, size_t size, size_t at,
                               size_t *next)
@@ -184,8 +194,9 @@ static dmq_status read_member(dmq_zip *zip, const unsigned char *directory, size
     comment = dmq_le16(c + 32);
     if (name + extra + comment > size - at - CENTRAL_SIZE)
         return refuse(zip, "a member of its directory reaches beyond its end");
-    if (name == 0 || name > NAME_LIMIT || memchr(c + CENTRAL_SIZE, 0, name))
-        return refuse(zip, "a member's name is empty, longer than 1024 bytes, or holds a NUL");
+    if (name == 0 || name > NAME_LIMIT || !is_plain(c + CENTRAL_SIZE, name))
+        return refuse(zip,
+                      "a member's name is empty, longer than 1024 bytes, or has controls in it");
     DMQ_TRY(dmq_arena_alloc(&text, &zip->names, name + 1));
     memcpy(text, c + CENTRAL_SIZE, name);
     *e = (dmq_zip_entry){ .name = text,

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 typedef struct dmq_zip_entry {
-    const char *name; /**< the archive's; not empty, no NUL inside, at most 1024 bytes */
+    const char *name; /**< the archive's; not empty, no control characters, at most 1024 bytes */
     uint64_t size;    /**< of the contents, in bytes */
     uint64_t packed;  /**< of what lies in the file */
     uint64_t header;  /**< where its local header begins */

@@ -31,7 +31,7 @@ takes() {
 }
 
 # ------------------------------------------------------------------ every form
-takes plain.ckpt ema '^container: PyTorch, zip$' '^state_dict: the root$' '^weights: as they stand there$' \
+takes plain.ckpt ema '^container: PyTorch, zip$' '^checksums: compared$' '^state_dict: the root$' '^weights: as they stand there$' \
     '^layout: as published$' "^files: name plain.ckpt sha256 $(sha256sum plain.ckpt | cut -c 1-64)\$"
 takes legacy.ckpt ema '^container: PyTorch, before 1.6$'
 takes strided.ckpt ema
@@ -90,6 +90,7 @@ open("bit.ckpt", "wb").write(data)
 EOF
 refuses 65 'data/0" has CRC-32' 'hint: .*--no-checksum' -- into bit.ckpt
 ok into bit.ckpt --no-checksum
+grep -q '^checksums: left out$' out.txt || fail "--no-checksum: $(cat out.txt)"
 
 # ------------------------------------------------------------------ the command line
 refuses 64 'needs one FILE and -o' 'hint: ' -- "$dmq" import plain.ckpt

@@ -164,6 +164,7 @@ static void malformed_files_are_refused(void **state)
         { -1, "{\"a\":{\"b\":{\"c\":{}}}}", 0, "nested more than three deep" },
         { -1, "{\"__metadata__\":{\"a\":1}}", 0, "not a text" },
         { -1, "{\"__metadata__\":[]}", 0, "not a map" },
+        { -1, "{\"a\\u001b\":" T("F32", "[1]", "0", "4") "}", 4, "control character" },
         { -1, "{\"a\":true}", 0, "more than texts and whole numbers" },
     };
 

@@ -306,9 +306,10 @@ static void names_must_be_names(void **state)
         const char *said;
     } of[] = {
         { P(""), "has 0 bytes: must be 1..1024" },
-        { P("a\0b"), "not UTF-8, or holds a NUL" },
-        { P("\xff\xfe"), "not UTF-8, or holds a NUL" },
-        { P("\xed\xa0\x80"), "not UTF-8, or holds a NUL" },
+        { P("a\0b"), "not UTF-8, or holds a control" },
+        { P("a\033[2Jb"), "not UTF-8, or holds a control" },
+        { P("\xff\xfe"), "not UTF-8, or holds a control" },
+        { P("\xed\xa0\x80"), "not UTF-8, or holds a control" },
         { key, 1025, "has 1025 bytes: must be 1..1024" },
         { key, 2000, "has 2000 bytes: must be 1..1024" },
     };

@@ -284,7 +284,7 @@ static inline void torch_legacy(bytes *b, const bytes *object, const legacy_told
         pickle_raw(b, "a");
     }
     pickle_raw(b, ".");
-    bytes_le(b, (uint64_t)(numel + t->numel_add), 8);
+    bytes_le(b, (uint64_t)numel + (uint64_t)t->numel_add, 8);
     bytes_add(b, torch_numbers, t->numbers * sizeof(float));
     pickle_raw(b, t->behind ? t->behind : "");
 }
