@@ -122,6 +122,18 @@ int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, 
     return l->index;
 }
 
+int dmq_build_operand(dmq_build *b, int unit, int channels, const char *name)
+{
+    const dmq_layer like = { .kind = DMQ_LAYER_OPERAND,
+                             .bias = -1,
+                             .out = channels,
+                             .in = channels,
+                             .kernel = 1,
+                             .stride = 1 };
+
+    return dmq_build_layer(b, unit, -1, &like, name);
+}
+
 int dmq_build_value(dmq_build *b, dmq_shape shape, int emb_of)
 {
     dmq_model *m = b->model;

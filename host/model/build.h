@@ -53,6 +53,9 @@ int dmq_build_conv1d(dmq_build *b, int out, int in, const char *name);
  */
 int dmq_build_layer(dmq_build *b, int unit, int weights, const dmq_layer *like, const char *name);
 
+/** An operand of an attention product, a layer without weight; its number. */
+int dmq_build_operand(dmq_build *b, int unit, int channels, const char *name);
+
 /** Next value; its number. shape with N = 1; emb_of as in dmq_value. */
 int dmq_build_value(dmq_build *b, dmq_shape shape, int emb_of);
 

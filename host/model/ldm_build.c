@@ -135,6 +135,7 @@ static void layer(dmq_build *b, dmq_ldm_step *s, int unit, int i, dmq_layer l, c
 
 static void transformer_layers(dmq_build *b, dmq_ldm_step *s, int unit)
 {
+    char name[2 * DMQ_NAME_MAX];
     const dmq_layer plain = { 0 }, no_bias = { .bias = -1 }, idle = { .bias = -1, .idle = 1 };
 
     layer(b, s, unit, DMQ_LDM_Q1, no_bias, "attn1.to_q");
@@ -147,6 +148,8 @@ static void transformer_layers(dmq_build *b, dmq_ldm_step *s, int unit)
     layer(b, s, unit, DMQ_LDM_OUT2, plain, "attn2.to_out.0");
     layer(b, s, unit, DMQ_LDM_FF0, plain, "ff.net.0.proj");
     layer(b, s, unit, DMQ_LDM_FF2, plain, "ff.net.2");
+    dmq_build_operands(b, unit, s->c_in, join(name, s->name, "attn1"), s->operand);
+    s->operand_v2 = dmq_build_operand(b, unit, s->c_in, join(name, s->name, "attn2.v"));
 }
 
 static void layers(dmq_build *b, dmq_ldm_step *s, int unit)
@@ -165,6 +168,7 @@ static void layers(dmq_build *b, dmq_ldm_step *s, int unit)
     case DMQ_LDM_ATTENTION:
         layer(b, s, unit, 0, plain, "qkv");
         layer(b, s, unit, 1, plain, "proj_out");
+        dmq_build_operands(b, unit, s->c_in, s->name, s->operand);
         break;
     case DMQ_LDM_TRANSFORMER:
         transformer_layers(b, s, unit);

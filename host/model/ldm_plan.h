@@ -5,6 +5,7 @@
 #ifndef DMQ_MODEL_LDM_PLAN_H
 #define DMQ_MODEL_LDM_PLAN_H
 
+#include "model/attention.h"
 #include "model/build.h"
 #include "model/ldm_unet.h"
 
@@ -57,6 +58,8 @@ typedef struct dmq_ldm_step {
         [DMQ_LDM_UNIT_LAYERS]; /**< of each layer, -1: none. Residual block: the first convolution,
                                            the second, the shortcut; attention: qkv, proj_out */
     int layer[DMQ_LDM_UNIT_LAYERS]; /**< the same as layers */
+    int operand[DMQ_OPERANDS];      /**< of attention, or of the transformer's first; layers */
+    int operand_v2;                 /**< of its second: the values, all that matters of one token */
     int emb_layer; /**< entry of the weight of emb_layers.1; its layer is in order in the temporal unit */
 } dmq_ldm_step;
 

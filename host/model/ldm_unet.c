@@ -155,27 +155,45 @@ static dmq_var *as_image(const pass *p, dmq_var *x)
     return dmq_record_reshape(p->tape, x, dmq_shape4(x->shape.dim[0], size, size, x->shape.dim[2]));
 }
 
-static dmq_var *attention(const pass *p, dmq_var *x)
+static dmq_heads heads_of(const pass *p)
 {
     int c = p->step->c_out, heads = dmq_ldm_heads(&p->net->config, c);
+
+    return (dmq_heads){ .model = p->model,
+                        .tape = p->tape,
+                        .hooks = p->hooks,
+                        .operand = p->step->operand,
+                        .heads = heads,
+                        .alpha = 1 / sqrt((double)c / heads) };
+}
+
+static dmq_var *attention(const pass *p, dmq_var *x)
+{
+    const dmq_heads heads = heads_of(p);
     dmq_var *h = layer(p, 0, as_tokens(p, norm(p, x, 0, norm_eps)));
 
-    h = dmq_record_attention_qkv(p->tape, h, heads, 1, 1 / sqrt((double)c / heads));
+    h = dmq_heads_record_qkv(&heads, h, 1);
     return add(p, x, as_image(p, layer(p, 1, h)));
 }
 
 /* Tokens z, the context c a row for each sample. */
 static dmq_var *transformer(const pass *p, dmq_var *z, dmq_var *c)
 {
-    int width = p->step->c_out, heads = dmq_ldm_heads(&p->net->config, width);
+    const dmq_heads heads = heads_of(p);
     dmq_var *h = layer_norm(p, z, 0), *q, *k;
 
     q = layer(p, DMQ_LDM_Q1, h);
     k = layer(p, DMQ_LDM_K1, h);
     h = layer(p, DMQ_LDM_V1, h);
-    h = dmq_record_attention(p->tape, q, k, h, heads, 1 / sqrt((double)width / heads));
-    z = add(p, z, layer(p, DMQ_LDM_OUT1, h));
-    z = add(p, z, layer(p, DMQ_LDM_OUT2, layer(p, DMQ_LDM_V2, c))); /* for every token the same */
+    z = add(p, z, layer(p, DMQ_LDM_OUT1, dmq_heads_record(&heads, q, k, h)));
+    h = layer(p, DMQ_LDM_V2, c);
+    if (p->hooks && p->hooks->wants && h) {
+        const dmq_layer *v = &p->model->layer[p->step->operand_v2];
+
+        if (p->hooks->wants(p->hooks->context, v))
+            h = p->hooks->input(p->hooks->context, p->tape, v, h);
+    }
+    z = add(p, z, layer(p, DMQ_LDM_OUT2, h)); /* for every token the same */
     h = layer(p, DMQ_LDM_FF0, layer_norm(p, z, 2));
     return add(p, z, layer(p, DMQ_LDM_FF2, dmq_record_geglu(p->tape, h)));
 }

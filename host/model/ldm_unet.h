@@ -16,6 +16,9 @@
  * attn2 is 1 and attn2(z, c) = to_out(to_v(c)) whatever to_q, to_k and ln2 hold: those are entries and layers
  * (dmq_layer.idle), and nothing computes them. Norms have eps 1e-5, that in front of proj_in 1e-6.
  *
+ * Operands of attention products are layers, too (attention.h): "middle_block.1.q", ".k", ".v", ".softmax",
+ * of a transformer "attn1.q" and so on and "attn2.v".
+ *
  * Names are those of the published state dict without "model.diffusion_model."; the table of labels is
  * "cond_stage_model.embedding.weight". qkv and proj_out of attention are published as (K,C,1).
  *

@@ -38,9 +38,13 @@ typedef struct dmq_entry {
 /** Dims of an entry as files hold it; how many. */
 int dmq_entry_dims(int64_t dims[4], const dmq_entry *entry);
 
-typedef enum dmq_layer_kind { DMQ_LAYER_CONV, DMQ_LAYER_LINEAR } dmq_layer_kind;
+typedef enum dmq_layer_kind {
+    DMQ_LAYER_CONV,
+    DMQ_LAYER_LINEAR,
+    DMQ_LAYER_OPERAND /**< of an attention product: an input alone, weight and bias -1 (attention.h) */
+} dmq_layer_kind;
 
-/** A convolution or linear layer: what a quantizer can be attached to. */
+/** What a quantizer can be attached to: a convolution or linear layer, an operand of attention. */
 typedef struct dmq_layer {
     char name[DMQ_NAME_MAX]; /**< without ".weight": "down.0.block.0.conv1" */
     dmq_layer_kind kind;
@@ -99,6 +103,8 @@ typedef struct dmq_hooks {
     void *context;
     /** In front of a layer's input; returns x itself to leave it. NULL: nothing. */
     dmq_var *(*input)(void *context, dmq_tape *tape, const dmq_layer *layer, dmq_var *x);
+    /** Whether `input` would put something in front: what operands are asked first. NULL: never. */
+    int (*wants)(void *context, const dmq_layer *layer);
     /** In place of its weight; NULL result or NULL hook: the full-precision constant. */
     dmq_var *(*weight)(void *context, dmq_tape *tape, const dmq_layer *layer);
 } dmq_hooks;

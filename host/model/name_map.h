@@ -23,7 +23,8 @@
 typedef struct dmq_name_map {
     const char *layout; /**< "diffusers" */
     const char *prefix; /**< in front of every name */
-    const char *apart;  /**< but not of those that begin so: they lie beside what has it; NULL: of all */
+    const char
+        *apart; /**< but not of those that begin so: they lie beside what has it; NULL: of all */
     /**
      * The name in this layout, without the prefix, of an entry; a layout may know several names for the same
      * (variant 0, 1, ...), and may hold an entry in several tensors (part 0, 1, ...), which follow each other in the

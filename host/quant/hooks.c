@@ -51,9 +51,19 @@ static dmq_var *quantize_input(void *context, dmq_tape *tape, const dmq_layer *l
     return dmq_record_fake_quant(tape, x, &spec);
 }
 
+static int wants_input(void *context, const dmq_layer *layer)
+{
+    const dmq_attach *a = context;
+
+    return a->acts && a->q->layer[layer->index].act_bits > 0;
+}
+
 dmq_hooks dmq_attach_hooks(dmq_attach *attach)
 {
-    return (dmq_hooks){ .context = attach, .input = quantize_input, .weight = dmq_attach_weight };
+    return (dmq_hooks){ .context = attach,
+                        .input = quantize_input,
+                        .wants = wants_input,
+                        .weight = dmq_attach_weight };
 }
 
 static dmq_hooks hooks_of(void *context, dmq_tape *tape, const dmq_index *row)

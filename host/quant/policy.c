@@ -154,7 +154,7 @@ static dmq_status apply_rule(dmq_choice *out, const dmq_model *model, const char
         if (fnmatch(pattern, model->layer[i].name, 0) != 0)
             continue;
         hits++;
-        if (a.weight_bits >= 0)
+        if (a.weight_bits >= 0 && model->layer[i].kind != DMQ_LAYER_OPERAND)
             out[i].weight_bits = a.weight_bits;
         if (a.act_bits >= 0)
             out[i].act_bits = a.act_bits;
@@ -189,6 +189,8 @@ static void apply_tfmq(dmq_choice *out, const dmq_model *model)
     for (int i = 0; i < model->n_layers; i++) {
         const dmq_layer *l = &model->layer[i];
 
+        if (l->kind == DMQ_LAYER_OPERAND)
+            continue;
         if (l->first || l->last || l->shortcut || l->downsample || model->entry[l->weight].conv1d)
             out[i] = (dmq_choice){ 0 };
         if (i == first)
@@ -206,8 +208,12 @@ static dmq_status apply_kind(dmq_choice *out, const dmq_model *model, const dmq_
         splits = strcmp(policy->kind, "qdiffusion") == 0;
 
     for (int i = 0; i < model->n_layers; i++) {
-        out[i] = (dmq_choice){ .act_channels = policy->act_channels };
-        if (rules)
+        int operand = model->layer[i].kind == DMQ_LAYER_OPERAND;
+
+        out[i] = (dmq_choice){ .act_channels = policy->act_channels && !operand };
+        if (operand && splits)
+            out[i].act_bits = policy->act_bits;
+        if (rules || operand)
             continue;
         out[i].weight_bits = policy->weight_bits;
         out[i].act_bits = policy->act_bits;
@@ -253,10 +259,16 @@ void dmq_coverage_of(dmq_coverage *out, const dmq_model *model, const dmq_choice
 {
     double saved = 0;
 
-    *out = (dmq_coverage){ .layers = model->n_layers };
+    *out = (dmq_coverage){ 0 };
     for (int i = 0; i < model->n_layers; i++) {
-        double n = (double)dmq_shape_count(model->entry[model->layer[i].weight].shape);
+        double n;
 
+        if (model->layer[i].kind == DMQ_LAYER_OPERAND) {
+            out->operands += choice[i].act_bits > 0;
+            continue;
+        }
+        out->layers++;
+        n = (double)dmq_shape_count(model->entry[model->layer[i].weight].shape);
         out->weights += n;
         out->act_layers += choice[i].act_bits > 0;
         if (choice[i].weight_bits > 0) {
@@ -281,7 +293,8 @@ dmq_status dmq_coverage_fp_names(char **out, const dmq_model *model, const dmq_c
         size += strlen(model->layer[i].name) + 2;
     st = dmq_alloc((void **)&text, size, 1);
     for (int i = 0; i < model->n_layers && st == DMQ_OK; i++) {
-        if ((inputs ? choice[i].act_bits : choice[i].weight_bits) == 0) {
+        if (model->layer[i].kind != DMQ_LAYER_OPERAND &&
+            (inputs ? choice[i].act_bits : choice[i].weight_bits) == 0) {
             used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "",
                                      model->layer[i].name);
         }

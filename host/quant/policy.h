@@ -6,11 +6,12 @@
  *               published as a 1-d convolution (the attention blocks of latent diffusion); FP input
  *               only for the second time linear and the first convolution of the first residual block
  *   qdiffusion  every layer; a shortcut that reads a concatenation is split where it was joined, each half
- *               with its own ranges
+ *               with its own ranges; of latent diffusion also the operands of attention products, softmax included
  *   all         every layer, none split
  *   rules       nothing but what the rules say
  *
- * Operands of attention products stay FP in all of them. Rules may follow any policy; they are read in
+ * Operands of attention products stay FP in all others. They have no weights: what is said of those passes
+ * over them, and each has one range for the tensor. Rules may follow any policy; they are read in
  * order and the last one that names a layer and a side wins:
  *
  *   "PATTERN: ACTION"      PATTERN: a layer's name with * ? [..] of the shell: "down.*.conv1"
@@ -57,9 +58,10 @@ dmq_status dmq_policy_apply(dmq_choice *out, const dmq_model *model, const dmq_p
 /** What a policy covers, for logs and reports. */
 typedef struct dmq_coverage {
     int layers, weight_layers, act_layers; /**< all; with quantized weight; with quantized input */
-    double weights, weights_quantized;     /**< numbers in weights of layers */
-    double size_bytes;                     /**< weights at their bits, all other parameters at 32 */
-    double size_fp_bytes;                  /**< all parameters at 32 bits */
+    int operands; /**< of attention products, quantized; not among the layers */
+    double weights, weights_quantized; /**< numbers in weights of layers */
+    double size_bytes;                 /**< weights at their bits, all other parameters at 32 */
+    double size_fp_bytes;              /**< all parameters at 32 bits */
 } dmq_coverage;
 
 void dmq_coverage_of(dmq_coverage *out, const dmq_model *model, const dmq_choice *choice);

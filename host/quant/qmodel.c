@@ -20,8 +20,10 @@ static int gcd(int a, int b)
 static dmq_status create_layer(dmq_qlayer *q, const dmq_model *model, const dmq_layer *l,
                                const dmq_choice *choice)
 {
-    size_t count = dmq_shape_count(model->entry[l->weight].shape);
+    size_t count = l->weight < 0 ? 0 : dmq_shape_count(model->entry[l->weight].shape);
     dmq_status st = DMQ_OK;
+
+    assert(l->weight >= 0 || choice->weight_bits == 0);
 
     q->weight_bits = choice->weight_bits;
     q->act_bits = choice->act_bits;
@@ -118,8 +120,11 @@ static dmq_status push(const dmq_mirror *m, dmq_queue *queue, void *host, size_t
 
 static dmq_status copy_weight(const dmq_qmodel *q, dmq_queue *queue, int layer, copy_fn *copy)
 {
-    const dmq_entry *entry = &q->model->entry[q->model->layer[layer].weight];
+    int weight = q->model->layer[layer].weight;
+    const dmq_entry *entry = &q->model->entry[weight];
 
+    if (weight < 0)
+        return DMQ_OK;
     return copy(&q->w_place, queue, dmq_qmodel_weight(q, layer),
                 dmq_shape_count(entry->shape) * sizeof *q->w_quant);
 }

@@ -22,7 +22,7 @@ typedef struct weight_view {
 static weight_view view_of(const dmq_qmodel *q, int layer)
 {
     const dmq_layer *l = &q->model->layer[layer];
-    size_t count = dmq_shape_count(q->model->entry[l->weight].shape);
+    size_t count = l->weight < 0 ? 0 : dmq_shape_count(q->model->entry[l->weight].shape);
     int per = (int)(count / (size_t)l->out);
 
     return (weight_view){ l->out, per / l->in, l->in, q->layer[layer].split_at > 0 ? 2 : 1 };
@@ -60,9 +60,12 @@ static void codes_from_file(int16_t *code, const uint8_t *in, weight_view v)
 /* Dims of the codes in the file: as the entry's are told. */
 static int code_dims(int64_t dims[4], const dmq_qmodel *q, int layer)
 {
-    const dmq_entry *e = &q->model->entry[q->model->layer[layer].weight];
+    int weight = q->model->layer[layer].weight;
+    const dmq_entry *e = &q->model->entry[weight < 0 ? 0 : weight];
     const int *d = e->shape.dim;
 
+    if (weight < 0)
+        return 0;
     dims[0] = d[0];
     dims[1] = e->rank4 ? d[3] : d[1];
     dims[2] = d[1];

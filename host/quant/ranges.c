@@ -239,11 +239,12 @@ static dmq_status make_pieces(job *j)
     st = dmq_alloc((void **)&j->piece, (size_t)n, sizeof *j->piece);
     for (int i = 0; i < model->n_layers && st == DMQ_OK; i++) {
         const dmq_layer *l = &model->layer[i];
-        size_t per = dmq_shape_count(model->entry[l->weight].shape) / (size_t)l->out;
-        int step = (int)(PIECE_NUMBERS / per);
+        int step;
 
         if (j->q->layer[i].weight_bits == 0)
             continue;
+        step = (int)(PIECE_NUMBERS /
+                     (dmq_shape_count(model->entry[l->weight].shape) / (size_t)l->out));
         if (step < 1)
             step = 1;
         if (j->config->per_tensor)

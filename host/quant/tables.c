@@ -251,12 +251,21 @@ static dmq_var *watch_input(void *context, dmq_tape *tape, const dmq_layer *laye
     return dmq_record_probe(tape, x, observe, &r->lane->observer[layer->index]);
 }
 
+static int watches(void *context, const dmq_layer *layer)
+{
+    const recorder *r = context;
+
+    return r->attach.q->layer[layer->index].act_bits > 0;
+}
+
 static dmq_status make_lane(lane *l, const job *j, const dmq_backend *be)
 {
     const dmq_model *model = j->q->model;
     dmq_shape s = model->input;
     recorder r = { .lane = l };
-    dmq_hooks hooks = { .context = &r, .input = watch_input, .weight = dmq_attach_weight };
+    dmq_hooks hooks = {
+        .context = &r, .input = watch_input, .wants = watches, .weight = dmq_attach_weight
+    };
     dmq_status st = DMQ_OK;
 
     dmq_attach_init(&r.attach, j->q);

@@ -47,6 +47,8 @@ static dmq_status choose(quantizing *z)
                  cover.weight_layers, cover.layers,
                  100 * cover.weights_quantized / fmax(cover.weights, 1), cover.act_layers,
                  cover.size_bytes / 1e6, cover.size_fp_bytes / 1e6);
+    if (cover.operands > 0)
+        dmq_log_info("quantize: %d operands of attention products", cover.operands);
     DMQ_TRY(dmq_json_set_real(z->job->folder->manifest, "size_bytes", cover.size_bytes));
     DMQ_TRY(dmq_qmodel_create(&z->q, z->e->model, choice));
     DMQ_TRY(dmq_qmodel_place(z->q, z->e->lanes));

@@ -47,7 +47,10 @@ run church church reweight=surrogate
 run cin cin
 run cin-gac cin reweight=surrogate
 run cin-q cin quant.policy=qdiffusion recon.cache_budget=1700K
-for folder in beds church cin cin-gac cin-q; do
+run beds-q beds quant.policy=qdiffusion quant.act.tables=single
+checks=$((checks + 1))
+grep -q 'operands of attention products' beds-q/log.txt || fail "no operand was quantized"
+for folder in beds church cin cin-gac cin-q beds-q; do
     checks=$((checks + 1))
     for file in calib.h5 quant.h5 images-fp.h5 images-q.h5 metrics.json; do
         [ -s "$folder/$file" ] || fail "$folder has no $file"

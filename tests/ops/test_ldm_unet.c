@@ -182,13 +182,13 @@ static void fill(const inputs *in)
     dmq_free(x);
 }
 
-static void check_outputs(void)
+/* The network on x, t and label of the file, through hooks or not: (N, per), the caller's. */
+static dmq_real *run_network(const dmq_hooks *hooks)
 {
-    static const char *const at[N] = { "t = 1", "t = 500", "t = 999" };
-    dmq_real *expected = images("output"), *found = reals(N * per);
+    dmq_real *found = reals(N * per);
     inputs in = open_tape(DMQ_TAPE_FORWARD);
     double start, macs, bytes;
-    dmq_var *y = dmq_model_record(model, in.tape, NULL, in.x, in.t, in.label);
+    dmq_var *y = dmq_model_record(model, in.tape, hooks, in.x, in.t, in.label);
 
     dmq_tape_output(in.tape, y);
     OK(dmq_tape_plan(in.tape));
@@ -197,16 +197,55 @@ static void check_outputs(void)
     OK(dmq_tape_forward(in.tape, queue, DMQ_PART_ALL));
     OK(backend->sync(queue));
     dmq_tape_cost(in.tape, &macs, &bytes);
-    printf("  %-8s one pass of %d: %.0f ms, %.4f GMAC each, slab %.0f MiB\n", name, N,
+    printf("  %-8s one pass of %d: %.0f ms, %.4f GMAC each, slab %.1f MiB\n", name, N,
            1e3 * (dmq_clock_seconds() - start), macs / N * 1e-9,
            (double)dmq_tape_bytes(in.tape) / 1048576);
     OK(backend->download(queue, found, y->value, N * per * sizeof *found));
     OK(backend->sync(queue));
+    dmq_tape_destroy(in.tape);
+    return found;
+}
+
+static void check_outputs(void)
+{
+    static const char *const at[N] = { "t = 1", "t = 500", "t = 999" };
+    dmq_real *expected = images("output"), *found = run_network(NULL);
+
     for (size_t i = 0; i < N; i++)
         same(at[i], found + i * per, expected + i * per, per, 1e-5);
     dmq_free(expected);
     dmq_free(found);
-    dmq_tape_destroy(in.tape);
+}
+
+static int is_operand(void *context, const dmq_layer *layer)
+{
+    (void)context;
+    return layer->kind == DMQ_LAYER_OPERAND;
+}
+
+static dmq_var *count_operand(void *context, dmq_tape *tape, const dmq_layer *layer, dmq_var *x)
+{
+    int *count = context;
+
+    if (layer->kind != DMQ_LAYER_OPERAND)
+        return x;
+    count[layer->index]++;
+    return dmq_record_unary(tape, DMQ_IDENTITY, x);
+}
+
+/* Taken apart for a hook that leaves every operand as it is. */
+static void check_operands(void)
+{
+    int count[VALUES] = { 0 };
+    const dmq_hooks hooks = { .context = count, .input = count_operand, .wants = is_operand };
+    dmq_real *expected = images("output"), *found = run_network(&hooks);
+
+    same("operands apart", found, expected, N * per, 1e-5);
+    assert_true(model->n_layers <= VALUES);
+    for (int i = 0; i < model->n_layers; i++)
+        assert_int_equal(count[i], model->layer[i].kind == DMQ_LAYER_OPERAND);
+    dmq_free(expected);
+    dmq_free(found);
 }
 
 /* One unit on a tape of its own, with its inputs as they were made before. */
@@ -394,6 +433,13 @@ static void gradients_are_pytorchs(void **state)
         with_network(i, check_gradients);
 }
 
+static void operands_can_be_taken_apart(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof networks / sizeof *networks && !only; i++)
+        with_network(i, check_operands);
+}
+
 static void one_token_makes_its_queries_idle(void **state)
 {
     (void)state;
@@ -424,6 +470,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(outputs_are_pytorchs),
         cmocka_unit_test(one_unit_at_a_time_gives_the_same),
         cmocka_unit_test(gradients_are_pytorchs),
+        cmocka_unit_test(operands_can_be_taken_apart),
         cmocka_unit_test(one_token_makes_its_queries_idle),
     };
     const char *on = argc > 1 ? argv[1] : "ref";

@@ -170,12 +170,15 @@ static void check_table(const dmq_model *m, int cin, double all, double all_prod
 static void the_bedrooms_network_has_its_published_size(void **state)
 {
     dmq_model *m = make(&dmq_ldm_unet_beds);
-    int kinds[8] = { 0 };
+    int kinds[8] = { 0 }, operands = 0;
 
     (void)state;
     assert_int_equal(dmq_model_count(m), 274056163);
     assert_int_equal(m->n_entries, 368);
-    assert_int_equal(m->n_layers, 3 * 22 - 22 + 2 + 22 + 15 + 2 * 16 + 6 + 2);
+    for (int i = 0; i < m->n_layers; i++)
+        operands += m->layer[i].kind == DMQ_LAYER_OPERAND;
+    assert_int_equal(operands, 4 * 16);
+    assert_int_equal(m->n_layers - operands, 99 + 24); /* its convolutions, its linear layers */
     assert_int_equal(m->n_labels, 0);
     for (int u = 0; u < m->n_units; u++)
         kinds[m->unit[u].kind]++;
@@ -205,7 +208,7 @@ static void the_imagenet_network_has_its_published_size(void **state)
         if (n->kind != DMQ_UNIT_TRANSFORMER)
             continue;
         transformers++;
-        assert_int_equal(n->n_layers, 10);
+        assert_int_equal(n->n_layers, 10 + 5); /* and five operands */
         assert_int_equal(m->value[n->emb].emb_of, DMQ_OF_LABEL);
         assert_int_equal(m->unit[u + 1].in[0], n->out); /* the projection out reads the tokens */
         assert_int_equal(m->unit[u + 1].in[1], m->unit[u - 1].in[0]); /* and what went in */
@@ -290,6 +293,7 @@ static void policies_are_those_of_the_released_codes(void **state)
     const dmq_ldm_unet_config cin = small_cin();
     dmq_model *m = make(&small), *c = make(&cin);
     dmq_choice *tfmq = chosen(m, "tfmq"), *all = chosen(m, "qdiffusion"), *t = chosen(c, "tfmq");
+    dmq_coverage cover;
     int splits = 0;
 
     (void)state;
@@ -302,9 +306,16 @@ static void policies_are_those_of_the_released_codes(void **state)
     assert_int_equal(bits_of(c, t, "input_blocks.3.1.proj_in"), 408);
     assert_int_equal(bits_of(c, t, "input_blocks.3.1.transformer_blocks.0.attn2.to_q"), 408);
     for (int i = 0; i < m->n_layers; i++) {
-        assert_int_equal(100 * all[i].weight_bits + all[i].act_bits, 408);
+        int operand = m->layer[i].kind == DMQ_LAYER_OPERAND;
+
+        assert_int_equal(100 * all[i].weight_bits + all[i].act_bits, operand ? 8 : 408);
+        assert_true(!operand || 100 * tfmq[i].weight_bits + tfmq[i].act_bits == 0);
         splits += all[i].split;
     }
+    dmq_coverage_of(&cover, m, all);
+    assert_int_equal(cover.weight_layers, cover.layers);
+    assert_int_equal(cover.act_layers, cover.layers);
+    assert_int_equal(cover.operands, 4 * 4);
     assert_int_equal(splits, 4); /* every block on the way up */
     assert_int_equal(dmq_model_layer(m, "output_blocks.0.0.skip_connection")->split, 16);
     assert_int_equal(dmq_model_layer(m, "output_blocks.3.0.skip_connection")->split, 8);
