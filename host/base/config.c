@@ -157,6 +157,17 @@ dmq_status dmq_config_place(const dmq_config *config, dmq_status code)
     return hint_of(code, &config->schema[i]);
 }
 
+dmq_status dmq_config_hints(const dmq_config *config, const char *key, dmq_status code,
+                            const char *otherwise)
+{
+    int n;
+    const char *const *line = dmq_config_texts(config, key, &n);
+
+    for (int i = 0; i < n; i++)
+        (void)dmq_fail_note(code, "  hint: %s", line[i]);
+    return n > 0 ? code : dmq_fail_note(code, "  hint: %s", otherwise);
+}
+
 /* ------------------------------------------------------------------ setting */
 
 /* A path in a file is relative to the file, one in a flag to where dmq was called. */

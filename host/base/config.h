@@ -114,6 +114,13 @@ dmq_status dmq_config_refuse(const dmq_config *config, const char *key, const ch
  */
 dmq_status dmq_config_place(const dmq_config *config, dmq_status code);
 
+/**
+ * Hints to the message under way: the items of a list of texts, one a line; without any, `otherwise`. Returns
+ * code.
+ */
+dmq_status dmq_config_hints(const dmq_config *config, const char *key, dmq_status code,
+                            const char *otherwise);
+
 /* ------------------------------------------------------------------ asking */
 
 bool dmq_config_bool(const dmq_config *config, const char *key);

@@ -92,6 +92,27 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* What a card says of where its files come from; nothing of a file that is no card. */
+static void print_source(const char *path)
+{
+    static const char *const keys[] = { "model.source", "first_stage.source" };
+    dmq_config *c = NULL;
+
+    if (dmq_schema_config(&c) != DMQ_OK || dmq_yaml_load(c, path) != DMQ_OK) {
+        (void)printf("  %-44s cannot be read: %s\n", "", dmq_message());
+        dmq_config_destroy(c);
+        return;
+    }
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        int n;
+        const char *const *line = dmq_config_texts(c, keys[k], &n);
+
+        for (int i = 0; i < n; i++)
+            (void)printf("      %s\n", line[i]);
+    }
+    dmq_config_destroy(c);
+}
+
 /* The first comment line of a file says what it is. */
 static void print_first_line(const char *folder, const char *name)
 {
@@ -107,6 +128,7 @@ static void print_first_line(const char *folder, const char *name)
     }
     line[strcspn(line, "\n")] = '\0';
     (void)printf("  %-44s %s\n", path, line[0] == '#' ? line + 2 : "");
+    print_source(path);
 }
 
 static dmq_status list_folder(const char *what, const char *folder)

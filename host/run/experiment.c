@@ -96,8 +96,8 @@ static dmq_status open_model(dmq_experiment *e, dmq_config *config)
     if (!dmq_file_exists(e->model_path)) {
         (void)dmq_fail(DMQ_ENOINPUT, "there is no checkpoint %s", e->model_path);
         (void)dmq_origin_note(DMQ_ENOINPUT, dmq_config_origin(e->config, "model.checkpoint"));
-        return dmq_fail_note(DMQ_ENOINPUT,
-                             "  hint: dmq train makes one; data:NAME is a file of $DMQ_DATA");
+        return dmq_config_hints(e->config, "model.source", DMQ_ENOINPUT,
+                                "dmq train makes one; data:NAME is a file of $DMQ_DATA");
     }
     DMQ_TRY(dmq_hash_file(e->model_hash, e->model_path));
     if (*hash && strcmp(hash, e->model_hash) != 0) {

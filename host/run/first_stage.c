@@ -50,7 +50,7 @@ dmq_status dmq_first_stage_open(dmq_first_stage *out, const dmq_config *c, dmq_s
     if (!dmq_file_exists(f.path)) {
         st = dmq_fail(DMQ_ENOINPUT, "there is no decoder %s", f.path);
         st = at(c, "first_stage.checkpoint", st);
-        st = dmq_fail_note(st, "  hint: data:NAME is a file of $DMQ_DATA");
+        st = dmq_config_hints(c, "first_stage.source", st, "data:NAME is a file of $DMQ_DATA");
         goto done;
     }
     DMQ_TRY(dmq_hash_file(f.hash, f.path));
