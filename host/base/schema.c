@@ -41,7 +41,7 @@ static const dmq_config_key keys[] = {
   .help = "of training, calibration noise and draws of batches; images have sample.seed" },
 
 /* ------------------------------------------------------------------ the network: a card */
-{ "model.kind", ENUM, "ddpm_unet", .names = "ddpm_unet|ldm_unet", .stages = TRAIN | RUNS,
+{ "model.kind", ENUM, "ddpm_unet", .names = "ddpm_unet|ldm_unet|dit", .stages = TRAIN | RUNS,
   .help = "architecture" },
 { "model.checkpoint", PATH, "",
   .help = "weights: .h5 of dmq, .safetensors; \"data:NAME\" is in the data folder",
@@ -66,17 +66,23 @@ static const dmq_config_key keys[] = {
 { "model.norm_groups", INT, "32", 1, 1024, .stages = TRAIN | RUNS,
   .help = "groups of a group norm" },
 { "model.num_heads", INT, "0", 0, 1024, .stages = TRAIN | RUNS, .quiet = true,
-  .help = "ldm_unet: heads of every attention; 0: by head_channels" },
+  .help = "ldm_unet, dit: heads of every attention; 0: by head_channels" },
 { "model.head_channels", INT, "0", 0, 4096, .stages = TRAIN | RUNS, .quiet = true,
   .help = "ldm_unet: channels of a head; 0: by num_heads" },
 { "model.context_dim", INT, "0", 0, 65536, .stages = TRAIN | RUNS, .quiet = true,
   .help = "ldm_unet: width of a class's context, which transformers read; 0: attention alone" },
 { "model.n_classes", INT, "0", 0, 16777216, .stages = TRAIN | RUNS, .quiet = true,
-  .help = "ldm_unet: classes of the table, which has a row for none beside; 0: unconditional" },
+  .help = "ldm_unet, dit: classes of the table, which has a row for none beside; 0: unconditional" },
 { "model.scale_shift", BOOL, "false", .stages = TRAIN | RUNS, .quiet = true,
   .help = "ldm_unet: embeddings scale and shift the second norm of a block" },
 { "model.resblock_updown", BOOL, "false", .stages = TRAIN | RUNS, .quiet = true,
   .help = "ldm_unet: residual blocks change the resolution" },
+{ "model.patch", INT, "0", 0, 64, .stages = TRAIN | RUNS, .unit = "pixels", .quiet = true,
+  .help = "dit: width and height of what becomes a token" },
+{ "model.hidden", INT, "0", 0, 65536, .stages = TRAIN | RUNS, .quiet = true,
+  .help = "dit: width of a token" },
+{ "model.depth", INT, "0", 0, 64, .stages = TRAIN | RUNS, .quiet = true,
+  .help = "dit: blocks" },
 
 { "first_stage.checkpoint", PATH, "",
   .help = "decoder that makes images of the network's latents; empty: it makes images itself",
@@ -320,33 +326,49 @@ static dmq_status and_at(const dmq_config *c, const char *other, dmq_status st)
     return dmq_origin_note(st, dmq_config_origin(c, other));
 }
 
-/* Keys that only the network of latent diffusion has. */
-static dmq_status check_ldm_keys(const dmq_config *c)
+/* In the order of model.kind. */
+enum { OF_DDPM = 1, OF_LDM = 2, OF_DIT = 4, OF_UNETS = OF_DDPM | OF_LDM };
+
+/* Keys that not every kind of network has, and what they are where they say nothing. */
+static dmq_status check_kind(const dmq_config *c)
 {
-    static const char *const key[] = { "model.num_heads",   "model.head_channels",
-                                       "model.context_dim", "model.n_classes",
-                                       "model.scale_shift", "model.resblock_updown" };
+    static const struct {
+        const char *key, *nothing;
+        unsigned kinds;
+    } own[] = {
+        { "model.ch", "128", OF_UNETS },
+        { "model.ch_mult", "[1, 2, 2, 2]", OF_UNETS },
+        { "model.num_res_blocks", "2", OF_UNETS },
+        { "model.attn_resolutions", "[16]", OF_UNETS },
+        { "model.norm_groups", "32", OF_UNETS },
+        { "model.num_heads", "0", OF_LDM | OF_DIT },
+        { "model.n_classes", "0", OF_LDM | OF_DIT },
+        { "model.head_channels", "0", OF_LDM },
+        { "model.context_dim", "0", OF_LDM },
+        { "model.scale_shift", "false", OF_LDM },
+        { "model.resblock_updown", "false", OF_LDM },
+        { "model.patch", "0", OF_DIT },
+        { "model.hidden", "0", OF_DIT },
+        { "model.depth", "0", OF_DIT },
+    };
+    unsigned kind = 1U << dmq_config_enum(c, "model.kind");
 
-    for (size_t i = 0; i < sizeof key / sizeof *key && dmq_config_enum(c, "model.kind") == 0; i++) {
-        const char *value = dmq_config_value(c, key[i]);
-
-        if (strcmp(value, "0") != 0 && strcmp(value, "false") != 0) {
-            return and_at(c, "model.kind",
-                          dmq_config_refuse(c, key[i], "has no effect on model.kind = ddpm_unet"));
-        }
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (own[i].kinds & kind || strcmp(dmq_config_value(c, own[i].key), own[i].nothing) == 0)
+            continue;
+        return and_at(c, "model.kind",
+                      dmq_config_refuse(c, own[i].key, "has no effect on model.kind = %s",
+                                        dmq_config_value(c, "model.kind")));
     }
     return DMQ_OK;
 }
 
-static dmq_status check_model(const dmq_config *c)
+static dmq_status check_levels(const dmq_config *c)
 {
     int levels, groups = dmq_config_int(c, "model.norm_groups");
     const int64_t *mult = dmq_config_ints(c, "model.ch_mult", &levels);
     int resolution = dmq_config_int(c, "model.resolution");
-    dmq_status st = check_ldm_keys(c);
 
-    if (st != DMQ_OK)
-        return st;
     for (int i = 0; i < levels; i++) {
         if (dmq_config_int(c, "model.ch") * mult[i] % groups != 0) {
             return and_at(c, "model.ch",
@@ -362,6 +384,17 @@ static dmq_status check_model(const dmq_config *c)
                               "must be a multiple of %d, because model.ch_mult has %d levels",
                               1 << (levels - 1), levels));
     }
+    return DMQ_OK;
+}
+
+static dmq_status check_model(const dmq_config *c)
+{
+    dmq_status st = check_kind(c);
+
+    if (st == DMQ_OK && OF_UNETS >> dmq_config_enum(c, "model.kind") & 1)
+        st = check_levels(c);
+    if (st != DMQ_OK)
+        return st;
     if (dmq_config_real(c, "schedule.beta_start") > dmq_config_real(c, "schedule.beta_end")) {
         return and_at(c, "schedule.beta_end",
                       dmq_config_refuse(c, "schedule.beta_start", "must not exceed beta_end = %s",

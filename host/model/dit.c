@@ -20,9 +20,7 @@ const dmq_dit_config dmq_dit_xl2_256 = {
     .hidden = 1152,
     .depth = 28,
     .heads = 16,
-    .mlp = 4608,
     .n_classes = 1000,
-    .null_label = 1,
 };
 
 /* Numbers of values between units. */
@@ -65,9 +63,7 @@ static dmq_status check(const dmq_dit_config *c)
     DMQ_TRY(range("hidden", c->hidden, 1, 1 << 16));
     DMQ_TRY(range("depth", c->depth, 1, DMQ_DIT_BLOCKS));
     DMQ_TRY(range("heads", c->heads, 1, 1024));
-    DMQ_TRY(range("mlp", c->mlp, 1, 1 << 18));
     DMQ_TRY(range("n_classes", c->n_classes, 1, 1 << 20));
-    DMQ_TRY(range("null_label", c->null_label, 0, 1));
     if (c->resolution % c->patch != 0) {
         st = dmq_fail(DMQ_EINVAL, "dit: resolution = %d: must be a multiple of patch = %d",
                       c->resolution, c->patch);
@@ -79,15 +75,15 @@ done:
     return st;
 }
 
-static dmq_status text_of(char **out, const dmq_dit_config *c)
+dmq_status dmq_dit_text(char **out, const dmq_dit_config *c)
 {
     char text[DMQ_CONFIG_TEXT];
 
     (void)snprintf(text, sizeof text,
                    "in_channels: %d\nout_channels: %d\nresolution: %d\npatch: %d\nhidden: %d\n"
-                   "depth: %d\nheads: %d\nmlp: %d\nn_classes: %d\nnull_label: %d\n",
+                   "depth: %d\nheads: %d\nn_classes: %d\n",
                    c->in_channels, c->out_channels, c->resolution, c->patch, c->hidden, c->depth,
-                   c->heads, c->mlp, c->n_classes, c->null_label);
+                   c->heads, c->n_classes);
     return dmq_strdup(out, text);
 }
 
@@ -118,11 +114,11 @@ static void build_entries(dmq_build *b, net *n)
     n->proj = dmq_build_weights(b, DMQ_LAYER_CONV, d, c->in_channels, c->patch, "x_embedder.proj");
     n->mlp[0] = linear(b, d, FREQUENCIES, "t_embedder.mlp.0");
     n->mlp[1] = linear(b, d, d, "t_embedder.mlp.2");
-    n->table = dmq_build_entry(b, dmq_shape2(c->n_classes + c->null_label, d), 0,
-                               "y_embedder.embedding_table.weight");
+    n->table =
+        dmq_build_entry(b, dmq_shape2(c->n_classes + 1, d), 0, "y_embedder.embedding_table.weight");
     for (int i = 0; i < c->depth; i++) {
-        const int out[BLOCK_LAYERS] = { 6 * d, 3 * d, d, c->mlp, d };
-        const int in[BLOCK_LAYERS] = { d, d, d, d, c->mlp };
+        const int out[BLOCK_LAYERS] = { 6 * d, 3 * d, d, 4 * d, d };
+        const int in[BLOCK_LAYERS] = { d, d, d, d, 4 * d };
 
         for (int k = 0; k < BLOCK_LAYERS; k++) {
             int l = (k + 1) % BLOCK_LAYERS;
@@ -332,10 +328,10 @@ dmq_status dmq_dit_create(dmq_model **out, const dmq_dit_config *config)
     DMQ_TRY(build(&m, memory));
     m->input = dmq_shape4(1, config->resolution, config->resolution, config->in_channels);
     m->n_classes = config->n_classes;
-    m->n_labels = config->n_classes + config->null_label;
+    m->n_labels = config->n_classes + 1;
     m->config = memory;
     memory = NULL;
-    DMQ_TRY(text_of(&m->config_text, config));
+    DMQ_TRY(dmq_dit_text(&m->config_text, config));
     *out = m;
     m = NULL;
 done:
@@ -357,9 +353,7 @@ dmq_status dmq_dit_create_text(dmq_model **out, const char *config_text)
     DMQ_TRY(dmq_config_text_int(&c.hidden, config_text, "hidden"));
     DMQ_TRY(dmq_config_text_int(&c.depth, config_text, "depth"));
     DMQ_TRY(dmq_config_text_int(&c.heads, config_text, "heads"));
-    DMQ_TRY(dmq_config_text_int(&c.mlp, config_text, "mlp"));
     DMQ_TRY(dmq_config_text_int(&c.n_classes, config_text, "n_classes"));
-    DMQ_TRY(dmq_config_text_int(&c.null_label, config_text, "null_label"));
     DMQ_TRY(dmq_dit_create(&m, &c));
     if (strcmp(m->config_text, config_text) != 0) {
         st = dmq_fail(DMQ_EDATA, "dit: the configuration text holds more than is understood:\n%s",

@@ -31,10 +31,8 @@ typedef struct dmq_dit_config {
     int in_channels, out_channels; /**< 4 and 8: the variance is learned too */
     int resolution;                /**< of the latent, both sides */
     int patch;                     /**< pixels of a token, both sides */
-    int hidden, depth, heads;
-    int mlp; /**< width of the feed-forward layers, 4 hidden */
-    int n_classes;
-    int null_label; /**< 1: the table has a row for no class */
+    int hidden, depth, heads;      /**< the feed-forward layers are 4 hidden wide */
+    int n_classes;                 /**< the table has a row more, for none */
 } dmq_dit_config;
 
 /** 256x256 images: 675,129,632 numbers in 292 entries. */
@@ -45,6 +43,9 @@ dmq_status dmq_dit_create(dmq_model **out, const dmq_dit_config *config);
 
 /** From config_text of a model; EDATA when the text is not one. */
 dmq_status dmq_dit_create_text(dmq_model **out, const char *config_text);
+
+/** Its text, without making the network; the caller frees. */
+dmq_status dmq_dit_text(char **out, const dmq_dit_config *config);
 
 /** The settings of a model of this kind. */
 const dmq_dit_config *dmq_dit_config_of(const dmq_model *model);

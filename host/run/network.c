@@ -1,6 +1,8 @@
 #include "run/network.h"
 
+#include "base/memory.h"
 #include "model/ddpm_unet.h"
+#include "model/dit.h"
 #include "model/ldm_unet.h"
 
 #include <stdio.h>
@@ -61,9 +63,33 @@ static dmq_status make_ldm(dmq_model **out, const dmq_config *c)
     return dmq_ldm_unet_create(out, &u);
 }
 
+static dmq_dit_config dit_of(const dmq_config *c)
+{
+    return (dmq_dit_config){
+        .in_channels = dmq_config_int(c, "model.in_channels"),
+        .out_channels = dmq_config_int(c, "model.out_ch"),
+        .resolution = dmq_config_int(c, "model.resolution"),
+        .patch = dmq_config_int(c, "model.patch"),
+        .hidden = dmq_config_int(c, "model.hidden"),
+        .depth = dmq_config_int(c, "model.depth"),
+        .heads = dmq_config_int(c, "model.num_heads"),
+        .n_classes = dmq_config_int(c, "model.n_classes"),
+    };
+}
+
+static dmq_status make_dit(dmq_model **out, const dmq_config *c)
+{
+    const dmq_dit_config d = dit_of(c);
+
+    return dmq_dit_create(out, &d);
+}
+
 dmq_status dmq_model_from_config(dmq_model **out, const dmq_config *c)
 {
-    return dmq_config_enum(c, "model.kind") == 0 ? make_ddpm(out, c) : make_ldm(out, c);
+    static dmq_status (*const make[])(dmq_model **, const dmq_config *) = { make_ddpm, make_ldm,
+                                                                            make_dit };
+
+    return make[dmq_config_enum(c, "model.kind")](out, c);
 }
 
 /* ------------------------------------------------------------------ what the checkpoint knows */
@@ -155,16 +181,51 @@ done:
     return st;
 }
 
+static dmq_status adopt_dit(dmq_config *c, const dmq_model *model)
+{
+    const dmq_dit_config *d = dmq_dit_config_of(model);
+    const setting s[] = {
+        { "model.in_channels", d->in_channels }, { "model.out_ch", d->out_channels },
+        { "model.resolution", d->resolution },   { "model.patch", d->patch },
+        { "model.hidden", d->hidden },           { "model.depth", d->depth },
+        { "model.num_heads", d->heads },         { "model.n_classes", d->n_classes },
+    };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_config_adopt(c, "model.kind", "dit"));
+    DMQ_TRY(adopt_all(c, s, sizeof s / sizeof *s));
+done:
+    return st;
+}
+
+/* The text of the network that a configuration describes; DiT's without its 2.7 GB. */
+static dmq_status text_of(char **out, const dmq_config *c, const char *kind)
+{
+    dmq_dit_config d = dit_of(c);
+    dmq_model *told = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (strcmp(kind, "dit") == 0)
+        return dmq_dit_text(out, &d);
+    DMQ_TRY(dmq_model_from_config(&told, c));
+    DMQ_TRY(dmq_strdup(out, told->config_text));
+done:
+    dmq_model_destroy(told);
+    return st;
+}
+
 dmq_status dmq_network_adopt(dmq_config *c, const dmq_model *model, const char *path)
 {
     const char *kind = model->arch->kind;
-    dmq_model *told = NULL;
+    char *told = NULL;
     dmq_status st = DMQ_OK;
 
     if (strcmp(kind, "ddpm_unet") == 0) {
         DMQ_TRY(adopt_ddpm(c, model));
     } else if (strcmp(kind, "ldm_unet") == 0) {
         DMQ_TRY(adopt_ldm(c, model));
+    } else if (strcmp(kind, "dit") == 0) {
+        DMQ_TRY(adopt_dit(c, model));
     } else {
         st = dmq_fail(DMQ_EDATA, "%s is a network of kind %s, a diffusion model was expected", path,
                       kind);
@@ -172,15 +233,16 @@ dmq_status dmq_network_adopt(dmq_config *c, const dmq_model *model, const char *
         return dmq_fail_note(st, "  hint: evaluate.features is the place of feature networks, "
                                  "first_stage.checkpoint that of decoders");
     }
-    DMQ_TRY(dmq_model_from_config(&told, c));
-    if (strcmp(told->arch->kind, kind) != 0 || strcmp(told->config_text, model->config_text) != 0) {
+    DMQ_TRY(text_of(&told, c, dmq_config_text(c, "model.kind")));
+    if (strcmp(dmq_config_text(c, "model.kind"), kind) != 0 ||
+        strcmp(told, model->config_text) != 0) {
         st = dmq_fail(DMQ_EDATA,
                       "%s is another network than model.* says\n  the file:\n%s"
                       "  the configuration:\n%s"
                       "  hint: leave model.* out, the file knows its own",
-                      path, model->config_text, told->config_text);
+                      path, model->config_text, told);
     }
 done:
-    dmq_model_destroy(told);
+    dmq_free(told);
     return st;
 }

@@ -4,6 +4,7 @@
  *   ddpm_unet  model.ch, ch_mult, num_res_blocks, attn_resolutions, resolution, in_channels, out_ch, norm_groups
  *   ldm_unet   the same, and model.num_heads or head_channels, context_dim, n_classes, scale_shift,
  *              resblock_updown; attention is told by the width of the level, as for the other one
+ *   dit        model.resolution, in_channels, out_ch, patch, hidden, depth, num_heads, n_classes
  */
 #ifndef DMQ_RUN_NETWORK_H
 #define DMQ_RUN_NETWORK_H

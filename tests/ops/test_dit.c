@@ -37,9 +37,7 @@ static const dmq_dit_config small = {
     .hidden = 24,
     .depth = 2,
     .heads = 3,
-    .mlp = 96,
     .n_classes = 5,
-    .null_label = 1,
 };
 
 static const dmq_backend *backend;

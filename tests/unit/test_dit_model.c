@@ -12,9 +12,7 @@ static const dmq_dit_config small = {
     .hidden = 24,
     .depth = 3,
     .heads = 3,
-    .mlp = 96,
     .n_classes = 5,
-    .null_label = 1,
 };
 
 static dmq_model *of_depth(int depth)
@@ -115,11 +113,11 @@ static void settings_that_cannot_be_are_named(void **state)
         dmq_dit_config c;
         const char *text;
     } wrong[] = {
-        { { 4, 8, 9, 2, 24, 2, 3, 96, 5, 1 }, "resolution = 9: must be a multiple of patch" },
-        { { 4, 8, 8, 2, 25, 2, 3, 96, 5, 1 }, "hidden = 25: must be a multiple of heads" },
-        { { 4, 8, 8, 2, 24, 65, 3, 96, 5, 1 }, "depth = 65" },
-        { { 4, 8, 8, 0, 24, 2, 3, 96, 5, 1 }, "patch = 0" },
-        { { 4, 8, 8, 2, 24, 2, 3, 96, 0, 1 }, "n_classes = 0" },
+        { { 4, 8, 9, 2, 24, 2, 3, 5 }, "resolution = 9: must be a multiple of patch" },
+        { { 4, 8, 8, 2, 25, 2, 3, 5 }, "hidden = 25: must be a multiple of heads" },
+        { { 4, 8, 8, 2, 24, 65, 3, 5 }, "depth = 65" },
+        { { 4, 8, 8, 0, 24, 2, 3, 5 }, "patch = 0" },
+        { { 4, 8, 8, 2, 24, 2, 3, 0 }, "n_classes = 0" },
     };
     dmq_model *m = NULL;
 

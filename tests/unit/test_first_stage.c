@@ -4,6 +4,7 @@
 #include "base/schema.h"
 #include "io/file.h"
 #include "model/decode.h"
+#include "model/dit.h"
 #include "model/model_file.h"
 #include "quant_fixture.h"
 #include "run/images.h"
@@ -22,6 +23,17 @@ static const dmq_decoder_config vq = {
     .n_embed = 20,
     .norm_groups = 4,
     .norm_eps = 1e-6,
+};
+
+static const dmq_dit_config dit = {
+    .in_channels = 4,
+    .out_channels = 8,
+    .resolution = 8,
+    .patch = 2,
+    .hidden = 16,
+    .depth = 1,
+    .heads = 2,
+    .n_classes = 3,
 };
 
 /* A random network, saved under a name of the scratch folder. */
@@ -45,13 +57,20 @@ static void save_decoder(const char *name, const dmq_decoder_config *config)
 static int set_up(void **state)
 {
     dmq_decoder_config other = vq;
+    dmq_model *m = NULL;
 
     if (scratch_make(state) != 0)
         return -1;
     dmq_log_verbosity_set(DMQ_QUIET);
     dmq_progress_form_set(DMQ_PROGRESS_NONE);
     save(fixture_model(), "unet.h5", 1000);
+    OK(dmq_dit_create(&m, &dit));
+    save(m, "dit.h5", 1000);
     save_decoder("decoder.h5", &vq);
+    other.n_embed = 0;
+    other.embed_dim = other.z_channels = 4;
+    save_decoder("kl.h5", &other);
+    other = vq;
     other.n_embed = 21;
     save_decoder("codes21.h5", &other);
     other.resolution = 32;
@@ -179,6 +198,34 @@ static void all_stages_run_and_score_images(void **state)
     dmq_images_release(&fp);
 }
 
+/* DiT learns its variance in channels of its own, which no decoder sees. */
+static void dit_and_kl_make_images(void **state)
+{
+    dmq_config *c = configure("kl.h5", SETTINGS("sampler.kind=ddpm", "sampler.spacing=linspace",
+                                                "sampler.variance=learned_range",
+                                                "first_stage.scale_factor=0.18215",
+                                                "first_stage.keep_latents=true"));
+    const dmq_origin here = { .kind = DMQ_ORIGIN_FLAG, .place = "the test" };
+    dmq_experiment *e = NULL;
+    dmq_folder *f = NULL;
+    dmq_images images = { 0 };
+
+    (void)state;
+    OK(dmq_config_set(c, "model.checkpoint", in_folder("dit.h5"), &here));
+    OK(dmq_experiment_open(&e, c, "cpu", 1));
+    OK(dmq_stages_check(e, -1));
+    OK(dmq_folder_open(&f, &(dmq_folder_options){ .path = in_folder("dit") }));
+    OK(dmq_stages_run(e, f, &(dmq_stage_options){ .only = -1 }));
+    dmq_folder_close(f);
+    dmq_experiment_close(e);
+    dmq_config_destroy(c);
+    OK(dmq_images_load(&images, in_folder("dit/images-q.h5"), NULL));
+    assert_true(dmq_shape_equal(images.one, dmq_shape4(1, 16, 16, 3)));
+    assert_true(dmq_shape_equal(images.one_latent, dmq_shape4(1, 8, 8, 4)));
+    assert_true(dmq_file_exists(in_folder("dit/grid.png")));
+    dmq_images_release(&images);
+}
+
 static void key_of(char out[DMQ_HASH_TEXT], const char *decoder, const char *const *more,
                    dmq_stage_id id)
 {
@@ -262,6 +309,7 @@ int main(void)
         cmocka_unit_test(images_are_the_decoded_latents),
         cmocka_unit_test(batch_threads_and_keeping_change_nothing),
         cmocka_unit_test(all_stages_run_and_score_images),
+        cmocka_unit_test(dit_and_kl_make_images),
         cmocka_unit_test(keys_hold_the_decoder),
         cmocka_unit_test(wrong_decoders_are_named),
         cmocka_unit_test(levels_are_those_of_the_scripts),
