@@ -25,6 +25,19 @@ refuses 65 'another network' 'context_dim: 12' -- \
     "$dmq" calibrate --set model.checkpoint=cin.h5 --set model.kind=ldm_unet --set model.num_heads=4 -o x
 refuses 78 'has no effect on model.kind' -- "$dmq" config check --set model.num_heads=4
 
+# ------------------------------------------------------------------ the network once
+npy x.npy '<f4' '2, 3, 8, 8' < <(head -c 1536 /dev/zero | tr '\0' '\100') # 3.0039 each
+npy t.npy '<f4' '2' < <(head -c 8 /dev/zero)
+npy label.npy '<i4' '2' < <(le32 6; le32 2)
+npz in.npz x.npy t.npy label.npy
+npz unlabelled.npz x.npy t.npy
+ok "$dmq" forward -q --model cin.h5 --input in.npz -o eps.h5
+ok "$dmq" forward -q --model cin.h5 --input in.npz -o eps-check.h5 --device check
+ok "$dmq" forward -q --model cin.h5 --input in.npz -o eps-ref.h5 --device ref
+same eps-ref.h5 eps-check.h5
+refuses 65 'label' -- "$dmq" forward -q --model cin.h5 --input unlabelled.npz -o x.h5
+ok "$dmq" forward -q --model beds.h5 --input unlabelled.npz -o eps-beds.h5
+
 cat >run.yaml <<'EOF'
 schema: dmq/1
 name: ldm
