@@ -1,6 +1,7 @@
 #include "model/name_map.h"
 
 #include "model/ddpm_unet_names.h"
+#include "model/decoder_names.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +56,12 @@ static const struct {
     { "decoder",
       { .layout = "CompVis, first stage alone", .prefix = "", .beside = beside_decoder } },
     { "decoder", { .layout = "CompVis", .prefix = "first_stage_model.", .beside = beside_stage } },
+    { "decoder",
+      { .layout = "diffusers",
+        .prefix = "",
+        .name = dmq_decoder_diffusers_name,
+        .beside = beside_decoder,
+        .check = dmq_decoder_diffusers_check } },
 };
 
 static const dmq_name_map plain = { .layout = "as published", .prefix = "" };

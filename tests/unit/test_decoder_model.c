@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "model/decoder.h"
+#include "model/decoder_names.h"
 #include "model/model_file.h"
 
 #include <setjmp.h>
@@ -132,6 +133,77 @@ static void settings_that_cannot_be_are_named(void **state)
     }
 }
 
+/* Every entry has one name of its own; these are AutoencoderKL's. */
+static void diffusers_names_are_known(void **state)
+{
+    static const char *const pair[][3] = {
+        { "decoder.conv_in.weight", "decoder.conv_in.weight", NULL },
+        { "decoder.mid.block_2.conv1.bias", "decoder.mid_block.resnets.1.conv1.bias", NULL },
+        { "decoder.mid.attn_1.norm.weight", "decoder.mid_block.attentions.0.group_norm.weight",
+          NULL },
+        { "decoder.mid.attn_1.q.weight", "decoder.mid_block.attentions.0.to_q.weight",
+          "decoder.mid_block.attentions.0.query.weight" },
+        { "decoder.mid.attn_1.proj_out.bias", "decoder.mid_block.attentions.0.to_out.0.bias",
+          "decoder.mid_block.attentions.0.proj_attn.bias" },
+        { "decoder.up.3.block.0.norm1.weight", "decoder.up_blocks.0.resnets.0.norm1.weight", NULL },
+        { "decoder.up.0.block.2.conv2.weight", "decoder.up_blocks.3.resnets.2.conv2.weight", NULL },
+        { "decoder.up.1.block.0.nin_shortcut.weight",
+          "decoder.up_blocks.2.resnets.0.conv_shortcut.weight", NULL },
+        { "decoder.up.2.upsample.conv.bias", "decoder.up_blocks.1.upsamplers.0.conv.bias", NULL },
+        { "decoder.norm_out.bias", "decoder.conv_norm_out.bias", NULL },
+        { "post_quant_conv.weight", "post_quant_conv.weight", NULL },
+    };
+    dmq_decoder_config c = dmq_decoder_kl_f8;
+    dmq_model *m = NULL;
+    char name[DMQ_MAP_NAME], (*all)[DMQ_MAP_NAME] = NULL;
+
+    (void)state;
+    c.ch = 32; /* names do not depend on it */
+    OK(dmq_decoder_create(&m, &c));
+    for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) {
+        const dmq_entry *e = dmq_model_entry(m, pair[i][0]);
+
+        assert_non_null(e);
+        assert_true(dmq_decoder_diffusers_name(name, m, e, 0, 0));
+        assert_string_equal(name, pair[i][1]);
+        assert_int_equal(dmq_decoder_diffusers_name(name, m, e, 1, 0), pair[i][2] != NULL);
+        if (pair[i][2])
+            assert_string_equal(name, pair[i][2]);
+        assert_false(dmq_decoder_diffusers_name(name, m, e, 0, 1));
+    }
+    OK(dmq_alloc((void **)&all, (size_t)m->n_entries, sizeof *all));
+    for (int i = 0; i < m->n_entries; i++) {
+        assert_true(dmq_decoder_diffusers_name(all[i], m, &m->entry[i], 0, 0));
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(all[i], all[k]);
+    }
+    dmq_free(all);
+    dmq_model_destroy(m);
+}
+
+static void a_config_json_of_another_decoder_is_refused(void **state)
+{
+    static const char *const right =
+        "{\"block_out_channels\": [128, 256, 512, 512], \"layers_per_block\": 2, "
+        "\"latent_channels\": 4, \"norm_num_groups\": 32, \"out_channels\": 3}";
+    static const char *const other =
+        "{\"block_out_channels\": [128, 256, 512], \"layers_per_block\": 2, "
+        "\"latent_channels\": 4, \"norm_num_groups\": 32, \"out_channels\": 3}";
+    dmq_json *json = NULL;
+    dmq_model *m = NULL;
+
+    (void)state;
+    OK(dmq_decoder_create(&m, &dmq_decoder_kl_f8));
+    OK(dmq_json_parse(&json, right, strlen(right), "config.json"));
+    OK(dmq_decoder_diffusers_check(m, json, "config.json"));
+    dmq_json_destroy(json);
+    OK(dmq_json_parse(&json, other, strlen(other), "config.json"));
+    assert_int_equal(dmq_decoder_diffusers_check(m, json, "config.json"), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "block_out_channels"));
+    dmq_json_destroy(json);
+    dmq_model_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +211,8 @@ int main(void)
         cmocka_unit_test(kl_f8_has_the_published_counts),
         cmocka_unit_test(its_text_makes_it_again),
         cmocka_unit_test(settings_that_cannot_be_are_named),
+        cmocka_unit_test(diffusers_names_are_known),
+        cmocka_unit_test(a_config_json_of_another_decoder_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
