@@ -3,6 +3,7 @@
 
     OUT/bench.tsv        our rows, as bench.h has them
     OUT/reference.jsonl  R_a, R_b, R_c, R_c16 of bench/reference/device/common.py
+    OUT/protocol.json    what bench/protocol.sh took
 
 and OUT/compare.json with every row of the tables. Times are medians in microseconds; a ratio is PyTorch's time over
 ours. floor: the larger of FLOPs of the definition over the datasheet's rate of the type and bytes that must move over
@@ -21,7 +22,7 @@ STYLES = ("R_a", "R_b", "R_c", "R_c16")
 def read_ours(path):
     """(op, shape, dtype) -> median_us, min_us, flop, bytes, share, error; of repeated rows the last."""
     found, head = {}, None
-    for line in open(path):
+    for line in open(path) if os.path.exists(path) else ():
         cells = line.rstrip("\n").split("\t")
         if cells[0] == "op":
             head = cells
@@ -190,12 +191,41 @@ def bandwidth(table, ours, theirs):
                       says="%.0f GB/s%s" % (mine["gbs"], ", %.0f %%" % (100 * mine["share"]) if op != "copy" else ""))
 
 
+def protocol(table, path):
+    """What bench/protocol.sh took, in seconds: reconstruction of a network, what GAC adds, images."""
+    if not os.path.exists(path):
+        return
+    with open(path) as file:
+        runs = json.load(file)["runs"]
+    took = lambda run, stage: runs.get(run, {}).get("run", {}).get("stages", {}).get(stage, {}).get("seconds")
+    whole = lambda seconds: {"median_us": 1e6 * seconds, "flop": 0, "bytes": 0, "error": -1} if seconds else None
+    made_of = runs.get("tfmq-dm-w4a8-s1", {}).get("run", {}).get("stages", {}).get("quantize", {}).get("made_of", "")
+    if "model.ch: 128\n" not in made_of or "recon.iters: 20000\n" not in made_of:
+        return  # a small one, or not done yet
+    plain, gac = took("tfmq-dm-w4a8-s1", "quantize"), took("gac-w4a8-s1", "quantize")
+    if plain:
+        table.add("G2", "TFMQ-DM of the whole network", whole(plain), ok=lambda us, r: us <= 180e6,
+                  world=lambda us, r: us <= 110e6, what="180 s, 110 s", says="%.0f s, tables and all" % plain)
+    if plain and gac:
+        table.add("G3", "GAC of the whole network", whole(gac), world=lambda us, r: gac <= 1.25 * plain,
+                  what="1.25 of TFMQ-DM", says="%.2f of TFMQ-DM" % (gac / plain))
+    for run in ("tfmq-dm-w4a8-s1", "gac-w4a8-s1"):
+        seconds, images = took(run, "sample"), runs.get(run, {}).get("metrics", {}).get("images")
+        if seconds and images:
+            all_of_them = seconds * 50000 / images
+            table.add("G7", "50,000 fake-quantized images, " + run, whole(all_of_them), ok=lambda us, r: us <= 160e6,
+                      world=lambda us, r: us <= 125e6, what="160 s, 125 s",
+                      says="%.0f s, %s" % (all_of_them, "measured" if images == 50000 else "from %d images" % images))
+
+
 def main():
     out = sys.argv[1]
     ours, theirs = read_ours(os.path.join(out, "bench.tsv")), read_theirs(os.path.join(out, "reference.jsonl"))
     table = Table(ours, theirs)
     for part in (iterations, metas, gradients, forwards, others, bandwidth):
-        part(table, ours, theirs)
+        if ours:
+            part(table, ours, theirs)
+    protocol(table, os.path.join(out, "protocol.json"))
     told = [row for row in table.rows if "pass" in row]
     print()
     print("\n".join(table.markdown()))

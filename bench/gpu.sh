@@ -138,6 +138,7 @@ run_test() { # part, seconds, name, command...
     case $code in
     0) note "$part" "$name" pass "$(since "$began")" "$(grep -m1 -o '^skipped: .*' "$said" || true)" ;;
     77) note "$part" "$name" skip "$(since "$began")" "$(grep -m1 -o '^skipped: .*' "$said" | cut -c10- || echo 'no reason given')" ;;
+    69) note "$part" "$name" skip "$(since "$began")" "$(grep -m1 'error: ' "$said" | cut -c1-160)" ;;
     124) note "$part" "$name" fail "$(since "$began")" "longer than $limit s" ;;
     *) note "$part" "$name" fail "$(since "$began")" "exit $code: $(grep -m1 -E 'ERROR|FAILED|off by|must' "$said" | cut -c1-160 || true)" ;;
     esac
@@ -156,6 +157,8 @@ run_tests() {
         esac
     done
     wait
+    [ ! -f "$work/bench/protocol.sh" ] || # every stage once
+        run_test tests 150 stages bash "$work/bench/protocol.sh" --dry --dmq "$work/bin/dmq" --device cuda -o "$work/stages"
 }
 run_sanitizer() {
     local tool test log=$out/log.txt
@@ -287,7 +290,7 @@ write_table() {
         echo "| part | name | result | s | |"
         echo "|---|---|---|---|---|"
         awk -F'\t' '$1 != "commit" && $1 != "clocks" { gsub(/\|/, "/", $5); printf "| %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5 }' "$out/rows.tsv"
-        [ ! -s "$out/bench.tsv" ] || "${PYTHON:-python3}" "$compare" "$out" 2>>"$out/log.txt" || {
+        [ ! -s "$out/bench.tsv" ] && [ ! -f "$out/protocol.json" ] || "${PYTHON:-python3}" "$compare" "$out" 2>>"$out/log.txt" || {
             echo
             awk -F'\t' 'NF > 3 { line = ""; for (i = 1; i <= NF; i++) line = line " " $i " |"
                 if (!(NF in head)) { printf "\n|%s\n|", line; for (i = 1; i <= NF; i++) printf "---|"; print ""; head[NF] = 1 } else print "|" line }' "$out/bench.tsv"
