@@ -26,14 +26,6 @@ static int is_product(const dmq_conv2d_args *a)
            a->ho == a->h && a->wo == a->wd;
 }
 
-/* It said that it would, and now will not: our own kernel from now on, and a word about it. */
-static void give_up(dmq_cuda_conv_plan *p, const char *pass, const dmq_conv2d_args *a)
-{
-    dmq_log_warn("cudnn-refuses", "cuDNN refuses %s of %dx%d, %d to %d channels; by our own kernel",
-                 pass, a->h, a->wd, a->c, a->k);
-    p->algorithm = DMQ_CUDA_PLAIN;
-}
-
 /* Conv, add and bias; the fused form does not add. Refusals come before anything is written. */
 static cudnnStatus_t run_forward(dmq_queue *q, const dmq_cudnn *nn, dmq_cuda_conv_plan *p,
                                  const dmq_conv2d_args *a)
@@ -58,129 +50,140 @@ static cudnnStatus_t run_forward(dmq_queue *q, const dmq_cudnn *nn, dmq_cuda_con
     return status;
 }
 
-dmq_status dmq_conv2d_forward_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
+static cudnnStatus_t run_backward_data(dmq_queue *q, const dmq_cudnn *nn, dmq_cuda_conv_plan *p,
+                                       const dmq_conv2d_args *a)
 {
+    const float one = 1, beta = a->add ? 1 : 0;
+
+    return nn->ConvolutionBackwardData(q->cudnn, &one, p->w, a->w, p->y, a->dy, p->conv,
+                                       (cudnnConvolutionBwdDataAlgo_t)p->algorithm, q->workspace,
+                                       p->workspace, &beta, p->x, a->dx);
+}
+
+static cudnnStatus_t run_backward_weights(dmq_queue *q, const dmq_cudnn *nn, dmq_cuda_conv_plan *p,
+                                          const dmq_conv2d_args *a)
+{
+    const float one = 1, beta = a->add ? 1 : 0;
+
+    return nn->ConvolutionBackwardFilter(q->cudnn, &one, p->x, a->x, p->y, a->dy, p->conv,
+                                         (cudnnConvolutionBwdFilterAlgo_t)p->algorithm,
+                                         q->workspace, p->workspace, &beta, p->w, a->dw);
+}
+
+/* ------------------------------------------------------------------ a filter of one pixel */
+
+/* y = x W^T + bias over pixels */
+static dmq_matmul_args product_forward(const dmq_conv2d_args *a)
+{
+    return (dmq_matmul_args){ .a = a->x,
+                              .b = a->w,
+                              .c = a->y,
+                              .bias = a->bias,
+                              .m = a->n * a->h * a->wd,
+                              .n = a->k,
+                              .k = a->c,
+                              .trans_b = 1,
+                              .lda = a->c,
+                              .ldb = a->c,
+                              .ldc = a->k };
+}
+
+/* dx = dy W */
+static dmq_matmul_args product_backward_data(const dmq_conv2d_args *a)
+{
+    return (dmq_matmul_args){ .a = a->dy,
+                              .b = a->w,
+                              .c = a->dx,
+                              .m = a->n * a->h * a->wd,
+                              .n = a->c,
+                              .k = a->k,
+                              .lda = a->k,
+                              .ldb = a->c,
+                              .ldc = a->c };
+}
+
+/* dW = dy^T x */
+static dmq_matmul_args product_backward_weights(const dmq_conv2d_args *a)
+{
+    return (dmq_matmul_args){ .a = a->dy,
+                              .b = a->x,
+                              .c = a->dw,
+                              .m = a->k,
+                              .n = a->c,
+                              .k = a->n * a->h * a->wd,
+                              .trans_a = 1,
+                              .lda = a->k,
+                              .ldb = a->c,
+                              .ldc = a->c };
+}
+
+/* ------------------------------------------------------------------ a pass */
+
+/* The ways of a pass: a product, the library, our own kernel. */
+typedef struct ways {
+    const char *title, *call;
+    dmq_matmul_args (*product)(const dmq_conv2d_args *a);
+    cudnnStatus_t (*run)(dmq_queue *q, const dmq_cudnn *nn, dmq_cuda_conv_plan *p,
+                         const dmq_conv2d_args *a);
+    dmq_status (*plain)(dmq_queue *queue, const dmq_conv2d_args *a);
+} ways;
+
+static const ways all[] = {
+    [DMQ_CONV_FORWARD] = { "the forward pass", "cudnnConvolutionForward", product_forward,
+                           run_forward, dmq_conv2d_forward_plain_cuda },
+    [DMQ_CONV_BACKWARD_DATA] = { "the gradient of the input", "cudnnConvolutionBackwardData",
+                                 product_backward_data, run_backward_data,
+                                 dmq_conv2d_backward_data_plain_cuda },
+    [DMQ_CONV_BACKWARD_WEIGHTS] = { "the gradient of the weights", "cudnnConvolutionBackwardFilter",
+                                    product_backward_weights, run_backward_weights,
+                                    dmq_conv2d_backward_weights_plain_cuda },
+};
+
+static dmq_status convolve(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_direction pass)
+{
+    const ways *way = &all[pass];
     const dmq_cudnn *nn = NULL;
     dmq_cuda_conv_plan *p = NULL;
     dmq_status st = DMQ_OK;
 
-    if (is_product(a)) { /* y = x W^T + bias over pixels */
-        dmq_matmul_args product = { .a = a->x,
-                                    .b = a->w,
-                                    .c = a->y,
-                                    .bias = a->bias,
-                                    .batch = 1,
-                                    .m = a->n * a->h * a->wd,
-                                    .n = a->k,
-                                    .k = a->c,
-                                    .trans_b = 1,
-                                    .lda = a->c,
-                                    .ldb = a->c,
-                                    .ldc = a->k,
-                                    .alpha = 1,
-                                    .add = a->add };
+    if (is_product(a)) {
+        dmq_matmul_args product = way->product(a);
 
+        product.batch = 1;
+        product.alpha = 1;
+        product.add = a->add;
         return dmq_matmul_cuda(queue, &product);
     }
     DMQ_TRY(dmq_cuda_use());
-    DMQ_TRY(dmq_cuda_conv_plan_of(&p, queue, a, DMQ_CONV_FORWARD));
+    DMQ_TRY(dmq_cuda_conv_plan_of(&p, queue, a, pass));
+    if (p->graph)
+        return dmq_cuda_conv_graph_run(p->graph, queue, a, pass);
     if (p->algorithm != DMQ_CUDA_PLAIN) {
         cudnnStatus_t status;
 
         DMQ_TRY(dmq_cudnn_load(&nn));
-        status = run_forward(queue, nn, p, a);
+        status = way->run(queue, nn, p, a);
         if (!refused(status))
-            return dmq_cudnn_status(status, "cudnnConvolutionForward");
-        give_up(p, "the forward pass", a);
+            return dmq_cudnn_status(status, way->call);
+        /* it said that it would, and now will not: our own kernel from now on, and a word about it */
+        dmq_log_warn("cudnn-refuses",
+                     "cuDNN refuses %s of %dx%d, %d to %d channels; by our own kernel", way->title,
+                     a->h, a->wd, a->c, a->k);
+        p->algorithm = DMQ_CUDA_PLAIN;
     }
-    st = dmq_conv2d_forward_plain_cuda(queue, a);
+    st = way->plain(queue, a);
 done:
     return st;
+}
+
+dmq_status dmq_conv2d_forward_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
+{
+    return convolve(queue, a, DMQ_CONV_FORWARD);
 }
 
 dmq_status dmq_conv2d_backward_data_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
 {
-    const float one = 1, beta = a->add ? 1 : 0;
-    const dmq_cudnn *nn = NULL;
-    dmq_cuda_conv_plan *p = NULL;
-    dmq_status st = DMQ_OK;
-
-    if (is_product(a)) { /* dx = dy W */
-        dmq_matmul_args product = { .a = a->dy,
-                                    .b = a->w,
-                                    .c = a->dx,
-                                    .batch = 1,
-                                    .m = a->n * a->h * a->wd,
-                                    .n = a->c,
-                                    .k = a->k,
-                                    .lda = a->k,
-                                    .ldb = a->c,
-                                    .ldc = a->c,
-                                    .alpha = 1,
-                                    .add = a->add };
-
-        return dmq_matmul_cuda(queue, &product);
-    }
-    DMQ_TRY(dmq_cuda_use());
-    DMQ_TRY(dmq_cuda_conv_plan_of(&p, queue, a, DMQ_CONV_BACKWARD_DATA));
-    if (p->algorithm != DMQ_CUDA_PLAIN) {
-        cudnnStatus_t status;
-
-        DMQ_TRY(dmq_cudnn_load(&nn));
-        status = nn->ConvolutionBackwardData(queue->cudnn, &one, p->w, a->w, p->y, a->dy, p->conv,
-                                             (cudnnConvolutionBwdDataAlgo_t)p->algorithm,
-                                             queue->workspace, p->workspace, &beta, p->x, a->dx);
-        if (!refused(status))
-            return dmq_cudnn_status(status, "cudnnConvolutionBackwardData");
-        give_up(p, "the gradient of the input", a);
-    }
-    st = dmq_conv2d_backward_data_plain_cuda(queue, a);
-done:
-    return st;
-}
-
-/* dw alone. */
-static dmq_status backward_filter(dmq_queue *queue, const dmq_conv2d_args *a)
-{
-    const float one = 1, beta = a->add ? 1 : 0;
-    dmq_conv2d_args weights = *a;
-    const dmq_cudnn *nn = NULL;
-    dmq_cuda_conv_plan *p = NULL;
-    dmq_status st = DMQ_OK;
-
-    if (is_product(a)) { /* dW = dy^T x */
-        dmq_matmul_args product = { .a = a->dy,
-                                    .b = a->x,
-                                    .c = a->dw,
-                                    .batch = 1,
-                                    .m = a->k,
-                                    .n = a->c,
-                                    .k = a->n * a->h * a->wd,
-                                    .trans_a = 1,
-                                    .lda = a->k,
-                                    .ldb = a->c,
-                                    .ldc = a->c,
-                                    .alpha = 1,
-                                    .add = a->add };
-
-        return dmq_matmul_cuda(queue, &product);
-    }
-    DMQ_TRY(dmq_cuda_conv_plan_of(&p, queue, a, DMQ_CONV_BACKWARD_WEIGHTS));
-    if (p->algorithm != DMQ_CUDA_PLAIN) {
-        cudnnStatus_t status;
-
-        DMQ_TRY(dmq_cudnn_load(&nn));
-        status = nn->ConvolutionBackwardFilter(queue->cudnn, &one, p->x, a->x, p->y, a->dy, p->conv,
-                                               (cudnnConvolutionBwdFilterAlgo_t)p->algorithm,
-                                               queue->workspace, p->workspace, &beta, p->w, a->dw);
-        if (!refused(status))
-            return dmq_cudnn_status(status, "cudnnConvolutionBackwardFilter");
-        give_up(p, "the gradient of the weights", a);
-    }
-    weights.dbias = NULL;
-    st = dmq_conv2d_backward_weights_plain_cuda(queue, &weights);
-done:
-    return st;
+    return convolve(queue, a, DMQ_CONV_BACKWARD_DATA);
 }
 
 dmq_status dmq_conv2d_backward_weights_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
@@ -188,12 +191,14 @@ dmq_status dmq_conv2d_backward_weights_cuda(dmq_queue *queue, const dmq_conv2d_a
     dmq_col_sum_args bias = {
         .x = a->dy, .y = a->dbias, .rows = a->n * a->ho * a->wo, .cols = a->k, .add = a->add
     };
+    dmq_conv2d_args weights = *a;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_cuda_use());
     if (a->per)
         return dmq_conv2d_weights_each_cuda(queue, a);
-    DMQ_TRY(backward_filter(queue, a));
+    weights.dbias = NULL;
+    DMQ_TRY(convolve(queue, &weights, DMQ_CONV_BACKWARD_WEIGHTS));
     if (a->dbias)
         DMQ_TRY(dmq_col_sum_cuda(queue, &bias));
 done:

@@ -29,6 +29,7 @@ void dmq_cuda_conv_plan_destroy(void *plan)
 
     if (!p)
         return;
+    dmq_cuda_conv_graph_destroy(p->graph);
     if (dmq_cudnn_load(&nn) == DMQ_OK) {
         if (p->x)
             (void)nn->DestroyTensorDescriptor(p->x);
@@ -63,8 +64,8 @@ static dmq_status describe(dmq_cuda_conv_plan *p, const dmq_cudnn *nn, const dmq
     NN(SetConvolution2dDescriptor(p->conv, a->pad_top, a->pad_left, a->stride, a->stride, 1, 1,
                                   CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
     /* FMA: products of FP32 as they are. DEFAULT allows tensor cores, which round them to TF32. */
-    NN(SetConvolutionMathType(p->conv, dmq_cuda_precision() == DMQ_TF32 ? CUDNN_DEFAULT_MATH
-                                                                        : CUDNN_FMA_MATH));
+    NN(SetConvolutionMathType(p->conv, dmq_cuda_precision() == DMQ_FP32 ? CUDNN_FMA_MATH
+                                                                        : CUDNN_DEFAULT_MATH));
     NN(SetActivationDescriptor(p->identity, CUDNN_ACTIVATION_IDENTITY, CUDNN_NOT_PROPAGATE_NAN, 0));
 done:
     return st;
@@ -264,6 +265,25 @@ static int is_aligned(const dmq_conv2d_args *a, dmq_conv_direction pass)
     return ((uintptr_t)in | (uintptr_t)other | (uintptr_t)out) % 16 == 0;
 }
 
+/* Halves: their graph, where the library has one. It reads 16 bytes of a pixel's channels at a time. */
+static dmq_status find_graph(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_conv2d_args *a,
+                             dmq_conv_direction pass)
+{
+    dmq_status st = DMQ_OK;
+
+    if (dmq_cuda_precision() != DMQ_FP16 || !q->cudnn || a->c % 8 != 0 || a->k % 8 != 0)
+        return DMQ_OK;
+    DMQ_TRY(dmq_cuda_conv_graph_create(&p->graph, q, a, pass));
+    if (!p->graph) {
+        dmq_log_warn("fp16-as-tf32",
+                     "cuDNN has no convolution of halves with FP32 results for %dx%d, %d to %d "
+                     "channels; its products are taken in TF32",
+                     a->h, a->wd, a->c, a->k);
+    }
+done:
+    return st;
+}
+
 dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const dmq_conv2d_args *a,
                                  dmq_conv_direction pass)
 {
@@ -279,7 +299,11 @@ dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const d
         return DMQ_OK;
     DMQ_TRY(dmq_alloc((void **)&p, 1, sizeof *p));
     p->algorithm = DMQ_CUDA_PLAIN;
-    if (!is_aligned(a, pass)) {
+    DMQ_TRY(find_graph(p, q, a, pass));
+    if (p->graph) {
+        dmq_log_detail("convolution of halves by a graph: %dx%d, %d to %d channels", a->h, a->wd,
+                       a->c, a->k);
+    } else if (!is_aligned(a, pass)) {
         dmq_log_warn(
             "cudnn-alignment",
             "arrays of a convolution of %dx%d, %d to %d channels do not begin at multiples of "

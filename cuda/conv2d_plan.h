@@ -1,24 +1,20 @@
 /**
  * Plans of convolutions by cuDNN: descriptors and the algorithm, made when a queue meets a shape.
  *
- * NHWC, deterministic algorithms alone, products by the precision of the device. Where cuDNN cannot be asked
- * (one-sided padding, arrays that are not aligned, no such library) the plan says so, and our own kernel
+ * NHWC, deterministic algorithms alone, products by the precision of the device. Halves go by a graph
+ * (conv2d_graph.h); where the library has none (channels that are no multiples of 8 among them) their products
+ * are rounded to TF32, which has the same mantissa. Where cuDNN cannot be asked (one-sided padding but of
+ * halves, arrays that are not aligned, no such library) the plan says so, and our own kernel
  * (kernels/conv2d.cu) does the work.
  */
 #ifndef DMQ_CUDA_CONV2D_PLAN_H
 #define DMQ_CUDA_CONV2D_PLAN_H
 
 #include "cuda/choices.h"
-#include "cuda/device.h"
-#include "kernels/conv2d.h"
-
-typedef enum dmq_conv_direction {
-    DMQ_CONV_FORWARD,
-    DMQ_CONV_BACKWARD_DATA,
-    DMQ_CONV_BACKWARD_WEIGHTS
-} dmq_conv_direction;
+#include "cuda/conv2d_graph.h"
 
 typedef struct dmq_cuda_conv_plan {
+    dmq_cuda_conv_graph *graph; /* of halves; the rest is not there then. NULL: none */
     cudnnTensorDescriptor_t x, y, bias;
     cudnnFilterDescriptor_t w;
     cudnnConvolutionDescriptor_t conv;

@@ -36,7 +36,8 @@ struct dmq_queue {
     cudnnHandle_t cudnn;       /* NULL: the library is not here */
     cublasLtHandle_t cublaslt; /* likewise */
     dmq_cuda_plans conv, product;
-    unsigned char *stage; /* pinned; DMQ_CUDA_STAGES pieces used in turn */
+    struct dmq_cuda_halves_room *halves; /* operands in half precision; NULL: none yet */
+    unsigned char *stage;                /* pinned; DMQ_CUDA_STAGES pieces used in turn */
     cudaEvent_t stage_done[DMQ_CUDA_STAGES];
     int stage_next;
     int lane;

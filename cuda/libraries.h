@@ -50,7 +50,13 @@
     X(ConvolutionBiasActivationForward)          \
     X(ConvolutionBackwardData)                   \
     X(ConvolutionBackwardFilter)                 \
-    X(AddTensor)
+    X(AddTensor)                                 \
+    X(BackendCreateDescriptor)                   \
+    X(BackendDestroyDescriptor)                  \
+    X(BackendSetAttribute)                       \
+    X(BackendGetAttribute)                       \
+    X(BackendFinalize)                           \
+    X(BackendExecute)
 
 #define DMQ_CUBLASLT_CALLS(X)       \
     X(Create)                       \

@@ -1,8 +1,10 @@
-/* Matrix products by cuBLASLt: FP32 sums, one plan a shape, one workspace. */
+/* Matrix products by cuBLASLt: FP32 sums, one plan a shape, one workspace. Halves are packed copies of the
+   operands, whose scales the library finds on the device as its alpha (half.h). */
 #include "cuda/device.h"
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "cuda/half.h"
 #include "kernels/matmul.h"
 
 #include <stdint.h>
@@ -56,19 +58,24 @@ static uint32_t alignment(const void *p)
     return (uintptr_t)p % 16 == 0 ? 16 : (uintptr_t)p % 8 == 0 ? 8 : 4;
 }
 
-static dmq_status layout(cublasLtMatrixLayout_t *out, const dmq_cublaslt *lt, int rows, int cols,
-                         int ld, int batch, ptrdiff_t stride)
+static dmq_status layout(cublasLtMatrixLayout_t *out, const dmq_cublaslt *lt, cudaDataType_t type,
+                         int rows, int cols, int ld, int batch, ptrdiff_t stride)
 {
     int32_t count = batch;
     int64_t apart = stride;
     dmq_status st = DMQ_OK;
 
-    LT(MatrixLayoutCreate(out, CUDA_R_32F, (uint64_t)rows, (uint64_t)cols, ld));
+    LT(MatrixLayoutCreate(out, type, (uint64_t)rows, (uint64_t)cols, ld));
     LT(MatrixLayoutSetAttribute(*out, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count));
     LT(MatrixLayoutSetAttribute(*out, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &apart,
                                 sizeof apart));
 done:
     return st;
+}
+
+static int is_half(void)
+{
+    return dmq_cuda_precision() == DMQ_FP16;
 }
 
 /*
@@ -83,9 +90,13 @@ static dmq_status describe(product_plan *p, const dmq_cublaslt *lt, const dmq_ma
     cublasOperation_t op_a = a->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_b = a->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cudaDataType_t type = is_half() ? CUDA_R_16F : CUDA_R_32F;
+    int32_t factors = is_half() ? CUBLASLT_POINTER_MODE_DEVICE : CUBLASLT_POINTER_MODE_HOST;
     dmq_status st = DMQ_OK;
 
     LT(MatmulDescCreate(&p->product, compute, CUDA_R_32F));
+    LT(MatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_POINTER_MODE, &factors,
+                              sizeof factors));
     LT(MatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_TRANSA, &op_b, sizeof op_b));
     LT(MatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_TRANSB, &op_a, sizeof op_a));
     if (a->bias) {
@@ -94,11 +105,11 @@ static dmq_status describe(product_plan *p, const dmq_cublaslt *lt, const dmq_ma
         LT(MatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &a->bias,
                                   sizeof a->bias));
     }
-    DMQ_TRY(layout(&p->b, lt, a->trans_b ? a->k : a->n, a->trans_b ? a->n : a->k, a->ldb, a->batch,
-                   a->stride_b));
-    DMQ_TRY(layout(&p->a, lt, a->trans_a ? a->m : a->k, a->trans_a ? a->k : a->m, a->lda, a->batch,
-                   a->stride_a));
-    DMQ_TRY(layout(&p->c, lt, a->n, a->m, a->ldc, a->batch, a->stride_c));
+    DMQ_TRY(layout(&p->b, lt, type, a->trans_b ? a->k : a->n, a->trans_b ? a->n : a->k, a->ldb,
+                   a->batch, a->stride_b));
+    DMQ_TRY(layout(&p->a, lt, type, a->trans_a ? a->m : a->k, a->trans_a ? a->k : a->m, a->lda,
+                   a->batch, a->stride_a));
+    DMQ_TRY(layout(&p->c, lt, CUDA_R_32F, a->n, a->m, a->ldc, a->batch, a->stride_c));
 done:
     return st;
 }
@@ -164,6 +175,64 @@ done:
     return st;
 }
 
+/* What the product and the old result are multiplied by: on the host, or on the device for halves. */
+typedef struct factors {
+    const float *alpha, *beta;
+} factors;
+
+static dmq_status multiply(dmq_queue *queue, const dmq_cublaslt *lt, product_plan *p,
+                           const dmq_matmul_args *a, const factors *f)
+{
+    dmq_status st = DMQ_OK;
+
+    if (a->bias) {
+        LT(MatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &a->bias,
+                                  sizeof a->bias));
+    }
+    LT(Matmul(queue->cublaslt, p->product, f->alpha, a->b, p->b, a->a, p->a, f->beta, a->c, p->c,
+              a->c, p->c, &p->algorithm, queue->workspace, queue->workspace_bytes, queue->stream));
+done:
+    return st;
+}
+
+/* An operand as it is stored: one matrix where the batch shares it. */
+static dmq_half_args stored(const float *x, int batch, int rows, int cols, int ld, ptrdiff_t stride)
+{
+    return (dmq_half_args){ .x = x,
+                            .batch = stride == 0 ? 1 : (size_t)batch,
+                            .rows = (size_t)rows,
+                            .cols = (size_t)cols,
+                            .ld = (size_t)ld,
+                            .stride = (size_t)stride };
+}
+
+static dmq_status multiply_halves(dmq_queue *queue, const dmq_cublaslt *lt,
+                                  const dmq_matmul_args *args)
+{
+    int rows_a = args->trans_a ? args->k : args->m, cols_a = args->trans_a ? args->m : args->k;
+    int rows_b = args->trans_b ? args->n : args->k, cols_b = args->trans_b ? args->k : args->n;
+    dmq_half_args a = stored(args->a, args->batch, rows_a, cols_a, args->lda, args->stride_a);
+    dmq_half_args b = stored(args->b, args->batch, rows_b, cols_b, args->ldb, args->stride_b);
+    dmq_matmul_args packed = *args;
+    dmq_cuda_halves halves;
+    product_plan *p = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_cuda_halves_make(&halves, queue, &a, &b, args->alpha, args->add ? 1 : 0));
+    packed.a = (const float *)(const void *)halves.a; /* the plan says what they are */
+    packed.b = (const float *)(const void *)halves.b;
+    packed.lda = cols_a;
+    packed.ldb = cols_b;
+    packed.stride_a = args->stride_a == 0 ? 0 : (ptrdiff_t)rows_a * cols_a;
+    packed.stride_b = args->stride_b == 0 ? 0 : (ptrdiff_t)rows_b * cols_b;
+    DMQ_TRY(plan_of(&p, queue, lt, &packed));
+    if (p->plain)
+        return dmq_matmul_plain_cuda(queue, args);
+    st = multiply(queue, lt, p, &packed, &(factors){ halves.factor, halves.factor + 1 });
+done:
+    return st;
+}
+
 dmq_status dmq_matmul_cuda(dmq_queue *queue, const dmq_matmul_args *a)
 {
     const float beta = a->add ? 1 : 0;
@@ -175,15 +244,12 @@ dmq_status dmq_matmul_cuda(dmq_queue *queue, const dmq_matmul_args *a)
         return dmq_matmul_plain_cuda(queue, a);
     DMQ_TRY(dmq_cuda_use());
     DMQ_TRY(dmq_cublaslt_load(&lt));
+    if (is_half())
+        return multiply_halves(queue, lt, a);
     DMQ_TRY(plan_of(&p, queue, lt, a));
     if (p->plain)
         return dmq_matmul_plain_cuda(queue, a);
-    if (a->bias) {
-        LT(MatmulDescSetAttribute(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &a->bias,
-                                  sizeof a->bias));
-    }
-    LT(Matmul(queue->cublaslt, p->product, &a->alpha, a->b, p->b, a->a, p->a, &beta, a->c, p->c,
-              a->c, p->c, &p->algorithm, queue->workspace, queue->workspace_bytes, queue->stream));
+    st = multiply(queue, lt, p, a, &(factors){ &a->alpha, &beta });
 done:
     return st;
 }

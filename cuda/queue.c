@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "cuda/half.h"
 
 #include <string.h>
 
@@ -76,6 +77,7 @@ void dmq_cuda_queue_destroy(dmq_queue *queue)
         (void)nn->Destroy(queue->cudnn);
     if (queue->cublaslt && dmq_cublaslt_load(&lt) == DMQ_OK)
         (void)lt->Destroy(queue->cublaslt);
+    dmq_cuda_halves_release(queue->halves);
     dmq_cuda_free(queue->scratch);
     dmq_cuda_free(queue->workspace);
     for (int i = 0; i < DMQ_CUDA_STAGES; i++) {

@@ -12,13 +12,13 @@
 typedef enum dmq_precision {
     DMQ_FP32, /**< the reference: operands as they are */
     DMQ_TF32, /**< operands rounded to 10 bits of mantissa: tensor cores */
-    DMQ_FP16  /**< the same mantissa in half the bytes */
+    DMQ_FP16 /**< the same mantissa in half the bytes; operands are scaled by powers of two (kernels/half.h) */
 } dmq_precision;
 
 /**
  * Set the precision of a backend, before its first product; that of the config key device.precision.
  *
- * @return ENOTSUP for anything but fp32 where backend is not cuda, and for fp16, which has no kernels yet
+ * @return ENOTSUP for anything but fp32 where backend is not cuda
  */
 dmq_status dmq_backend_precision(const dmq_backend *backend, dmq_precision precision);
 

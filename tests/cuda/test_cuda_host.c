@@ -234,7 +234,7 @@ static void other_precisions_are_for_the_device(void **state)
     assert_int_equal(dmq_backend_precision(dmq_backend_cpu(), DMQ_TF32), DMQ_ENOTSUP);
     assert_non_null(strstr(dmq_message(), "device.precision = tf32"));
     assert_int_equal(dmq_backend_cuda_precision(DMQ_TF32), DMQ_OK);
-    assert_int_equal(dmq_backend_cuda_precision(DMQ_FP16), DMQ_ENOTSUP);
+    assert_int_equal(dmq_backend_cuda_precision(DMQ_FP16), DMQ_OK);
     assert_int_equal(dmq_backend_cuda_precision(DMQ_FP32), DMQ_OK);
 }
 
