@@ -159,6 +159,8 @@ static dmq_status tell_taken(importing *im)
     DMQ_TRY(dmq_json_set_int(im->report, "parameters", (int64_t)t->numbers));
     DMQ_TRY(dmq_json_set_int(im->report, "passed_over", t->beside));
     DMQ_TRY(dmq_json_set_int(im->report, "elsewhere", t->elsewhere));
+    if (t->scale_factor != 0) /* for first_stage.scale_factor */
+        DMQ_TRY(dmq_json_set_real(im->report, "scale_factor", t->scale_factor));
 done:
     return st;
 }
@@ -194,7 +196,7 @@ static void print_words(const dmq_json *value)
         (void)printf(" %lld", (long long)dmq_json_int(value, 0));
         break;
     case DMQ_JSON_REAL:
-        (void)printf(" %.6g", dmq_json_real(value, 0));
+        (void)printf(" %.9g", dmq_json_real(value, 0));
         break;
     default:
         for (void *m = dmq_json_first(value); m; m = dmq_json_next(value, m)) {

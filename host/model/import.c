@@ -406,6 +406,21 @@ done:
     return st;
 }
 
+/* One number beside the networks of latent diffusion: the first stage needs it, and no other file has it. */
+static dmq_status read_scale_factor(import *im)
+{
+    const dmq_stored *t = find(im, "scale_factor", NULL);
+    dmq_status st = DMQ_OK;
+    float value;
+
+    if (!t || t->count != 1)
+        return DMQ_OK;
+    DMQ_TRY(dmq_checkpoint_read_f32(&value, im->file, t));
+    im->report->scale_factor = (double)value;
+done:
+    return st;
+}
+
 static dmq_status check_config(const import *im)
 {
     dmq_status st = DMQ_OK;
@@ -443,6 +458,7 @@ import im = {.model = model, .options = options, .file = file, .table = dmq_chec
     report->layout = im.map->layout;
     DMQ_TRY(match(&im));
     DMQ_TRY(check_config(&im));
+    DMQ_TRY(read_scale_factor(&im));
     DMQ_TRY(dmq_alloc((void **)&read, largest, sizeof *read));
     DMQ_TRY(dmq_alloc((void **)&scratch, largest, sizeof *scratch));
     for (int i = 0; i < model->n_entries; i++)

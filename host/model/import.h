@@ -49,6 +49,8 @@ typedef struct dmq_import_report {
     size_t numbers; /**< in them */
     int beside;     /**< tensors of the same state dict that were passed over */
     int elsewhere;  /**< tensors of the file that lie outside of it */
+    double
+        scale_factor; /**< of latents, which a checkpoint of latent diffusion may hold beside; 0: none */
 } dmq_import_report;
 
 /**

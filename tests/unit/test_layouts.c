@@ -42,7 +42,9 @@ static void add(const char *name, int rank, const int64_t *dims, const float *da
     assert_true(count < MOST);
     (void)snprintf(name_of[count], DMQ_MAP_NAME, "%s", name);
     tensor[count] = (dmq_st_source){ name_of[count], DMQ_ST_F32, rank, { 0 }, data };
-    memcpy(tensor[count++].dims, dims, (size_t)rank * sizeof *dims);
+    if (rank > 0)
+        memcpy(tensor[count].dims, dims, (size_t)rank * sizeof *dims);
+    count++;
 }
 
 /* An entry under a name, its numbers counting up from first. */
@@ -205,10 +207,11 @@ static void averages_in_the_same_dictionary_are_taken(void **state)
     count = 0;
     add_network(m, map, 0);
     add_beside("betas");
-    add_beside("first_stage_model.decoder.conv_in.weight");
+    add("scale_factor", 0, NULL, numbers + 7);
     OK(import(m, &report, &automatic));
     assert_int_equal(report.ema, 0);
     assert_int_equal(report.beside, 2);
+    assert_true(report.scale_factor == 7);
     assert_true(m->params[first->offset] == 0);
     assert_int_equal(import(m, &report, &ema), DMQ_EDATA);
     says("has no averaged weights");
@@ -290,6 +293,36 @@ static void a_first_stage_is_found_in_three_kinds_of_files(void **state)
     dmq_model_destroy(m);
 }
 
+/* Half of an autoencoder of diffusers: the same blocks under other names, attention as matrices. */
+static void a_first_stage_of_diffusers_is_read(void **state)
+{
+    const dmq_name_map *map = dmq_name_map_of("decoder", 3);
+    const dmq_import_options plain = { 0 };
+    dmq_decoder_config kl = small;
+    dmq_import_report report;
+    dmq_model *m = NULL;
+
+    (void)state;
+    kl.n_embed = 0;
+    OK(dmq_decoder_create(&m, &kl));
+    assert_string_equal(map->layout, "diffusers");
+    count = 0;
+    add_network(m, map, 300);
+    for (int i = 0; i < count; i++) {
+        if (strstr(tensor[i].name, "attentions") && tensor[i].rank == 4)
+            tensor[i].rank = 2;
+    }
+    add_beside("encoder.down_blocks.0.resnets.0.conv1.weight");
+    add_beside("quant_conv.weight");
+    OK(import(m, &report, &plain));
+    assert_string_equal(report.layout, "diffusers");
+    assert_int_equal(report.beside, 2);
+    assert_true(report.scale_factor == 0);
+    add("scale_factor", 0, NULL, numbers + 7);
+    assert_int_equal(import(m, &report, &plain), DMQ_EDATA); /* no part of this layout */
+    dmq_model_destroy(m);
+}
+
 /* ------------------------------------------------------------------ totals */
 
 static void published_networks_have_their_published_sizes(void **state)
@@ -329,6 +362,7 @@ int main(void)
         cmocka_unit_test(averages_of_compvis_have_no_dots),
         cmocka_unit_test(averages_in_the_same_dictionary_are_taken),
         cmocka_unit_test(a_first_stage_is_found_in_three_kinds_of_files),
+        cmocka_unit_test(a_first_stage_of_diffusers_is_read),
         cmocka_unit_test(published_networks_have_their_published_sizes),
     };
 
