@@ -2,6 +2,7 @@
 
 #include "base/half.h"
 #include "base/memory.h"
+#include "io/checkpoint.h"
 #include "model/ddpm_unet.h"
 #include "model/decoder.h"
 #include "model/dit.h"
@@ -231,6 +232,24 @@ done:
     return st;
 }
 
+/* A file that the user took for ours; what cannot be opened is told by who opens it. */
+static dmq_status refuse_checkpoint(const char *path)
+{
+    dmq_container kind = DMQ_CONTAINER_UNKNOWN;
+    dmq_input *input = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (dmq_input_open(&input, path) != DMQ_OK || dmq_container_of(&kind, input) != DMQ_OK)
+        kind = DMQ_CONTAINER_UNKNOWN;
+    dmq_input_close(input);
+    if (kind != DMQ_CONTAINER_UNKNOWN && kind != DMQ_CONTAINER_HDF5) {
+        st = dmq_fail(DMQ_EDATA, "%s: is a file of another program (%s)", path,
+                      dmq_container_name(kind));
+        st = dmq_fail_note(st, "  hint: dmq import %s -o model.h5 makes a model of it", path);
+    }
+    return st;
+}
+
 dmq_status dmq_model_load(dmq_model **out, dmq_model_info *info, const char *path)
 {
     dmq_status st = DMQ_OK;
@@ -239,6 +258,7 @@ dmq_status dmq_model_load(dmq_model **out, dmq_model_info *info, const char *pat
     dmq_h5 *file = NULL;
     char *kind = NULL, *text = NULL;
 
+    DMQ_TRY(refuse_checkpoint(path));
     DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_READ));
     DMQ_TRY(dmq_h5_format_check(file, FORMAT, VERSION));
     DMQ_TRY(dmq_h5_attr_text(&kind, file, "", "kind"));

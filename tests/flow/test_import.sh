@@ -92,6 +92,9 @@ refuses 65 'data/0" has CRC-32' 'hint: .*--no-checksum' -- into bit.ckpt
 ok into bit.ckpt --no-checksum
 grep -q '^checksums: left out$' out.txt || fail "--no-checksum: $(cat out.txt)"
 
+refuses 65 'is a file of another program \(ZIP\)' 'hint: dmq import .*plain.ckpt -o model.h5' -- \
+    "$dmq" forward --model plain.ckpt --input ref-ema.npz -o y.h5
+
 # ------------------------------------------------------------------ the command line
 refuses 64 'needs one FILE and -o' 'hint: ' -- "$dmq" import plain.ckpt
 refuses 64 'written as .h5' -- "$dmq" import plain.ckpt -o model.pt
