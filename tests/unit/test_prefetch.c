@@ -4,6 +4,7 @@
 #include "recon/prefetch.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -127,6 +128,177 @@ static void every_batch_is_whole(void **state)
     }
 }
 
+/* ------------------------------------------------------------------ a device that is not in step */
+
+/*
+ * Two queues that run when it hurts: one of them at once, the other one only when somebody waits for it. What
+ * is read before it was brought, or overwritten before it was read, comes out wrong.
+ */
+typedef struct step {
+    enum { COPY, RECORD, WAIT } kind;
+    void *to;
+    const void *from;
+    size_t bytes;
+    int *event, count; /* recorded so often; wait until it has happened `count` times */
+} step;
+
+enum { STEPS = 4000 };
+
+struct dmq_queue {
+    step step[STEPS];
+    int n, next; /* asked for, done */
+};
+
+typedef struct event {
+    int asked, happened;
+} event;
+
+static struct {
+    pthread_mutex_t lock;
+    dmq_queue *copies, *work;
+    dmq_queue *early; /* the one that runs at once */
+} late = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* One step of a queue, if it may be done. */
+static int advance(dmq_queue *q)
+{
+    step *s = &q->step[q->next];
+
+    if (q->next == q->n || (s->kind == WAIT && *s->event < s->count))
+        return 0;
+    if (s->kind == COPY)
+        memcpy(s->to, s->from, s->bytes);
+    else if (s->kind == RECORD)
+        ++*s->event;
+    q->next++;
+    return 1;
+}
+
+static dmq_status ask(dmq_queue *q, step s)
+{
+    (void)pthread_mutex_lock(&late.lock);
+    if (s.kind == RECORD)
+        ((event *)(void *)((char *)s.event - offsetof(event, happened)))->asked++;
+    assert_true(q->n < STEPS);
+    q->step[q->n++] = s;
+    while (advance(late.early))
+        continue;
+    (void)pthread_mutex_unlock(&late.lock);
+    return DMQ_OK;
+}
+
+static dmq_status late_fetch(dmq_queue *q, void *to, const void *from, size_t bytes)
+{
+    return ask(q, (step){ .kind = COPY, .to = to, .from = from, .bytes = bytes });
+}
+
+static dmq_status late_record(dmq_queue *q, void *memory)
+{
+    return ask(q, (step){ .kind = RECORD, .event = &((event *)memory)->happened });
+}
+
+static dmq_status late_wait(dmq_queue *q, void *memory)
+{
+    event *e = memory;
+
+    return ask(q, (step){ .kind = WAIT, .event = &e->happened, .count = e->asked });
+}
+
+static dmq_status late_event(void **out)
+{
+    return dmq_alloc(out, 1, sizeof(event));
+}
+
+static dmq_status late_queue(dmq_queue **out, int lane)
+{
+    dmq_status st = dmq_alloc((void **)out, 1, sizeof **out);
+
+    if (lane == DMQ_COPIES)
+        late.copies = *out;
+    else
+        late.work = *out;
+    return st;
+}
+
+static void end_queue(dmq_queue *q)
+{
+    assert_int_equal(q->next, q->n);
+    dmq_free(q);
+}
+
+/* Both run as far as they can until all of this one is done. */
+static dmq_status late_sync(dmq_queue *q)
+{
+    (void)pthread_mutex_lock(&late.lock);
+    while (q->next < q->n)
+        assert_true(advance(q) || advance(late.copies) || advance(late.work));
+    (void)pthread_mutex_unlock(&late.lock);
+    return DMQ_OK;
+}
+
+static void neither_side_runs_ahead(void **state)
+{
+    static int index[COUNT];
+    static dmq_real read[COUNT][PER];
+    dmq_backend be = *dmq_backend_ref();
+    const dmq_trip trip = { .index = index, .stride = BATCH, .rows = BATCH, .count = COUNT };
+
+    (void)state;
+    be.host_memory = 0;
+    be.fetch = late_fetch;
+    be.event_create = late_event;
+    be.event_destroy = dmq_free;
+    be.event_record = late_record;
+    be.event_wait = late_wait;
+    be.queue_create = late_queue;
+    be.queue_destroy = end_queue;
+    be.sync = late_sync;
+    for (int i = 0; i < COUNT; i++)
+        index[i] = i * 11 % ROWS;
+    for (int early = 0; early < 2; early++) {
+        for (int tier = DMQ_ON_HOST; tier <= DMQ_ON_DISK; tier++) {
+            dmq_tiers tiers = { .be = &be, .budget = { 0, 0, 0 } };
+            const dmq_store *all[1];
+            dmq_real rows[ROWS * PER];
+            dmq_store *store = NULL;
+            dmq_prefetch *p = NULL;
+            dmq_queue *queue = NULL;
+            int moved;
+
+            tiers.budget[tier] = 1e6;
+            OK(be.queue_create(&queue, 0));
+            OK(dmq_store_create(&store, &tiers, PER, ROWS, DMQ_HOT));
+            assert_int_equal(store->tier, tier);
+            for (int i = 0; i < ROWS * PER; i++)
+                rows[i] = number(0, i / PER, i % PER);
+            OK(dmq_store_put(store, queue, 0, ROWS, rows));
+            all[0] = store;
+            OK(dmq_prefetch_create(&p, &be, all, 1));
+            late.early = early ? late.copies : late.work;
+            OK(dmq_prefetch_reserve(p, BATCH, &moved));
+            memset(read, 0, sizeof read);
+            (void)dmq_prefetch_begin(p, &trip, 0);
+            for (int b = 0; b * BATCH < COUNT; b++) {
+                int n = COUNT - b * BATCH < BATCH ? COUNT - b * BATCH : BATCH;
+                const dmq_real *from =
+                    dmq_prefetch_table(p, 0) + (size_t)dmq_prefetch_row(p, b, 0) * PER;
+
+                OK(dmq_prefetch_take(p, b, queue));
+                OK(late_fetch(queue, read[b * BATCH], from, (size_t)n * PER * sizeof **read));
+                OK(dmq_prefetch_leave(p, b, queue)); /* and nobody waits */
+            }
+            OK(be.sync(queue));
+            for (int i = 0; i < COUNT * PER; i++)
+                assert_true(read[i / PER][i % PER] == number(0, index[i / PER], i % PER));
+            dmq_prefetch_destroy(p);
+            dmq_store_destroy(store);
+            be.queue_destroy(queue);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ failures */
+
 /* The third copy to the device fails. */
 static int fetches;
 
@@ -187,6 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_batch_is_whole),
+        cmocka_unit_test(neither_side_runs_ahead),
         cmocka_unit_test(failures_come_to_who_takes),
         cmocka_unit_test(running_out_of_memory_is_clean),
     };
