@@ -5,6 +5,8 @@
 #include "diffusion/forward.h"
 #include "io/checkpoint.h"
 #include "kernels/noise.h"
+#include "model/decode.h"
+#include "tensor/layout.h"
 
 #include <math.h>
 #include <string.h>
@@ -17,7 +19,7 @@ static bool can_be_run(const dmq_model *model)
            dmq_shape_count(model->value[model->output].shape) == dmq_shape_count(model->input);
 }
 
-/* Of one output: figures that a person can compare with those of another program. */
+/* Of one output: figures that a person can compare with those of another program. t < 0: it has none. */
 static dmq_status tell(dmq_json *list, double t, const dmq_real *y, size_t n)
 {
     double sum = 0, squares = 0, least = (double)y[0], greatest = (double)y[0];
@@ -32,12 +34,51 @@ static dmq_status tell(dmq_json *list, double t, const dmq_real *y, size_t n)
     for (size_t i = 0; i < n; i++)
         squares += ((double)y[i] - sum / (double)n) * ((double)y[i] - sum / (double)n);
     DMQ_TRY(dmq_json_add_object(&entry, list));
-    DMQ_TRY(dmq_json_set_real(entry, "t", t));
+    if (t >= 0)
+        DMQ_TRY(dmq_json_set_real(entry, "t", t));
     DMQ_TRY(dmq_json_set_real(entry, "mean", sum / (double)n));
     DMQ_TRY(dmq_json_set_real(entry, "std", sqrt(squares / (double)n)));
     DMQ_TRY(dmq_json_set_real(entry, "min", least));
     DMQ_TRY(dmq_json_set_real(entry, "max", greatest));
 done:
+    return st;
+}
+
+/* n samples of the shape of the network's input, as files order them: the same everywhere. */
+static dmq_status draw(dmq_real *x, const dmq_model *model, int n)
+{
+    return dmq_noise_normal_ref(NULL, &(dmq_noise_args){ .out = x,
+                                                         .n = n,
+                                                         .per = dmq_shape_count(model->input),
+                                                         .seed = SEED,
+                                                         .purpose = DMQ_FOR_TEST });
+}
+
+/* The image of one latent of noise. */
+static dmq_status check_decoder(dmq_json *report, dmq_model *model, dmq_lanes *lanes)
+{
+    size_t n = dmq_shape_count(dmq_decoder_image(model));
+    dmq_real *z = NULL, *nhwc = NULL, *image = NULL;
+    const int *d = model->input.dim;
+    dmq_decode *decode = NULL;
+    dmq_status st = DMQ_OK;
+    dmq_json *list;
+
+    DMQ_TRY(dmq_alloc((void **)&z, dmq_shape_count(model->input), sizeof *z));
+    DMQ_TRY(dmq_alloc((void **)&nhwc, dmq_shape_count(model->input), sizeof *nhwc));
+    DMQ_TRY(dmq_alloc((void **)&image, n, sizeof *image));
+    DMQ_TRY(draw(z, model, 1));
+    dmq_nhwc_from_nchw(nhwc, z, 1, d[3], d[1], d[2]);
+    DMQ_TRY(dmq_model_place(model, lanes));
+    DMQ_TRY(dmq_decode_create(&decode, model, 1, lanes));
+    DMQ_TRY(dmq_decode_run(decode, image, nhwc, 1, NULL, NULL));
+    DMQ_TRY(dmq_json_set_array(&list, report, "check"));
+    DMQ_TRY(tell(list, -1, image, n));
+done:
+    dmq_decode_destroy(decode);
+    dmq_free(z);
+    dmq_free(nhwc);
+    dmq_free(image);
     return st;
 }
 
@@ -50,14 +91,14 @@ dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_l
     dmq_status st = DMQ_OK;
     dmq_json *list;
 
+    if (dmq_decoder_is(model))
+        return check_decoder(report, model, lanes);
     if (!can_be_run(model))
         return dmq_json_set_text(report, "check",
                                  "not made: no network from x and t to a noise like x");
     DMQ_TRY(dmq_alloc((void **)&x, TIMES * per, sizeof *x));
     DMQ_TRY(dmq_alloc((void **)&y, TIMES * per, sizeof *y));
-    DMQ_TRY(dmq_noise_normal_ref(
-        NULL, &(dmq_noise_args){
-                  .out = x, .n = TIMES, .per = per, .seed = SEED, .purpose = DMQ_FOR_TEST }));
+    DMQ_TRY(draw(x, model, TIMES));
     DMQ_TRY(dmq_model_place(model, lanes));
     DMQ_TRY(dmq_forward_run(
         model, NULL, lanes,
