@@ -15,8 +15,7 @@ enum { TIMES = 3, SEED = 0 };
 
 static bool can_be_run(const dmq_model *model)
 {
-    return model->n_units > 0 &&
-           dmq_shape_count(model->value[model->output].shape) == dmq_shape_count(model->input);
+    return model->n_units > 0 && dmq_forward_fits(model);
 }
 
 /* Of one output: figures that a person can compare with those of another program. t < 0: it has none. */

@@ -11,7 +11,7 @@ typedef struct lane {
     dmq_tape *tape;
     dmq_index *row, *label; /**< label NULL: the network knows no classes */
     dmq_var *x, *t, *y;
-    dmq_real *host;  /**< (group, per) in memory order */
+    dmq_real *host;  /**< (group, pixels, said) in memory order */
     dmq_real *times; /**< (group) */
     int *steps;      /**< (2, group): steps, labels */
 } lane;
@@ -21,7 +21,9 @@ typedef struct job {
     const dmq_forward_args *a;
     const dmq_backend *be;
     size_t per;
-    int group; /**< samples of one pass */
+    size_t pixels; /**< of a sample */
+    int said;      /**< channels of the network's result */
+    int group;     /**< samples of one pass */
     lane *lane;
 } job;
 
@@ -42,7 +44,8 @@ static dmq_status lane_create(job *j, lane *l, const dmq_hook_source *source)
     l->y = dmq_model_record(j->model, l->tape, &hooks, l->x, l->t, l->label);
     dmq_tape_output(l->tape, l->y);
     DMQ_TRY(dmq_tape_plan(l->tape));
-    DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)j->group * j->per, sizeof *l->host));
+    DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)j->group * j->pixels * (size_t)j->said,
+                      sizeof *l->host));
     DMQ_TRY(dmq_alloc((void **)&l->times, (size_t)j->group, sizeof *l->times));
     DMQ_TRY(dmq_alloc((void **)&l->steps, 2 * (size_t)j->group, sizeof *l->steps));
 done:
@@ -106,19 +109,30 @@ done:
     return st;
 }
 
+/* The first channels of each pixel, in place. */
+static void leave_noise(const job *j, dmq_real *y)
+{
+    size_t c = j->per / j->pixels;
+
+    for (size_t p = 1; p < j->pixels && (size_t)j->said > c; p++)
+        memmove(y + p * c, y + p * (size_t)j->said, c * sizeof *y);
+}
+
 static dmq_status keep(const job *j, lane *l, dmq_queue *queue, int piece)
 {
     dmq_status st = DMQ_OK;
     const dmq_forward_args *a = j->a;
     const int *d = j->model->value[j->model->output].shape.dim;
 
-    DMQ_TRY(
-        j->be->download(queue, l->host, l->y->value, (size_t)j->group * j->per * sizeof *l->host));
+    DMQ_TRY(j->be->download(queue, l->host, l->y->value,
+                            (size_t)j->group * j->pixels * (size_t)j->said * sizeof *l->host));
     DMQ_TRY(j->be->sync(queue));
     for (int i = 0; i < j->group && piece * j->group + i < a->n; i++) {
         int n = piece * j->group + i;
-        const dmq_real *y = l->host + (size_t)i * j->per;
+        dmq_real *y = l->host + (size_t)i * j->pixels * (size_t)j->said;
         dmq_real *out = a->out + (size_t)n * j->per;
+
+        leave_noise(j, y);
         for (size_t k = 0; k < j->per; k++) {
             if (!isfinite(y[k]))
                 return dmq_fail(DMQ_EDIVERGE, "forward: the result of sample %d is not finite", n);
@@ -146,6 +160,17 @@ done:
     return st;
 }
 
+int dmq_forward_fits(const dmq_model *model)
+{
+    dmq_shape in = model->input, out;
+
+    if (model->n_values == 0)
+        return 0;
+    out = model->value[model->output].shape;
+    return out.rank == 4 && out.dim[1] == in.dim[1] && out.dim[2] == in.dim[2] &&
+           (out.dim[3] == in.dim[3] || out.dim[3] == 2 * in.dim[3]);
+}
+
 dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source, dmq_lanes *lanes,
                            const dmq_forward_args *a)
 {
@@ -161,11 +186,13 @@ dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source
     assert(a->n > 0);
     if (model->n_values == 0)
         return dmq_fail(DMQ_EDATA, "forward: a model of kind %s has no x and t", model->arch->kind);
-    if (dmq_shape_count(model->value[model->output].shape) != j.per) {
+    if (!dmq_forward_fits(model)) {
         return dmq_fail(DMQ_ENOTSUP, "forward: the network's result is %s, its input %s",
                         dmq_shape_text(model->value[model->output].shape),
                         dmq_shape_text(model->input));
     }
+    j.said = model->value[model->output].shape.dim[3];
+    j.pixels = j.per / (size_t)model->input.dim[3];
     DMQ_TRY(check_input(&j));
     DMQ_TRY(dmq_alloc(&memory, (size_t)n_lanes, sizeof *j.lane));
     j.lane = memory;

@@ -17,10 +17,13 @@ typedef struct dmq_forward_args {
     const dmq_real *t; /**< (n) */
     const int *step;   /**< (n) sampler steps, rows of per-step tables; NULL: 0 */
     const int *label;  /**< (n); NULL for a network without classes */
-    dmq_real *out;     /**< as x */
+    dmq_real *out; /**< as x: the noise; a variance that the network gives behind it is left out */
     int n;
     int nhwc;
 } dmq_forward_args;
+
+/** 1 when the network makes of x and t noise of the shape of x, alone or with a variance behind it. */
+int dmq_forward_fits(const dmq_model *model);
 
 /**
  * @param model   on the device of the lanes (dmq_model_place)

@@ -9,7 +9,7 @@ typedef struct lane_pair {
     dmq_tape *tape;
     dmq_var *x, *t, *fp, *q;
     dmq_index *row, *label; /* label NULL: the network knows no classes */
-    dmq_real *host;         /* (2, shard, per) */
+    dmq_real *host;         /* (2, shard, pixels, said) */
     dmq_real *times;        /* (shard) */
     int *steps;             /* (2, shard): steps, labels */
 } lane_pair;
@@ -20,7 +20,8 @@ typedef struct measuring {
     const dmq_real *const *x;
     const dmq_real *t;
     const int *row, *label;
-    size_t per;
+    size_t per, pixels;
+    int said; /* channels of the network's result */
     int n, shard;
     double *error;
 } measuring;
@@ -46,7 +47,9 @@ static dmq_status open_pair(lane_pair *p, const dmq_backend *be, const dmq_model
     dmq_tape_output(p->tape, p->fp);
     dmq_tape_output(p->tape, p->q);
     DMQ_TRY(dmq_tape_plan(p->tape));
-    DMQ_TRY(dmq_alloc((void **)&p->host, 2 * dmq_shape_count(in), sizeof(dmq_real)));
+    DMQ_TRY(dmq_alloc((void **)&p->host,
+                      2 * shard * dmq_shape_count(model->value[model->output].shape),
+                      sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&p->times, shard, sizeof *p->times));
     DMQ_TRY(dmq_alloc((void **)&p->steps, 2 * shard, sizeof *p->steps));
 done:
@@ -58,6 +61,7 @@ static dmq_status measure(void *context, int piece, int lane, dmq_queue *queue)
     measuring *m = context;
     lane_pair *p = &m->lane[lane];
     size_t shard = (size_t)m->shard, bytes = shard * m->per * sizeof(dmq_real);
+    size_t said = (size_t)m->said, c = m->per / m->pixels, result = shard * m->pixels * said;
     dmq_status st = DMQ_OK;
     int first = piece * m->shard;
 
@@ -75,15 +79,17 @@ static dmq_status measure(void *context, int piece, int lane, dmq_queue *queue)
     if (p->label)
         DMQ_TRY(dmq_tape_index_set(p->tape, p->label, queue, p->steps + m->shard));
     DMQ_TRY(dmq_tape_forward(p->tape, queue, DMQ_PART_ALL));
-    DMQ_TRY(m->be->download(queue, p->host, p->fp->value, bytes));
-    DMQ_TRY(m->be->download(queue, p->host + shard * m->per, p->q->value, bytes));
+    DMQ_TRY(m->be->download(queue, p->host, p->fp->value, result * sizeof(dmq_real)));
+    DMQ_TRY(m->be->download(queue, p->host + result, p->q->value, result * sizeof(dmq_real)));
     DMQ_TRY(m->be->sync(queue));
     for (int i = 0; i < m->shard && first + i < m->n; i++) {
-        const dmq_real *f = p->host + (size_t)i * m->per, *q = f + shard * m->per;
+        const dmq_real *f = p->host + (size_t)i * m->pixels * said, *q = f + result;
         double sum = 0;
 
-        for (size_t j = 0; j < m->per; j++)
-            sum += ((double)q[j] - (double)f[j]) * ((double)q[j] - (double)f[j]);
+        for (size_t j = 0; j < m->pixels * said; j++) {
+            if (j % said < c)
+                sum += ((double)q[j] - (double)f[j]) * ((double)q[j] - (double)f[j]);
+        }
         m->error[first + i] = sum / (double)m->per;
     }
 done:
@@ -101,6 +107,8 @@ dmq_status dmq_noise_error(double *error, const dmq_model *model, const dmq_hook
                     .row = row,
                     .label = label,
                     .per = dmq_shape_count(model->input),
+                    .pixels = dmq_shape_count(model->input) / (size_t)model->input.dim[3],
+                    .said = model->value[model->output].shape.dim[3],
                     .n = n,
                     .shard = dmq_lanes_backend(lanes)->shard,
                     .error = error };

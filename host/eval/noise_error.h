@@ -16,7 +16,7 @@
  * @param x       n pointers to (H, W, C), host memory
  * @param t, row  (n) timestep and sampler step of each
  * @param label   (n) its label; NULL for a network without classes
- * @param error   (n) out
+ * @param error   (n) out; of the noise, where the network gives a variance behind it
  */
 dmq_status dmq_noise_error(double *error, const dmq_model *model, const dmq_hook_source *source,
                            dmq_lanes *lanes, const dmq_real *const *x, const dmq_real *t,

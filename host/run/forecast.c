@@ -257,7 +257,8 @@ static void sample(dmq_forecasting *g, dmq_stage_id id, double pass, double byte
     dmq_forecast_stage *s = &g->f->stage[id];
     const dmq_config *c = g->e->config;
     int count = dmq_config_int(c, "sample.count"), batch = dmq_config_int(c, "sample.batch");
-    int piece = (batch + 7) / 8 * 8, whole = count / piece, calls = dmq_moves_count(g->e->sampler);
+    int piece = (batch + 7) / 8 * 8, whole = count / piece;
+    int calls = dmq_moves_count(g->e->sampler) * dmq_sampler_branches(g->e->sampler);
     double images = (double)count * (double)dmq_shape_count(g->e->model->input) * sizeof(dmq_real);
 
     s->passes = (double)calls * count;

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "calib/calib_file.h"
+#include "diffusion/forward.h"
 #include "diffusion/labels.h"
 #include "diffusion/moves.h"
 #include "diffusion/sample.h"
@@ -276,6 +277,41 @@ static void calibration_keeps_both_branches(void **state)
     dmq_lanes_destroy(lanes);
 }
 
+/* Of a network that gives a variance too, the noise. */
+static void a_pass_gives_the_noise(void **state)
+{
+    enum { N = 11 };
+    static dmq_real x[N * PER], out[N * PER];
+    dmq_real t[N];
+    dmq_lanes *lanes = NULL;
+    int label[N];
+
+    (void)state;
+    OK(dmq_lanes_create(&lanes, dmq_backend_ref(), 2));
+    for (int i = 0; i < N; i++) {
+        noise(x + i * PER, DMQ_FOR_TEST, (uint64_t)i, 0);
+        t[i] = (dmq_real)(0.5 + 90 * i);
+        label[i] = i % (CLASSES + 1);
+    }
+    for (int learned = 0; learned < 2; learned++) {
+        toy net;
+
+        toy_init(&net, learned);
+        memset(out, 0, sizeof out);
+        OK(dmq_forward_run(
+            &net.model, NULL, lanes,
+            &(dmq_forward_args){ .x = x, .t = t, .label = label, .out = out, .n = N, .nhwc = 1 }));
+        for (int i = 0; i < N; i++) {
+            double want[PER];
+
+            for (int k = 0; k < PER; k++)
+                want[k] = network((double)x[i * PER + k], label[i], (double)t[i], k % C, 0);
+            near(out + i * PER, want, "noise of sample", i);
+        }
+    }
+    dmq_lanes_destroy(lanes);
+}
+
 static void what_cannot_be_guided_is_refused(void **state)
 {
     dmq_calib_config config = { .per_timestep = 3, .interval = 1 };
@@ -349,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(images_are_those_of_the_guided_recursion),
         cmocka_unit_test(calibration_keeps_both_branches),
+        cmocka_unit_test(a_pass_gives_the_noise),
         cmocka_unit_test(what_cannot_be_guided_is_refused),
         cmocka_unit_test(labels_are_the_same_however_they_are_asked_for),
     };
