@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "tensor/layout.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -106,40 +107,85 @@ done:
     return st;
 }
 
-/* (N, C, H, W) of a file as (n, H, W, C); n < 0: any number of them. */
-static dmq_status read_array(dmq_real **out, int *n, dmq_shape *one, dmq_h5 *file, const char *name)
+/* Shape of an array (n, C, H, W), n images if it is not negative. */
+static dmq_status look(int *n, dmq_shape *one, dmq_h5 *file, const char *name)
 {
-    dmq_real *data = NULL, *nchw = NULL;
     const char *path = dmq_h5_path(file);
     dmq_h5_info info;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_h5_shape(&info, file, name));
-    if (info.rank != 4 || info.count < 1) {
+    if (info.rank != 4 || info.count < 1 || info.dims[0] > INT_MAX) {
         st = dmq_fail(DMQ_ESHAPE, "%s: %s must be (N, C, H, W)", path, name);
-        goto done;
-    }
-    if (*n >= 0 && info.dims[0] != *n) {
+    } else if (*n >= 0 && info.dims[0] != *n) {
         st =
             dmq_fail(DMQ_ESHAPE, "%s: %d images, %lld %s", path, *n, (long long)info.dims[0], name);
-        goto done;
+    } else {
+        *n = (int)info.dims[0];
+        *one = dmq_shape4(1, (int)info.dims[2], (int)info.dims[3], (int)info.dims[1]);
     }
-    DMQ_TRY(dmq_alloc((void **)&data, (size_t)info.count, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&nchw, (size_t)info.count, sizeof(dmq_real)));
-    DMQ_TRY(dmq_h5_read_real(nchw, file, name, info.rank, info.dims));
-    for (int64_t i = 0; i < info.count; i++) {
+done:
+    return st;
+}
+
+dmq_status dmq_images_open(dmq_images_file *out, const char *path, const char *key)
+{
+    dmq_images_file f = { .n = -1 };
+    dmq_h5_info info;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_h5_open(&f.file, path, DMQ_H5_READ));
+    DMQ_TRY(dmq_h5_format_check(f.file, "dmq-images", 1));
+    DMQ_TRY(check_key(f.file, path, key));
+    DMQ_TRY(look(&f.n, &f.one, f.file, "images"));
+    f.has_latents = dmq_h5_has(f.file, "latents");
+    if (f.has_latents)
+        DMQ_TRY(look(&f.n, &f.one_latent, f.file, "latents"));
+    f.has_labels = dmq_h5_has(f.file, "label");
+    if (f.has_labels) {
+        DMQ_TRY(dmq_h5_shape(&info, f.file, "label"));
+        if (info.rank != 1 || info.dims[0] != f.n) {
+            st = dmq_fail(DMQ_ESHAPE, "%s: %d images, %lld labels", path, f.n,
+                          (long long)info.dims[0]);
+            goto done;
+        }
+    }
+    *out = f;
+    f.file = NULL;
+done:
+    dmq_h5_close(f.file);
+    return st;
+}
+
+void dmq_images_close(dmq_images_file *file)
+{
+    dmq_h5_close(file->file);
+    memset(file, 0, sizeof *file);
+}
+
+/* Rows of an array as (n, H, W, C). */
+static dmq_status read_rows(dmq_real **out, dmq_h5 *file, const char *name, int first, int n,
+                            dmq_shape one)
+{
+    size_t per = dmq_shape_count(one), count = (size_t)n * per;
+    int h = one.dim[1], w = one.dim[2], c = one.dim[3];
+    dmq_real *data = NULL, *nchw = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&data, count, sizeof *data));
+    DMQ_TRY(dmq_alloc((void **)&nchw, count, sizeof *nchw));
+    DMQ_TRY(dmq_h5_read_rows(nchw, file, name, first, n, DMQ_H5_F32, DMQ_DIMS(-1, c, h, w)));
+    for (size_t i = 0; i < count; i++) {
         if (!isfinite(nchw[i])) {
             st = dmq_fail(DMQ_EDATA,
                           "%s: %.*s %lld holds a number that is NaN or infinite\n"
                           "  hint: make or copy the file again",
-                          path, (int)strlen(name) - 1, name,
-                          (long long)(i / (info.count / info.dims[0])));
+                          dmq_h5_path(file), (int)strlen(name) - 1, name,
+                          (long long)first + (long long)(i / per));
             goto done;
         }
     }
-    *n = (int)info.dims[0];
-    *one = dmq_shape4(1, (int)info.dims[2], (int)info.dims[3], (int)info.dims[1]);
-    dmq_nhwc_from_nchw(data, nchw, *n, (int)info.dims[1], (int)info.dims[2], (int)info.dims[3]);
+    dmq_nhwc_from_nchw(data, nchw, n, c, h, w);
     *out = data;
     data = NULL;
 done:
@@ -148,27 +194,35 @@ done:
     return st;
 }
 
-dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key)
+dmq_status dmq_images_read(dmq_images *out, const dmq_images_file *f, int first, int n)
 {
-    dmq_images images = { .n = -1 };
-    dmq_h5 *file = NULL;
+    dmq_images images = { .n = n, .one = f->one, .one_latent = f->one_latent };
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_READ));
-    DMQ_TRY(dmq_h5_format_check(file, "dmq-images", 1));
-    DMQ_TRY(check_key(file, path, key));
-    DMQ_TRY(read_array(&images.data, &images.n, &images.one, file, "images"));
-    if (dmq_h5_has(file, "latents"))
-        DMQ_TRY(read_array(&images.latents, &images.n, &images.one_latent, file, "latents"));
-    if (dmq_h5_has(file, "label")) {
-        DMQ_TRY(dmq_alloc((void **)&images.label, (size_t)images.n, sizeof *images.label));
-        DMQ_TRY(dmq_h5_read_i32(images.label, file, "label", DMQ_DIMS(images.n)));
+    DMQ_TRY(read_rows(&images.data, f->file, "images", first, n, f->one));
+    if (f->has_latents)
+        DMQ_TRY(read_rows(&images.latents, f->file, "latents", first, n, f->one_latent));
+    if (f->has_labels) {
+        DMQ_TRY(dmq_alloc((void **)&images.label, (size_t)n, sizeof *images.label));
+        DMQ_TRY(
+            dmq_h5_read_rows(images.label, f->file, "label", first, n, DMQ_H5_I32, DMQ_DIMS(-1)));
     }
     *out = images;
     memset(&images, 0, sizeof images);
 done:
     dmq_images_release(&images);
-    dmq_h5_close(file);
+    return st;
+}
+
+dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key)
+{
+    dmq_images_file f = { 0 };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_images_open(&f, path, key));
+    DMQ_TRY(dmq_images_read(out, &f, 0, f.n));
+done:
+    dmq_images_close(&f);
     return st;
 }
 

@@ -35,6 +35,23 @@ dmq_status dmq_images_begin(dmq_h5 **out, const char *path, const dmq_images *li
                             int64_t first, const char *key);
 dmq_status dmq_images_put(dmq_h5 *file, int at, const dmq_images *part);
 
+/** An image file to be read part by part. */
+typedef struct dmq_images_file {
+    dmq_h5 *file;
+    int n;
+    dmq_shape one, one_latent; /**< as in dmq_images */
+    int has_latents, has_labels;
+} dmq_images_file;
+
+/** key NULL: any; EDATA when another one made the file. */
+dmq_status dmq_images_open(dmq_images_file *out, const char *path, const char *key);
+
+/** Also of one that is all zero. */
+void dmq_images_close(dmq_images_file *file);
+
+/** Images first .. first + n - 1, for dmq_images_release; EDATA names the first that is not finite. */
+dmq_status dmq_images_read(dmq_images *out, const dmq_images_file *file, int first, int n);
+
 /** What the file holds, latents and labels included. key NULL: any; EDATA when another one made the file. */
 dmq_status dmq_images_load(dmq_images *out, const char *path, const char *key);
 

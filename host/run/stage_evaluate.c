@@ -22,11 +22,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Images in memory at once: whole blocks of eval/moments.h, so that the cut changes no bit. */
+enum { BATCH = 256 };
+
 typedef struct evaluating {
     dmq_job *job;
     const dmq_config *config;
     const dmq_experiment *e;
-    dmq_images fp, q;
+    dmq_images_file fp, q;
     dmq_model *features;
     char features_hash[DMQ_HASH_TEXT];
     int width, classes;
@@ -45,17 +48,17 @@ static int wanted(const evaluating *v, const char *metric)
     return 0;
 }
 
-static dmq_status load_images(evaluating *v)
+static dmq_status open_images(evaluating *v)
 {
     char *path = NULL;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_folder_file(&path, v->job->folder, dmq_stages[DMQ_RUN_SAMPLE_FP].file));
-    DMQ_TRY(dmq_images_load(&v->fp, path, NULL));
+    DMQ_TRY(dmq_images_open(&v->fp, path, NULL));
     dmq_free(path);
     path = NULL;
     DMQ_TRY(dmq_folder_file(&path, v->job->folder, dmq_stages[DMQ_RUN_SAMPLE].file));
-    DMQ_TRY(dmq_images_load(&v->q, path, NULL));
+    DMQ_TRY(dmq_images_open(&v->q, path, NULL));
     if (v->fp.n != v->q.n || !dmq_shape_equal(v->fp.one, v->q.one)) {
         st = dmq_fail(DMQ_ESHAPE, "evaluate: %d full-precision images, %d quantized ones", v->fp.n,
                       v->q.n);
@@ -121,26 +124,48 @@ static dmq_levels levels_of(const dmq_config *config)
     return (dmq_levels)dmq_config_enum(config, "sample.levels");
 }
 
-/* Moments (and logits, if wanted) of images; what is exported is what is scored: 8-bit values. */
-static dmq_status moments_of(evaluating *v, double *mean, double *cov, dmq_real *logits,
-                             const dmq_real *images, int n)
+/* Features of some images (and logits, if wanted); what is exported is what is scored: 8-bit values. */
+static dmq_status score(evaluating *v, dmq_moments *m, dmq_real *logits, const dmq_real *images,
+                        int n)
 {
-    size_t per = dmq_shape_count(v->fp.one);
-    dmq_real *rounded = NULL, *f = NULL;
+    size_t count = (size_t)n * dmq_shape_count(v->fp.one);
+    dmq_real *levels = NULL, *f = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&levels, count, sizeof *levels));
+    DMQ_TRY(dmq_alloc((void **)&f, (size_t)n * (size_t)v->width, sizeof *f));
+    dmq_images_export(levels, images, count, levels_of(v->config));
+    DMQ_TRY(dmq_features_run(f, logits, v->features, v->e->lanes, levels, n));
+    DMQ_TRY(dmq_moments_add(m, f, (size_t)n));
+done:
+    dmq_free(levels);
+    dmq_free(f);
+    return st;
+}
+
+static int batch(int n, int from)
+{
+    return n - from < BATCH ? n - from : BATCH;
+}
+
+/* Moments and logits of the images of a file. */
+static dmq_status moments_of(evaluating *v, double *mean, double *cov, dmq_real *logits,
+                             const dmq_images_file *file)
+{
+    dmq_images part = { 0 };
     dmq_moments *m = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&rounded, (size_t)n * per, sizeof *rounded));
-    DMQ_TRY(dmq_alloc((void **)&f, (size_t)n * (size_t)v->width, sizeof *f));
-    dmq_images_export(rounded, images, (size_t)n * per, levels_of(v->config));
-    DMQ_TRY(dmq_features_run(f, logits, v->features, v->e->lanes, rounded, n));
     DMQ_TRY(dmq_moments_create(&m, v->width));
-    DMQ_TRY(dmq_moments_add(m, f, (size_t)n));
+    for (int from = 0; from < file->n; from += BATCH) {
+        DMQ_TRY(dmq_images_read(&part, file, from, batch(file->n, from)));
+        DMQ_TRY(score(v, m, logits + (size_t)from * (size_t)v->classes, part.data, part.n));
+        dmq_images_release(&part);
+    }
     DMQ_TRY(dmq_moments_result(m, mean, cov));
 done:
+    dmq_images_release(&part);
     dmq_moments_destroy(m);
-    dmq_free(rounded);
-    dmq_free(f);
     return st;
 }
 
@@ -167,13 +192,21 @@ static dmq_status reference(evaluating *v, double *mean, double *cov, int n)
 {
     dmq_dataset *set = NULL;
     dmq_real *images = NULL;
+    dmq_moments *m = NULL;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(open_reference(&set, v->e));
-    DMQ_TRY(dmq_alloc((void **)&images, (size_t)n * dmq_shape_count(v->fp.one), sizeof *images));
-    DMQ_TRY(dmq_dataset_range(set, images, NULL, DMQ_DATASET_HELD_OUT, n));
-    DMQ_TRY(moments_of(v, mean, cov, NULL, images, n));
+    DMQ_TRY(dmq_alloc((void **)&images, (size_t)batch(n, 0) * dmq_shape_count(v->fp.one),
+                      sizeof *images));
+    DMQ_TRY(dmq_moments_create(&m, v->width));
+    for (int from = 0; from < n; from += BATCH) {
+        DMQ_TRY(dmq_dataset_range(set, images, NULL, DMQ_DATASET_HELD_OUT + (uint64_t)from,
+                                  batch(n, from)));
+        DMQ_TRY(score(v, m, NULL, images, batch(n, from)));
+    }
+    DMQ_TRY(dmq_moments_result(m, mean, cov));
 done:
+    dmq_moments_destroy(m);
     dmq_dataset_close(set);
     dmq_free(images);
     return st;
@@ -197,14 +230,15 @@ static dmq_status with_features(evaluating *v, dmq_json *fp, dmq_json *q)
     DMQ_TRY(dmq_alloc((void **)&logits, (size_t)v->fp.n * (size_t)v->classes, sizeof *logits));
     DMQ_TRY(reference(v, ref, ref + d, n_ref));
     for (int i = 0; i < 2; i++) {
-        const dmq_images *im = i ? &v->q : &v->fp;
+        const dmq_images_file *im = i ? &v->q : &v->fp;
         dmq_json *to = i ? q : fp;
 
-        DMQ_TRY(moments_of(v, gen, gen + d, logits, im->data, im->n));
+        DMQ_TRY(moments_of(v, gen, gen + d, logits, im));
         if (wanted(v, "fd")) {
             DMQ_TRY(dmq_frechet_distance(&fd, v->width, ref, ref + d, gen, gen + d));
-            (void)snprintf(id, sizeof id, "fd%d/%.12s/%s-heldout-%d/uint8-round", im->n,
-                           v->features_hash, name, n_ref);
+            (void)snprintf(id, sizeof id, "fd%d/%.12s/%s-heldout-%d/uint8-%s", im->n,
+                           v->features_hash, name, n_ref,
+                           dmq_config_text(v->config, "sample.levels"));
             DMQ_TRY(put(to, "fd", id, fd, im->n));
         }
         if (wanted(v, "is")) {
@@ -222,18 +256,52 @@ done:
 
 /* ------------------------------------------------------------------ without one */
 
+/* Errors of images and of latents; latent NULL: not both files hold them. */
+static dmq_status pair_up(dmq_paired_sum *image, dmq_paired_sum *latent, const evaluating *v)
+{
+    dmq_images q = { 0 }, fp = { 0 };
+    dmq_status st = DMQ_OK;
+
+    for (int from = 0; from < v->q.n; from += BATCH) {
+        int n = batch(v->q.n, from);
+
+        DMQ_TRY(dmq_images_read(&q, &v->q, from, n));
+        DMQ_TRY(dmq_images_read(&fp, &v->fp, from, n));
+        DMQ_TRY(dmq_paired_add(image, q.data, fp.data, (size_t)n));
+        if (latent)
+            DMQ_TRY(dmq_paired_add(latent, q.latents, fp.latents, (size_t)n));
+        dmq_images_release(&q);
+        dmq_images_release(&fp);
+    }
+done:
+    dmq_images_release(&q);
+    dmq_images_release(&fp);
+    return st;
+}
+
 static dmq_status paired(evaluating *v, dmq_json *q)
 {
+    dmq_paired_sum *image = NULL, *latent = NULL;
     dmq_paired p;
     dmq_status st = DMQ_OK;
     int n = v->q.n;
 
-    DMQ_TRY(dmq_paired_error(&p, v->q.data, v->fp.data, (size_t)n, dmq_shape_count(v->q.one)));
+    DMQ_TRY(dmq_paired_create(&image, dmq_shape_count(v->q.one)));
+    if (v->q.has_latents && v->fp.has_latents)
+        DMQ_TRY(dmq_paired_create(&latent, dmq_shape_count(v->q.one_latent)));
+    DMQ_TRY(pair_up(image, latent, v));
+    dmq_paired_result(&p, image);
     DMQ_TRY(put(q, "mse", "paired-mse/same-noise", p.mse, n));
     DMQ_TRY(put(q, "mse_bias", "paired-mse/mean-difference-image", p.bias, n));
     DMQ_TRY(put(q, "mse_rest", "paired-mse/without-the-mean", p.rest, n));
     DMQ_TRY(put(q, "psnr", "paired-psnr/peak-2", p.psnr, n));
+    if (latent) {
+        dmq_paired_result(&p, latent);
+        DMQ_TRY(put(q, "latent_mse", "paired-mse/latents/same-noise", p.mse, n));
+    }
 done:
+    dmq_paired_destroy(image);
+    dmq_paired_destroy(latent);
     return st;
 }
 
@@ -370,39 +438,42 @@ done:
     return st;
 }
 
+static dmq_status draw(const evaluating *v, const dmq_images_file *file, const char *name, int n)
+{
+    dmq_picture picture = { 0 };
+    dmq_images im = { 0 };
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_folder_file(&path, v->job->folder, name));
+    DMQ_TRY(dmq_images_read(&im, file, 0, n));
+    dmq_images_export(im.data, im.data, (size_t)n * dmq_shape_count(im.one), levels_of(v->config));
+    DMQ_TRY(dmq_png_grid(&picture, im.data, n, im.one.dim[1], im.one.dim[2], im.one.dim[3],
+                         (int)ceil(sqrt(n)), 2, im.one.dim[1] < 32 ? 3 : 2));
+    DMQ_TRY(dmq_png_save(path, &picture, NULL, 0));
+done:
+    dmq_picture_release(&picture);
+    dmq_images_release(&im);
+    dmq_free(path);
+    return st;
+}
+
 /* Samples to look at: first of the full-precision model, then of the quantized one, from the same noise. */
 static dmq_status grid(evaluating *v)
 {
     int count = dmq_config_int(v->config, "sample.grid"), channels = v->q.one.dim[3];
+    int n = count < v->q.n ? count : v->q.n;
     dmq_status st = DMQ_OK;
 
-    if (channels != 1 && channels != 3 && count > 0) { /* latents, with no first stage behind them */
+    if (channels != 1 && channels != 3 &&
+        count > 0) { /* latents, with no first stage behind them */
         dmq_log_warn("no-grid", "evaluate: samples have %d channels, 1 or 3 can be drawn",
                      channels);
         return DMQ_OK;
     }
-    for (int i = 0; i < 2 && count > 0; i++) {
-        const dmq_images *im = i ? &v->q : &v->fp;
-        dmq_picture picture = { 0 };
-        dmq_real *shown = NULL;
-        char *path = NULL;
-        int n = count < im->n ? count : im->n;
-        size_t numbers = (size_t)n * dmq_shape_count(im->one);
-
-        st = dmq_folder_file(&path, v->job->folder, i ? "grid.png" : "grid-fp.png");
-        if (st == DMQ_OK)
-            st = dmq_alloc((void **)&shown, numbers, sizeof *shown);
-        if (st == DMQ_OK) {
-            dmq_images_export(shown, im->data, numbers, levels_of(v->config));
-            st = dmq_png_grid(&picture, shown, n, im->one.dim[1], im->one.dim[2], im->one.dim[3],
-                              (int)ceil(sqrt(n)), 2, im->one.dim[1] < 32 ? 3 : 2);
-        }
-        if (st == DMQ_OK)
-            st = dmq_png_save(path, &picture, NULL, 0);
-        dmq_picture_release(&picture);
-        dmq_free(shown);
-        dmq_free(path);
-        DMQ_TRY(st);
+    if (n > 0) {
+        DMQ_TRY(draw(v, &v->fp, "grid-fp.png", n));
+        DMQ_TRY(draw(v, &v->q, "grid.png", n));
     }
 done:
     return st;
@@ -452,7 +523,7 @@ dmq_status dmq_stage_evaluate(dmq_job *job)
     dmq_json *fp, *q;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(load_images(&v));
+    DMQ_TRY(open_images(&v));
     DMQ_TRY(dmq_json_object(&v.out));
     DMQ_TRY(dmq_json_set_text(v.out, "format", "dmq-metrics"));
     DMQ_TRY(dmq_json_set_text(v.out, "label",
@@ -472,7 +543,7 @@ dmq_status dmq_stage_evaluate(dmq_job *job)
 done:
     dmq_json_destroy(v.out);
     dmq_model_destroy(v.features);
-    dmq_images_release(&v.fp);
-    dmq_images_release(&v.q);
+    dmq_images_close(&v.fp);
+    dmq_images_close(&v.q);
     return st;
 }

@@ -5,6 +5,7 @@
 #include "io/file.h"
 #include "model/decode.h"
 #include "model/dit.h"
+#include "model/features.h"
 #include "model/model_file.h"
 #include "quant_fixture.h"
 #include "run/images.h"
@@ -36,6 +37,15 @@ static const dmq_dit_config dit = {
     .n_classes = 3,
 };
 
+static const dmq_features_config features = {
+    .resolution = 16,
+    .channels = 3,
+    .classes = 4,
+    .width = { 8 },
+    .n_stages = 1,
+    .norm_groups = 4,
+};
+
 /* A random network, saved under a name of the scratch folder. */
 static void save(dmq_model *m, const char *name, int T)
 {
@@ -64,6 +74,8 @@ static int set_up(void **state)
     dmq_log_verbosity_set(DMQ_QUIET);
     dmq_progress_form_set(DMQ_PROGRESS_NONE);
     save(fixture_model(), "unet.h5", 1000);
+    OK(dmq_features_create(&m, &features));
+    save(m, "features.h5", 0);
     OK(dmq_dit_create(&m, &dit));
     save(m, "dit.h5", 1000);
     save_decoder("decoder.h5", &vq);
@@ -183,13 +195,22 @@ static void batch_threads_and_keeping_change_nothing(void **state)
 
 static void all_stages_run_and_score_images(void **state)
 {
-    dmq_images fp = run("all", -1, 2, SETTINGS("sample.levels=truncate"));
+    char network[160];
+    dmq_images fp;
     dmq_json *metrics = NULL, *manifest = NULL;
 
     (void)state;
+    (void)snprintf(network, sizeof network, "evaluate.features=%s", in_folder("features.h5"));
+    fp = run("all", -1, 2,
+             SETTINGS("sample.levels=truncate", "first_stage.keep_latents=true",
+                      "evaluate.metrics=[fd]", "evaluate.reference_count=300", network));
     assert_true(dmq_shape_equal(fp.one, dmq_shape4(1, 16, 16, 3)));
     OK(dmq_json_load(&metrics, in_folder("all/metrics.json")));
     assert_true(dmq_json_real(dmq_json_find(metrics, "quantized.mse.value"), 0) > 0);
+    assert_true(dmq_json_real(dmq_json_find(metrics, "quantized.latent_mse.value"), 0) > 0);
+    assert_true(dmq_json_real(dmq_json_find(metrics, "quantized.fd.value"), 0) > 0);
+    assert_non_null(
+        strstr(dmq_json_text(dmq_json_find(metrics, "fp.fd.id"), ""), "uint8-truncate"));
     assert_true(dmq_file_exists(in_folder("all/grid.png")));
     OK(dmq_json_load(&manifest, in_folder("all/run.json")));
     assert_int_equal(strlen(dmq_json_text(dmq_json_find(manifest, "first_stage.sha256"), "")), 64);

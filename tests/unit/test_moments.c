@@ -131,7 +131,8 @@ static void split_at_a_block(void **state)
 static void paired(void **state)
 {
     const float f[6] = { 0, 0, 0, 0, 0, 0 }, q[6] = { 1, 0, 3, 0, 2, 0 };
-    dmq_paired p;
+    dmq_paired p, cut;
+    dmq_paired_sum *sum = NULL;
 
     (void)state;
     ok(dmq_paired_error(&p, q, f, 3, 2)); /* differences 1, 3, 2 in the first element, mean 2 */
@@ -139,6 +140,14 @@ static void paired(void **state)
     assert_true(fabs(p.bias - 2) < 1e-12);
     assert_true(fabs(p.rest - (14.0 / 6 - 2)) < 1e-12);
     assert_true(fabs(p.psnr - 10 * log10(4 / (14.0 / 6))) < 1e-12);
+    /* in two cuts, the same bits */
+    ok(dmq_paired_create(&sum, 2));
+    ok(dmq_paired_add(sum, q, f, 1));
+    ok(dmq_paired_add(sum, q + 2, f + 2, 2));
+    dmq_paired_result(&cut, sum);
+    ok(dmq_paired_error(&p, q, f, 3, 2));
+    assert_memory_equal(&cut, &p, sizeof p);
+    dmq_paired_destroy(sum);
 }
 
 static void out_of_memory(void **state)
