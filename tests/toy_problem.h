@@ -127,6 +127,61 @@ done:
     return st;
 }
 
+/* Draws: the memory of the reference is the host's, so that their samples can be read. */
+static inline int toy_recordable(const void *context)
+{
+    (void)context;
+    return 1;
+}
+
+static inline int toy_places(const void *context, int n)
+{
+    (void)context;
+    return n;
+}
+
+static inline void toy_index(const void *context, int *index, size_t stride, const int *sample,
+                             int n, int places)
+{
+    (void)context;
+    (void)stride; /* one row */
+    for (int i = 0; i < places; i++)
+        index[i] = sample[i < n ? i : n - 1];
+}
+
+static inline dmq_status toy_grad_of(void *context, const dmq_real *theta, const dmq_draw *d,
+                                     dmq_real *grad)
+{
+    return toy_grad(context, theta, d->index, d->weight, d->n, grad, d->loss);
+}
+
+static inline dmq_status toy_grad_runs_of(void *context, const dmq_real *theta, const dmq_draw *d,
+                                          int runs, dmq_real *grads)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int g = 0; g < runs; g++) {
+        ptrdiff_t at = (ptrdiff_t)g * d->n;
+
+        DMQ_TRY(toy_grad(context, theta, d->index + at, d->weight + at, d->n,
+                         grads + (size_t)g * TOY_P, d->loss + at));
+    }
+done:
+    return st;
+}
+
+static inline dmq_status toy_grad_each_of(void *context, const dmq_real *theta, const dmq_draw *d,
+                                          dmq_real *jacobian)
+{
+    return toy_grad_each(context, theta, d->index, d->n, jacobian, d->loss);
+}
+
+static inline dmq_status toy_jvp_of(void *context, const dmq_real *theta, const dmq_draw *d,
+                                    const dmq_real *direction, dmq_real *dot)
+{
+    return toy_jvp(context, theta, d->index, d->n, direction, dot);
+}
+
 static inline dmq_status toy_record(toy *t)
 {
     const dmq_pad one = { 1, 1, 1, 1 };
@@ -230,7 +285,15 @@ static inline dmq_status toy_create(toy **out, dmq_h5 *file, int n)
                                 .grad = toy_grad,
                                 .grad_each = toy_grad_each,
                                 .jvp = toy_jvp,
-                                .loss = toy_loss };
+                                .loss = toy_loss,
+                                .index_rows = 1,
+                                .recordable = toy_recordable,
+                                .places = toy_places,
+                                .index = toy_index,
+                                .grad_of = toy_grad_of,
+                                .grad_runs_of = toy_grad_runs_of,
+                                .grad_each_of = toy_grad_each_of,
+                                .jvp_of = toy_jvp_of };
     *out = t;
     t = NULL;
 done:

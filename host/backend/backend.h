@@ -18,10 +18,12 @@
 #include "kernels/embed.h"
 #include "kernels/fake_quant.h"
 #include "kernels/group_norm.h"
+#include "kernels/hyper.h"
 #include "kernels/jacobian.h"
 #include "kernels/kernel.h"
 #include "kernels/layer_norm.h"
 #include "kernels/layout.h"
+#include "kernels/logits.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
 #include "kernels/nearest.h"
@@ -96,7 +98,15 @@
     X(schedule_take, dmq_schedule_args)         \
     X(schedule_keep, dmq_schedule_args)         \
     X(simplex_forward, dmq_simplex_args)        \
-    X(simplex_backward, dmq_simplex_args)
+    X(simplex_backward, dmq_simplex_args)       \
+    X(hyper_scale, dmq_hyper_args)              \
+    X(hyper_mse, dmq_hyper_args)                \
+    X(hyper_align, dmq_hyper_args)              \
+    X(hyper_steps, dmq_hyper_args)              \
+    X(hyper_walk, dmq_hyper_args)               \
+    X(hyper_join, dmq_hyper_args)               \
+    X(logits_take, dmq_logits_args)             \
+    X(logits_step, dmq_logits_args)
 
 /** For queue_create: a queue for copies and events alone, without what computing needs. */
 #define DMQ_COPIES (-1)

@@ -97,6 +97,10 @@ POINTERS(dmq_sampler_args, a->x, a->eps, a->null, a->z, a->slots, a->out, a->twi
 POINTERS(dmq_schedule_args, a->counter, a->index, a->index_now, a->real, a->real_now, a->scalars,
          a->scalars_now, a->result, a->results)
 POINTERS(dmq_simplex_args, a->s, a->w, a->d, a->ds)
+POINTERS(dmq_hyper_args, a->w, a->scale, a->factor, a->w_walked, a->d_mse, a->d_gm, a->points,
+         a->joins, a->products, a->tangents, a->squares, a->gram, a->coefficient, a->value)
+POINTERS(dmq_logits_args, a->s, a->pick, a->w, a->m, a->v, a->visited, a->d_mse, a->d_gm, a->d,
+         a->s_old, a->state)
 
 static void walk_dmq_sum_blocks_args(walk *w, const dmq_sum_blocks_args *a)
 {

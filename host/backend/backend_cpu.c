@@ -82,6 +82,14 @@ static const dmq_backend cpu = {
     .schedule_keep = dmq_schedule_keep_ref,
     .simplex_forward = dmq_simplex_forward_ref,
     .simplex_backward = dmq_simplex_backward_ref,
+    .hyper_scale = dmq_hyper_scale_ref,
+    .hyper_mse = dmq_hyper_mse_ref,
+    .hyper_align = dmq_hyper_align_ref,
+    .hyper_steps = dmq_hyper_steps_ref,
+    .hyper_walk = dmq_hyper_walk_ref,
+    .hyper_join = dmq_hyper_join_ref,
+    .logits_take = dmq_logits_take_ref,
+    .logits_step = dmq_logits_step_ref,
 };
 
 const dmq_backend *dmq_backend_cpu(void)

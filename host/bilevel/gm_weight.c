@@ -1,5 +1,7 @@
 #include "bilevel/gm_weight.h"
 
+#include "kernels/logits_math.h"
+
 static double centre_of(const dmq_real *x, const dmq_real *w, int n)
 {
     double sum = 0, mass = 0;
@@ -15,34 +17,21 @@ void dmq_gm_combine(dmq_real *d, const dmq_real *d_mse, const dmq_real *d_gm, co
                     int n, dmq_gm_weight policy, double rho_0, double lambda, dmq_gm_stats *stats)
 {
     double cm = centre_of(d_mse, w, n), cg = centre_of(d_gm, w, n);
-    double mm = 0, gg = 0, mg = 0, along, rest, factor = 0;
+    dmq_gm_sums sums = { 0, 0, 0 };
+    dmq_gm_join j;
 
     for (int i = 0; i < n; i++) {
         double m = (double)d_mse[i] - cm, g = (double)d_gm[i] - cg;
 
-        mm += m * m;
-        gg += g * g;
-        mg += m * g;
+        sums.mm += m * m;
+        sums.gg += g * g;
+        sums.mg += m * g;
     }
-    stats->rho = mm > 0 ? sqrt(gg / mm) : 0;
-    stats->cosine = mm > 0 && gg > 0 ? mg / sqrt(mm * gg) : 0;
-    along = mm > 0 ? mg / mm : 0; /* d_gm = along * d_mse + rest */
-    rest = gg - along * mg;       /* squared norm of the orthogonal part */
-    if (policy != DMQ_GM_PROJECTED)
-        along = 0;
-    if (lambda > 0) {
-        factor = policy == DMQ_GM_OFF ? 0 : lambda;
-    } else if (policy == DMQ_GM_LITERAL) {
-        factor = 1;
-    } else if (policy == DMQ_GM_BALANCED || policy == DMQ_GM_CAPPED) {
-        factor = gg > 0 ? rho_0 * sqrt(mm / gg) : 0;
-    } else if (policy == DMQ_GM_PROJECTED) { /* below rounding there is no orthogonal part */
-        factor = rest > 1e-12 * gg ? rho_0 * sqrt(mm / rest) : 0;
-    }
-    stats->lambda = factor;
+    j = dmq_gm_join_of(sums, policy, rho_0, lambda);
+    *stats = (dmq_gm_stats){ .rho = j.rho, .cosine = j.cosine, .lambda = j.factor };
     for (int i = 0; i < n; i++) {
         double m = (double)d_mse[i] - cm, g = (double)d_gm[i] - cg;
 
-        d[i] = (dmq_real)(m + factor * (g - along * m));
+        d[i] = (dmq_real)(m + j.factor * (g - j.along * m));
     }
 }

@@ -14,15 +14,7 @@
 #ifndef DMQ_BILEVEL_GM_WEIGHT_H
 #define DMQ_BILEVEL_GM_WEIGHT_H
 
-#include "kernels/kernel.h"
-
-typedef enum dmq_gm_weight {
-    DMQ_GM_OFF,
-    DMQ_GM_LITERAL,
-    DMQ_GM_BALANCED,
-    DMQ_GM_CAPPED,
-    DMQ_GM_PROJECTED
-} dmq_gm_weight;
+#include "kernels/logits.h"
 
 typedef struct dmq_gm_stats {
     double rho;    /**< |d_gm|/|d_mse|, centred, at weight 1 */

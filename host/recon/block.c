@@ -282,7 +282,15 @@ dmq_status dmq_block_create(dmq_block **out, dmq_qmodel *q, const dmq_calib *cal
                                 .grad = dmq_block_grad,
                                 .grad_each = dmq_block_grad_each,
                                 .jvp = dmq_block_jvp,
-                                .loss = dmq_block_loss };
+                                .loss = dmq_block_loss,
+                                .index_rows = DMQ_BLOCK_INDICES,
+                                .recordable = dmq_block_recordable,
+                                .places = dmq_block_places,
+                                .index = dmq_block_index,
+                                .grad_of = dmq_block_grad_of,
+                                .grad_runs_of = dmq_block_grad_runs_of,
+                                .grad_each_of = dmq_block_grad_each_of,
+                                .jvp_of = dmq_block_jvp_of };
     DMQ_TRY(list_layers(b));
     DMQ_TRY(list_targets(b));
     DMQ_TRY(dmq_block_round_create(b));

@@ -131,10 +131,10 @@ void dmq_block_batch_release(dmq_block *block);
 
 /**
  * Samples, slots and steps of n samples, padded to `places`, and where they are among what is brought in
- * batches of `batch` places, from batch `first` on: (DMQ_BLOCK_INDICES, places), host memory.
+ * batches of `batch` places, from batch `first` on: DMQ_BLOCK_INDICES rows, `stride` apart, host memory.
  */
-void dmq_block_index_row(const dmq_block *block, int *index, const int *sample, int n, int places,
-                         int batch, int first);
+void dmq_block_index_row(const dmq_block *block, int *index, size_t stride, const int *sample,
+                         int n, int places, int batch, int first);
 
 /** What a step of the optimizer changes, and where it reads its numbers; all backend memory. */
 typedef struct dmq_block_update {
@@ -207,5 +207,17 @@ dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample
                          const dmq_real *direction, dmq_real *dot);
 dmq_status dmq_block_loss(void *context, const dmq_real *theta, const int *sample, int n,
                           dmq_real *loss);
+int dmq_block_recordable(const void *context);
+int dmq_block_places(const void *context, int n);
+void dmq_block_index(const void *context, int *index, size_t stride, const int *sample, int n,
+                     int places);
+dmq_status dmq_block_grad_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                             dmq_real *grad);
+dmq_status dmq_block_grad_runs_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                                  int runs, dmq_real *grads);
+dmq_status dmq_block_grad_each_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                                  dmq_real *jacobian);
+dmq_status dmq_block_jvp_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                            const dmq_real *direction, dmq_real *dot);
 
 #endif

@@ -43,20 +43,21 @@ void dmq_block_batch_release(dmq_block *b)
     *k = (dmq_block_batch){ 0 };
 }
 
-void dmq_block_index_row(const dmq_block *b, int *index, const int *sample, int n, int places,
-                         int batch, int first)
+void dmq_block_index_row(const dmq_block *b, int *index, size_t stride, const int *sample, int n,
+                         int places, int batch, int first)
 {
     const dmq_slots *slots = b->inner->slots;
     const dmq_prefetch *brought = b->inner->prefetch;
 
     for (int i = 0; i < places; i++) {
         int k = i < n ? i : n - 1, s = sample[k];
+        int *row = index + i;
 
-        index[3 * places + i] =
+        row[0] = s;
+        row[stride] = b->temporal ? s : slots ? slots->of[s] : 0;
+        row[2 * stride] = b->temporal ? slots->step[s] : dmq_calib_step(b->calib, s);
+        row[3 * stride] =
             brought && batch ? dmq_prefetch_row(brought, first + k / batch, k % batch) : 0;
-        index[i] = s;
-        index[places + i] = b->temporal ? s : slots ? slots->of[s] : 0;
-        index[2 * places + i] = b->temporal ? slots->step[s] : dmq_calib_step(b->calib, s);
     }
 }
 
@@ -73,7 +74,7 @@ dmq_status dmq_block_rows_set(dmq_block *b, dmq_block_rows *out, const int *samp
         dmq_prefetch_end(b->inner->prefetch); /* it reads the index of the call before */
     DMQ_TRY(make_room(b, places));
     out->batch = dmq_block_bring_batch(b, size);
-    dmq_block_index_row(b, k->index, sample, n, places, out->batch, 0);
+    dmq_block_index_row(b, k->index, count, sample, n, places, out->batch, 0);
     for (int i = 0; i < places; i++)
         k->weight[i] = i >= n ? 0 : weight ? weight[i] : 1;
     DMQ_TRY(dmq_mirror_push(&k->index_place, queue, k->index,
@@ -117,9 +118,10 @@ typedef struct pass {
     const dmq_block *b;
     const dmq_block_tapes *tapes;
     dmq_block_rows rows;
-    dmq_real *dw;       /* a block of theta's length for each piece; NULL: no backward pass */
-    const dmq_real *d;  /* each: D */
-    int first_shard, n; /* n: samples; each */
+    dmq_real *dw; /* a block of theta's length for each piece; NULL: no backward pass */
+    int first_shard;
+    const dmq_real *d; /* of single gradients: D */
+    int n, per;        /* samples; of a gradient */
 } pass;
 
 static int shards(int n, int size)
@@ -159,13 +161,6 @@ done:
     return st;
 }
 
-/* Losses or dots of the n samples of a call. */
-static dmq_status results(const dmq_block *b, const dmq_block_rows *rows, dmq_real *out, int n)
-{
-    return out ? dmq_space_get(&b->inner->space, out, rows->result, (size_t)n * sizeof *out)
-               : DMQ_OK;
-}
-
 dmq_status dmq_block_losses(dmq_block *b, const int *sample, int n, dmq_real *loss)
 {
     int size = dmq_shard_size(b->inner->space.be, n);
@@ -177,7 +172,7 @@ dmq_status dmq_block_losses(dmq_block *b, const int *sample, int n, dmq_real *lo
     DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
     p.tapes = tapes;
     DMQ_TRY(dmq_block_run_shards(b, &p.rows, size, 0, shards(n, size), shard_piece, &p));
-    DMQ_TRY(results(b, &p.rows, loss, n));
+    DMQ_TRY(dmq_space_get(&b->inner->space, loss, p.rows.result, (size_t)n * sizeof *loss));
 done:
     return st;
 }
@@ -266,34 +261,111 @@ dmq_status dmq_block_learn(dmq_block *b, const dmq_block_tapes *tapes, const dmq
     return sum_gradients(b, &p, n, update);
 }
 
-dmq_status dmq_block_grad(void *context, const dmq_real *theta, const int *sample,
-                          const dmq_real *weight, int n, dmq_real *grad, dmq_real *loss)
+/* ------------------------------------------------------------------ draws */
+
+int dmq_block_recordable(const void *context)
 {
-    dmq_block *b = context;
+    const dmq_block *b = context;
+
+    return !b->inner->prefetch && dmq_lanes_count(b->lanes) == 1;
+}
+
+int dmq_block_places(const void *context, int n)
+{
+    const dmq_block *b = context;
+    int size = dmq_shard_size(b->inner->space.be, n);
+
+    return (n + size - 1) / size * size;
+}
+
+void dmq_block_index(const void *context, int *index, size_t stride, const int *sample, int n,
+                     int places)
+{
+    dmq_block_index_row(context, index, stride, sample, n, places, 0, 0);
+}
+
+/* The rows of a draw for passes of `size`. What is brought is brought by its samples. */
+static dmq_status rows_of(dmq_block_rows *out, dmq_block *b, const dmq_draw *d, int size)
+{
+    dmq_status st = DMQ_OK;
+
+    if (b->inner->prefetch)
+        DMQ_TRY(dmq_block_rows_set(b, out, d->sample, NULL, d->n, size));
+    else
+        *out = (dmq_block_rows){ .sample = d->index,
+                                 .slot = d->index + d->stride,
+                                 .step = d->index + 2 * d->stride,
+                                 .brought = d->index + 3 * d->stride };
+    out->weight = d->weight;
+    out->result = d->loss;
+done:
+    return st;
+}
+
+/* Losses or dots of the n samples of a call. */
+static dmq_status results(const dmq_block *b, const dmq_block_rows *rows, dmq_real *out, int n)
+{
+    return out ? dmq_space_get(&b->inner->space, out, rows->result, (size_t)n * sizeof *out)
+               : DMQ_OK;
+}
+
+static int grad_size(const dmq_backend *be, int n)
+{
+    if (be->shard <= SMALL_SHARD && n <= be->shard)
+        return be->shard / 2; /* two lanes have work */
+    return dmq_shard_size(be, n);
+}
+
+/* The weighted sum over the n samples of the rows. */
+static dmq_status gradient(dmq_block *b, pass *p, const dmq_real *theta, int n, dmq_real *grad)
+{
     const dmq_backend *be = b->inner->space.be;
-    int size = dmq_shard_size(be, n);
-    pass p = { .b = b };
     dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
-    if (be->shard <= SMALL_SHARD && n <= be->shard)
-        size = be->shard / 2; /* two lanes have work */
-    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, grad_size(be, n)));
     DMQ_TRY(dmq_block_soften(b, theta));
-    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, weight, n, size));
-    p.tapes = tapes;
-    DMQ_TRY(sum_gradients(b, &p, n, NULL));
+    p->tapes = tapes;
+    DMQ_TRY(sum_gradients(b, p, n, NULL));
     DMQ_TRY(dmq_block_round(&(dmq_round_job){ .block = b,
                                               .slot = be->adaround_backward,
                                               .alpha = theta,
                                               .dw = b->inner->dw,
                                               .dalpha = grad }));
+done:
+    return st;
+}
+
+dmq_status dmq_block_grad(void *context, const dmq_real *theta, const int *sample,
+                          const dmq_real *weight, int n, dmq_real *grad, dmq_real *loss)
+{
+    dmq_block *b = context;
+    pass p = { .b = b };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, weight, n, grad_size(b->inner->space.be, n)));
+    DMQ_TRY(gradient(b, &p, theta, n, grad));
     DMQ_TRY(results(b, &p.rows, loss, n));
 done:
     return st;
 }
 
-/* A shard's rows of J: dw of each of its samples, times D. */
+dmq_status dmq_block_grad_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                             dmq_real *grad)
+{
+    dmq_block *b = context;
+    pass p = { .b = b };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(rows_of(&p.rows, b, draw, grad_size(b->inner->space.be, draw->n)));
+    DMQ_TRY(gradient(b, &p, theta, draw->n, grad));
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ gradients of single samples, or of runs */
+
+/* A shard's gradients, each of `per` samples: dw times D. */
 static dmq_status each_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const pass *p = context;
@@ -302,23 +374,48 @@ static dmq_status each_piece(void *context, int piece, int lane, dmq_queue *queu
     size_t n_theta = p->b->problem.n_theta;
     int size = p->tapes->size, from = piece * size, left = p->n - from;
     int count = left < size ? left : size;
-    dmq_real *rows = p->dw + (size_t)from * n_theta;
+    dmq_real *rows = p->dw + (size_t)(from / p->per) * n_theta;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(forward_shard(p, t, from, queue));
     DMQ_TRY(dmq_tape_bind_each(
         t->u.tape,
-        &(dmq_each){ .grads = rows, .apart = n_theta, .samples = size, .count = count, .per = 1 }));
+        &(dmq_each){
+            .grads = rows, .apart = n_theta, .samples = size, .count = count, .per = p->per }));
     DMQ_TRY(dmq_space_copy_on(space, queue, t->loss->grad, p->rows.weight + from, (size_t)size));
     DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
-    DMQ_TRY(space->be->binary_forward(queue,
-                                      &(dmq_binary_args){ .kind = DMQ_MUL,
-                                                          .p = rows,
-                                                          .q = p->d,
-                                                          .y = rows,
-                                                          .dim = { 1, count, (int)n_theta },
-                                                          .stride_p = { 0, (ptrdiff_t)n_theta, 1 },
-                                                          .stride_q = { 0, 0, 1 } }));
+    DMQ_TRY(space->be->binary_forward(
+        queue, &(dmq_binary_args){ .kind = DMQ_MUL,
+                                   .p = rows,
+                                   .q = p->d,
+                                   .y = rows,
+                                   .dim = { 1, count / p->per, (int)n_theta },
+                                   .stride_p = { 0, (ptrdiff_t)n_theta, 1 },
+                                   .stride_q = { 0, 0, 1 } }));
+done:
+    return st;
+}
+
+/* Passes of `size` samples over the n of the pass. */
+static dmq_status each_gradient(dmq_block *b, pass *p, const dmq_real *theta, int size)
+{
+    dmq_block_inner *in = b->inner;
+    dmq_real *ones = in->dw; /* free here */
+    dmq_block_tapes *tapes;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
+    DMQ_TRY(dmq_block_need_tan(b));
+    DMQ_TRY(dmq_block_soften(b, theta));
+    DMQ_TRY(dmq_space_fill(&in->space, ones, 1, b->problem.n_theta));
+    DMQ_TRY(dmq_block_round(&(dmq_round_job){ /* w_tan = D */
+                                              .block = b,
+                                              .slot = in->space.be->adaround_jvp,
+                                              .alpha = theta,
+                                              .alpha_tan = ones }));
+    p->tapes = tapes;
+    p->d = in->w_tan;
+    DMQ_TRY(dmq_block_run_shards(b, &p->rows, size, 0, shards(p->n, size), each_piece, p));
 done:
     return st;
 }
@@ -334,27 +431,54 @@ dmq_status dmq_block_grad_each(void *context, const dmq_real *theta, const int *
                                dmq_real *jacobian, dmq_real *loss)
 {
     dmq_block *b = context;
-    dmq_block_inner *in = b->inner;
-    dmq_real *ones = in->dw; /* free here */
-    pass p = { .b = b, .dw = jacobian, .n = n };
-    int size = each_size(in->space.be, n);
-    dmq_block_tapes *tapes;
+    pass p = { .b = b, .dw = jacobian, .n = n, .per = 1 };
+    int size = each_size(b->inner->space.be, n);
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
-    DMQ_TRY(dmq_block_need_tan(b));
-    DMQ_TRY(dmq_block_soften(b, theta));
-    DMQ_TRY(dmq_space_fill(&in->space, ones, 1, b->problem.n_theta));
-    DMQ_TRY(dmq_block_round(&(dmq_round_job){ /* w_tan = D */
-                                              .block = b,
-                                              .slot = in->space.be->adaround_jvp,
-                                              .alpha = theta,
-                                              .alpha_tan = ones }));
     DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
-    p.tapes = tapes;
-    p.d = in->w_tan;
-    DMQ_TRY(dmq_block_run_shards(b, &p.rows, size, 0, shards(n, size), each_piece, &p));
+    DMQ_TRY(each_gradient(b, &p, theta, size));
     DMQ_TRY(results(b, &p.rows, loss, n));
+done:
+    return st;
+}
+
+dmq_status dmq_block_grad_each_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                                  dmq_real *jacobian)
+{
+    dmq_block *b = context;
+    pass p = { .b = b, .dw = jacobian, .n = draw->n, .per = 1 };
+    int size = each_size(b->inner->space.be, draw->n);
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(rows_of(&p.rows, b, draw, size));
+    DMQ_TRY(each_gradient(b, &p, theta, size));
+done:
+    return st;
+}
+
+/* On a device one pass, where it is not too wide: some samples keep it as busy as one of them. */
+dmq_status dmq_block_grad_runs_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                                  int runs, dmq_real *grads)
+{
+    dmq_block *b = context;
+    int places = dmq_block_places(b, draw->n), n = runs * places;
+    pass p = { .b = b, .dw = grads, .n = n, .per = places };
+    dmq_status st = DMQ_OK;
+
+    if (b->inner->space.be->shard > SMALL_SHARD && !b->inner->prefetch && n <= DMQ_BATCH_MAX) {
+        DMQ_TRY(rows_of(&p.rows, b, draw, n));
+        return each_gradient(b, &p, theta, n);
+    }
+    for (int g = 0; g < runs; g++) {
+        ptrdiff_t at = (ptrdiff_t)g * places;
+        dmq_draw run = *draw;
+
+        run.index += at;
+        run.sample += at;
+        run.weight += at;
+        run.loss += at;
+        DMQ_TRY(dmq_block_grad_of(b, theta, &run, grads + (size_t)g * b->problem.n_theta));
+    }
 done:
     return st;
 }
@@ -377,13 +501,12 @@ done:
     return st;
 }
 
-dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample, int n,
-                         const dmq_real *direction, dmq_real *dot)
+/* Dots to where the rows' results go. */
+static dmq_status tangents(dmq_block *b, pass *p, const dmq_real *theta, int n,
+                           const dmq_real *direction)
 {
-    dmq_block *b = context;
     const dmq_backend *be = b->inner->space.be;
     int size = dmq_shard_size(be, n);
-    pass p = { .b = b };
     dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
@@ -391,10 +514,36 @@ dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample
     DMQ_TRY(dmq_block_soften(b, theta));
     DMQ_TRY(dmq_block_round(&(dmq_round_job){
         .block = b, .slot = be->adaround_jvp, .alpha = theta, .alpha_tan = direction }));
-    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, size));
-    p.tapes = tapes;
-    DMQ_TRY(dmq_block_run_shards(b, &p.rows, size, 0, shards(n, size), jvp_piece, &p));
+    p->tapes = tapes;
+    DMQ_TRY(dmq_block_run_shards(b, &p->rows, size, 0, shards(n, size), jvp_piece, p));
+done:
+    return st;
+}
+
+dmq_status dmq_block_jvp(void *context, const dmq_real *theta, const int *sample, int n,
+                         const dmq_real *direction, dmq_real *dot)
+{
+    dmq_block *b = context;
+    pass p = { .b = b };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_block_rows_set(b, &p.rows, sample, NULL, n, dmq_shard_size(b->inner->space.be, n)));
+    DMQ_TRY(tangents(b, &p, theta, n, direction));
     DMQ_TRY(results(b, &p.rows, dot, n));
+done:
+    return st;
+}
+
+dmq_status dmq_block_jvp_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                            const dmq_real *direction, dmq_real *dot)
+{
+    dmq_block *b = context;
+    pass p = { .b = b };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(rows_of(&p.rows, b, draw, dmq_shard_size(b->inner->space.be, draw->n)));
+    p.rows.result = dot;
+    DMQ_TRY(tangents(b, &p, theta, draw->n, direction));
 done:
     return st;
 }

@@ -95,8 +95,8 @@ dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
     for (int r = 0; r < plan->rows; r++) {
         int from = r * plan->n;
 
-        dmq_block_index_row(b, k->index + DMQ_BLOCK_INDICES * r * places, plan->sample + from,
-                            plan->n, places, plan->n, r);
+        dmq_block_index_row(b, k->index + DMQ_BLOCK_INDICES * r * places, (size_t)places,
+                            plan->sample + from, plan->n, places, plan->n, r);
         for (int i = 0; i < places; i++) {
             k->weight[r * places + i] = i >= plan->n   ? 0
                                         : plan->weight ? plan->weight[from + i]

@@ -11,12 +11,28 @@
  * number of threads. theta is not changed by any of them.
  *
  * theta, gradients, rows of the Jacobian and directions live where `space` says: memory of a backend.
- * Numbers of samples, weights, losses and dots are in host memory.
+ * Numbers of samples, weights, losses and dots are in host memory: the functions wait for the device.
+ *
+ * Draws. The functions that end in _of take samples that a device can read, a dmq_draw, and leave all that
+ * they compute in the space: they do not wait, and after the first call of their kind with the same numbers
+ * of samples they allocate nothing, so that a device may record them.
  */
 #ifndef DMQ_RECON_PROBLEM_H
 #define DMQ_RECON_PROBLEM_H
 
 #include "recon/space.h"
+
+/** Samples in backend memory. A draw of n samples has `places` of them (dmq_problem), those behind n copies. */
+typedef struct dmq_draw {
+    const int *
+        index; /**< what `index` of the problem wrote: rows of numbers for the places, `stride` apart */
+    size_t stride;
+    const int
+        *sample; /**< (places) the first of these rows in host memory; not read if recordable */
+    const dmq_real *weight; /**< (places), 0 from n on */
+    dmq_real *loss;         /**< (places) out: undefined from n on */
+    int n;
+} dmq_draw;
 
 typedef struct dmq_problem {
     void *context;
@@ -44,6 +60,32 @@ typedef struct dmq_problem {
     /** loss[i] = ell_{sample[i]}(theta). */
     dmq_status (*loss)(void *context, const dmq_real *theta, const int *sample, int n,
                        dmq_real *loss);
+
+    int index_rows; /**< of a draw's index */
+    /** 1: what the functions below ask of the device depends on no number of the host's but those of samples;
+        0: rows of samples have to be brought there first. */
+    int (*recordable)(const void *context);
+    /** Places of a draw of n samples; a multiple of places(1). */
+    int (*places)(const void *context, int n);
+    /** index (index_rows, places), rows `stride` apart, host memory; samples behind n are copies of the last. */
+    void (*index)(const void *context, int *index, size_t stride, const int *sample, int n,
+                  int places);
+
+    /** As grad: the weighted sum over a draw. */
+    dmq_status (*grad_of)(void *context, const dmq_real *theta, const dmq_draw *draw,
+                          dmq_real *grad);
+
+    /** grads (runs, P): as grad_of for `runs` draws of n samples, each places(n) behind the one before. */
+    dmq_status (*grad_runs_of)(void *context, const dmq_real *theta, const dmq_draw *draw, int runs,
+                               dmq_real *grads);
+
+    /** As grad_each, times the weights. */
+    dmq_status (*grad_each_of)(void *context, const dmq_real *theta, const dmq_draw *draw,
+                               dmq_real *jacobian);
+
+    /** As jvp; dot (places). */
+    dmq_status (*jvp_of)(void *context, const dmq_real *theta, const dmq_draw *draw,
+                         const dmq_real *direction, dmq_real *dot);
 } dmq_problem;
 
 #endif

@@ -23,8 +23,13 @@ void dmq_space_release(dmq_space *s)
         return;
     s->be->free(s->sums);
     s->be->free(s->factors);
-    dmq_free(s->host_sums);
     memset(s, 0, sizeof *s);
+}
+
+void dmq_space_record(const dmq_space *s, int on)
+{
+    if (s->lanes)
+        dmq_lanes_record(s->lanes, on);
 }
 
 dmq_status dmq_space_alloc(dmq_real **out, const dmq_space *s, size_t count)
@@ -176,30 +181,77 @@ static dmq_status room_for_sums(dmq_space *s, size_t count)
     if (count <= s->sums_room)
         return DMQ_OK;
     s->be->free(s->sums);
-    dmq_free(s->host_sums);
-    s->sums = s->host_sums = NULL;
+    s->sums = NULL;
     s->sums_room = 0;
     DMQ_TRY(s->be->alloc((void **)&s->sums, count * sizeof *s->sums));
-    DMQ_TRY(dmq_alloc((void **)&s->host_sums, count, sizeof *s->host_sums));
     s->sums_room = count;
 done:
     return st;
+}
+
+dmq_status dmq_space_times_of(dmq_space *s, dmq_real *out, const dmq_real *rows, size_t ld, int n,
+                              const dmq_real *v, int m, size_t p)
+{
+    product j = { .space = s,
+                  .args = { .rows = rows,
+                            .v = v,
+                            .out = out,
+                            .n = n,
+                            .m = m,
+                            .count = p,
+                            .ld = ld,
+                            .ld_out = p } };
+
+    cut(&j);
+    return run(&j, times_piece);
 }
 
 dmq_status dmq_space_times(dmq_space *s, dmq_real *out, const dmq_real *rows, int n,
                            const dmq_real *v, int m, size_t p)
 {
     size_t count = (size_t)n * (size_t)m;
-    product j = { .space = s,
-                  .args = { .rows = rows, .out = out, .n = n, .m = m, .count = p, .ld = p } };
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(room_for_factors(s, count));
     DMQ_TRY(dmq_space_put(s, s->factors, v, count * sizeof *v));
-    j.args.v = s->factors;
-    j.args.ld_out = p;
+    DMQ_TRY(dmq_space_times_of(s, out, rows, p, n, s->factors, m, p));
+done:
+    return st;
+}
+
+/* The sums of the pieces, which lanes of a host have computed, in their order. */
+static void join_pieces(double *out, const product *j, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = 0;
+        for (int k = 0; k < j->pieces; k++)
+            out[i] += j->space->sums[(size_t)k * count + i];
+    }
+}
+
+dmq_status dmq_space_dots_of(double *out, dmq_space *s, const dmq_real *rows, int n,
+                             const dmq_real *x, int m, size_t p)
+{
+    size_t count = (size_t)n * (size_t)m;
+    product j = { .space = s,
+                  .args = { .rows = rows,
+                            .x = x,
+                            .dots = out,
+                            .n = n,
+                            .m = m,
+                            .count = p,
+                            .ld = p,
+                            .ld_x = p } };
+    dmq_status st = DMQ_OK;
+
     cut(&j);
-    DMQ_TRY(run(&j, times_piece));
+    if (j.pieces > 1) {
+        DMQ_TRY(room_for_sums(s, count * (size_t)j.pieces));
+        j.args.dots = s->sums;
+    }
+    DMQ_TRY(run(&j, dots_piece));
+    if (j.pieces > 1)
+        join_pieces(out, &j, count);
 done:
     return st;
 }
@@ -208,22 +260,13 @@ dmq_status dmq_space_dots(double *out, dmq_space *s, const dmq_real *rows, int n
                           int m, size_t p)
 {
     size_t count = (size_t)n * (size_t)m;
-    product j = { .space = s,
-                  .args = { .rows = rows, .x = x, .n = n, .m = m, .count = p, .ld = p } };
     dmq_status st = DMQ_OK;
 
-    cut(&j);
-    j.args.ld_x = p;
-    DMQ_TRY(room_for_sums(s, count * (size_t)j.pieces));
-    j.args.dots = s->sums;
-    DMQ_TRY(run(&j, dots_piece));
-    DMQ_TRY(
-        dmq_space_get(s, s->host_sums, s->sums, count * (size_t)j.pieces * sizeof *s->host_sums));
-    for (size_t i = 0; i < count; i++) {
-        out[i] = 0;
-        for (int k = 0; k < j.pieces; k++)
-            out[i] += s->host_sums[(size_t)k * count + i];
-    }
+    if (s->be->host_memory)
+        return dmq_space_dots_of(out, s, rows, n, x, m, p);
+    DMQ_TRY(room_for_sums(s, count));
+    DMQ_TRY(dmq_space_dots_of(s->sums, s, rows, n, x, m, p));
+    DMQ_TRY(dmq_space_get(s, out, s->sums, count * sizeof *out));
 done:
     return st;
 }

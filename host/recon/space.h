@@ -20,7 +20,6 @@ typedef struct dmq_space {
     dmq_queue *queue;
     dmq_lanes *lanes;    /**< NULL: all work is done in one piece, on the queue */
     double *sums;        /**< memory of products, made at the first one; in backend memory */
-    double *host_sums;   /**< the same in host memory */
     size_t sums_room;    /**< numbers */
     dmq_real *factors;   /**< v of times, in backend memory */
     size_t factors_room; /**< numbers */
@@ -34,6 +33,9 @@ void dmq_space_init_queue(dmq_space *space, const dmq_backend *be, dmq_queue *qu
 
 /** May be called again, and on a zeroed struct. */
 void dmq_space_release(dmq_space *space);
+
+/** While on, what is asked of the queue is recorded: nothing waits for it (dmq_lanes_record). */
+void dmq_space_record(const dmq_space *space, int on);
 
 /** Not initialized. */
 dmq_status dmq_space_alloc(dmq_real **out, const dmq_space *space, size_t count);
@@ -62,6 +64,15 @@ dmq_status dmq_space_move(const dmq_space *space, dmq_real *z, const dmq_real *x
 dmq_status dmq_space_dot(double *out, dmq_space *space, const dmq_real *x, const dmq_real *y,
                          size_t n);
 dmq_status dmq_space_norm(double *out, dmq_space *space, const dmq_real *x, size_t n);
+
+/**
+ * times and dots with all of it in the space: v, and the sums, too, where they stay. Rows are `ld` apart.
+ * They do not wait, and allocate nothing after the first call of their size.
+ */
+dmq_status dmq_space_times_of(dmq_space *space, dmq_real *out, const dmq_real *rows, size_t ld,
+                              int n, const dmq_real *v, int m, size_t p);
+dmq_status dmq_space_dots_of(double *out, dmq_space *space, const dmq_real *rows, int n,
+                             const dmq_real *x, int m, size_t p);
 
 /** rows (n, p), out (m, p), contiguous. */
 dmq_status dmq_space_times(dmq_space *space, dmq_real *out, const dmq_real *rows, int n,
