@@ -1,51 +1,27 @@
-#include "bilevel/hypergradient.h"
+#include "bilevel/hyper_inner.h"
 
 #include "base/memory.h"
-#include "bilevel/vec.h"
 #include "kernels/noise.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* Long vectors lie in the problem's space, those over samples and groups in host memory. */
-struct dmq_hyper {
-    const dmq_problem *problem;
-    dmq_space *space; /* the problem's */
-    dmq_space host;   /* for the alignment of vectors over samples */
-    dmq_hyper_config config;
-    int n_max, k_max;
-    dmq_real *jacobian;   /* (n, P), explicit only */
-    dmq_real *theta_star; /* (P) */
-    dmq_real *g;          /* (K, P): g_t; of the surrogate form later J phi_t */
-    dmq_real *phi;        /* (K, P) of the original form, else NULL */
-    dmq_real *q;          /* (P) */
-    dmq_real *sum;        /* (P) */
-    dmq_real *direction;  /* (P) */
-    dmq_real *work;       /* (2 P) */
-    double *dots;         /* (K, n) or more: products as they come */
-    dmq_real *scale;      /* (n): c_i */
-    dmq_real *signed_w;   /* (K, n): weights of weighted backward passes */
-    dmq_real *compare;    /* (K, n): J^T g_t, then G_t */
-    dmq_real *phi_w;      /* (K, n): phi_t of the surrogate form */
-    dmq_real *w_tilde;    /* (n) */
-    dmq_real *loss;       /* (samples) */
-};
+/* ------------------------------------------------------------------ memory */
 
-/* Vectors over samples have a backend of their own where the problem's is not on the host. */
-static void open_host_space(dmq_hyper *h)
+static dmq_status alloc_doubles(double **out, const dmq_hyper *h, size_t count)
 {
-    const dmq_backend *be = h->space->be;
-
-    dmq_space_init_queue(&h->host, be->host_memory ? be : dmq_backend_ref(), NULL);
+    return h->space->be->alloc((void **)out, count * sizeof **out);
 }
 
 dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, int k,
                             const dmq_hyper_config *config)
 {
+    size_t p = problem->n_theta, rows = (size_t)n, groups = (size_t)k;
+    size_t ld = (size_t)problem->places(problem->context, n);
+    int differences = config->with_gm && config->form != DMQ_GM_SEQUENTIAL;
     dmq_status st = DMQ_OK;
     dmq_hyper *h = NULL;
-    size_t p = problem->n_theta, rows = (size_t)n, groups = (size_t)k;
-    size_t dots = groups * (rows > groups ? rows : groups);
+    dmq_hyper_args *a;
 
     assert(n > 0 && k > 0 && k <= DMQ_MAX_GROUPS);
     DMQ_TRY(dmq_alloc((void **)&h, 1, sizeof *h));
@@ -54,24 +30,41 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
     h->config = *config;
     h->n_max = n;
     h->k_max = k;
-    open_host_space(h);
-    if (!config->matrix_free)
+    a = &h->args;
+    if (!config->matrix_free) {
         DMQ_TRY(dmq_space_alloc(&h->jacobian, h->space, rows * p));
-    if (config->form == DMQ_GM_ORIGINAL)
-        DMQ_TRY(dmq_space_alloc(&h->phi, h->space, groups * p));
-    DMQ_TRY(dmq_space_alloc(&h->theta_star, h->space, p));
+    } else if (config->normalize) {
+        DMQ_TRY(
+            dmq_space_alloc(&h->some, h->space, (size_t)problem->places(problem->context, 1) * p));
+    }
+    DMQ_TRY(dmq_space_alloc(&h->star, h->space, (differences ? 1 + groups : 1) * p));
     DMQ_TRY(dmq_space_alloc(&h->g, h->space, groups * p));
-    DMQ_TRY(dmq_space_alloc(&h->q, h->space, p));
-    DMQ_TRY(dmq_space_alloc(&h->sum, h->space, p));
     DMQ_TRY(dmq_space_alloc(&h->direction, h->space, p));
-    DMQ_TRY(dmq_space_alloc(&h->work, h->space, 2 * p));
-    DMQ_TRY(dmq_alloc((void **)&h->dots, dots, sizeof *h->dots));
-    DMQ_TRY(dmq_alloc((void **)&h->scale, rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->signed_w, groups * rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->compare, groups * rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->phi_w, groups * rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->w_tilde, rows, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&h->loss, (size_t)problem->n_samples, sizeof(dmq_real)));
+    DMQ_TRY(dmq_space_alloc(&h->points, h->space, 2 * p));
+    if (differences)
+        DMQ_TRY(dmq_space_alloc(&h->sums, h->space, 4 * p));
+    if (config->matrix_free)
+        DMQ_TRY(dmq_space_alloc(&h->tangents, h->space, groups * ld));
+    DMQ_TRY(alloc_doubles(&h->products, h, groups * rows));
+    DMQ_TRY(alloc_doubles(&h->squares, h, rows));
+    DMQ_TRY(alloc_doubles(&h->gram_a, h, groups * groups));
+    DMQ_TRY(alloc_doubles(&h->gram_v, h, groups * groups));
+    DMQ_TRY(alloc_doubles(&a->coefficient, h, groups * groups));
+    DMQ_TRY(dmq_space_alloc(&h->w, h->space, ld));
+    DMQ_TRY(dmq_space_alloc(&a->scale, h->space, rows));
+    DMQ_TRY(dmq_space_alloc(&h->factor, h->space, groups * ld));
+    DMQ_TRY(dmq_space_alloc(&h->mix, h->space, groups * groups));
+    DMQ_TRY(dmq_space_alloc(&a->w_walked, h->space, ld));
+    DMQ_TRY(dmq_space_alloc(&a->d_mse, h->space, rows));
+    DMQ_TRY(dmq_space_alloc(&a->d_gm, h->space, rows));
+    DMQ_TRY(dmq_space_alloc(&a->points, h->space, 4 * groups));
+    DMQ_TRY(dmq_space_alloc(&a->joins, h->space, 3 * groups));
+    a->n_theta = p;
+    a->surrogate = config->form == DMQ_GM_SURROGATE;
+    a->walked = config->form == DMQ_GM_SEQUENTIAL;
+    a->cosine = config->cosine;
+    a->move = config->hvp_move;
+    a->factor = h->factor;
     *out = h;
     h = NULL;
 done:
@@ -79,26 +72,50 @@ done:
     return st;
 }
 
+static void release_shape(dmq_hyper *h)
+{
+    dmq_mirror_release(&h->index_place);
+    dmq_mirror_release(&h->weight_place);
+    dmq_free(h->index);
+    dmq_free(h->weight);
+    dmq_space_free(h->space, h->spare);
+    dmq_space_free(h->space, h->outcome);
+    h->index = NULL;
+    h->weight = h->spare = h->loss = NULL;
+    h->outcome = h->report = h->gram_g = NULL;
+    h->shape = (dmq_hyper_shape){ 0 };
+}
+
 void dmq_hyper_destroy(dmq_hyper *h)
 {
     if (!h)
         return;
-    dmq_space_free(h->space, h->jacobian);
-    dmq_space_free(h->space, h->phi);
-    dmq_space_free(h->space, h->theta_star);
-    dmq_space_free(h->space, h->g);
-    dmq_space_free(h->space, h->q);
-    dmq_space_free(h->space, h->sum);
-    dmq_space_free(h->space, h->direction);
-    dmq_space_free(h->space, h->work);
-    dmq_space_release(&h->host);
-    dmq_free(h->dots);
-    dmq_free(h->scale);
-    dmq_free(h->signed_w);
-    dmq_free(h->compare);
-    dmq_free(h->phi_w);
-    dmq_free(h->w_tilde);
-    dmq_free(h->loss);
+    void *const memory[] = { h->jacobian,
+                             h->star,
+                             h->g,
+                             h->direction,
+                             h->points,
+                             h->sums,
+                             h->some,
+                             h->w,
+                             h->tangents,
+                             h->products,
+                             h->squares,
+                             h->gram_a,
+                             h->gram_v,
+                             h->factor,
+                             h->mix,
+                             h->args.scale,
+                             h->args.d_mse,
+                             h->args.d_gm,
+                             h->args.w_walked,
+                             h->args.points,
+                             h->args.joins,
+                             h->args.coefficient };
+
+    release_shape(h);
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        dmq_space_free(h->space, memory[i]);
     dmq_free(h);
 }
 
@@ -112,98 +129,221 @@ void dmq_hyper_set_order(dmq_hyper *h, uint32_t step)
     h->config.order_step = step;
 }
 
+/* ------------------------------------------------------------------ samples */
+
+static int most_of(const dmq_groups *groups)
+{
+    int most = 0;
+
+    for (int t = 0; t < groups->k; t++)
+        most = groups->count[t] > most ? groups->count[t] : most;
+    return most;
+}
+
+dmq_status dmq_hyper_shape_set(dmq_hyper *h, int n, const dmq_groups *groups)
+{
+    const dmq_problem *p = h->problem;
+    dmq_hyper_shape *s = &h->shape;
+    int k = groups->k, most = most_of(groups);
+    size_t doubles = 2 + (size_t)k * (size_t)k;
+    dmq_status st = DMQ_OK;
+
+    assert(n > 0 && n <= h->n_max && k >= 1 && k <= h->k_max && most <= p->n_samples);
+    if (s->n == n && s->k == k && s->most == most)
+        return DMQ_OK;
+    release_shape(h);
+    s->most = most;
+    s->places_n = p->places(p->context, n);
+    s->places_m = p->places(p->context, most);
+    s->places = (size_t)s->places_n + (size_t)k * (size_t)s->places_m;
+    s->index_count = (size_t)p->index_rows * s->places;
+    s->outcome_bytes =
+        doubles * sizeof(double) + (s->places - (size_t)s->places_n) * sizeof(dmq_real);
+    DMQ_TRY(dmq_alloc((void **)&h->index, s->index_count, sizeof *h->index));
+    DMQ_TRY(dmq_mirror_init(&h->index_place, h->space->be, h->index,
+                            s->index_count * sizeof *h->index));
+    DMQ_TRY(dmq_alloc((void **)&h->weight, s->places, sizeof *h->weight));
+    DMQ_TRY(
+        dmq_mirror_init(&h->weight_place, h->space->be, h->weight, s->places * sizeof *h->weight));
+    DMQ_TRY(dmq_space_alloc(&h->spare, h->space, s->places));
+    DMQ_TRY(h->space->be->alloc((void **)&h->outcome, s->outcome_bytes));
+    h->report = h->outcome;
+    h->gram_g = h->outcome + 2;
+    h->loss = (dmq_real *)(h->outcome + doubles);
+    h->args.value = h->report;
+    /* what stands behind n in a row of factors is 0 for good */
+    DMQ_TRY(dmq_space_fill(h->space, h->factor, 0, (size_t)k * (size_t)s->places_n));
+    s->n = n; /* known from here on */
+    s->k = k;
+done:
+    return st;
+}
+
+void dmq_hyper_row(const dmq_hyper *h, int *index, dmq_real *weight, const int *train,
+                   const dmq_groups *groups)
+{
+    const dmq_hyper_config *c = &h->config;
+    const dmq_problem *p = h->problem;
+    const dmq_hyper_shape *s = &h->shape;
+    int order[DMQ_MAX_GROUPS];
+
+    for (int t = 0; t < s->k; t++)
+        order[t] = t;
+    if (c->form == DMQ_GM_SEQUENTIAL)
+        dmq_permutation(order, s->k, c->order_seed, DMQ_FOR_META, 1, c->order_step);
+    p->index(p->context, index, s->places, train, s->n, s->places_n);
+    for (int i = 0; i < s->places_n; i++)
+        weight[i] = i < s->n ? 1 : 0;
+    for (int t = 0; t < s->k; t++) {
+        int at = s->places_n + t * s->places_m, count = groups->count[order[t]];
+
+        assert(count > 0 && count <= s->most);
+        p->index(p->context, index + at, s->places, groups->sample[order[t]], count, s->places_m);
+        for (int i = 0; i < s->places_m; i++)
+            weight[at + i] = (dmq_real)(i < count ? 1.0 / count : 0);
+    }
+}
+
+/* A draw of the samples that `index` has from place `from` on. */
+static dmq_draw draw_at(const dmq_hyper *h, const dmq_hyper_samples *samples, int from, int n)
+{
+    return (dmq_draw){ .index = samples->index + from,
+                       .stride = h->shape.places,
+                       .sample = samples->host + from,
+                       .weight = samples->weight + from,
+                       .loss = h->spare + from,
+                       .n = n };
+}
+
+static dmq_draw training(const dmq_hyper *h, const dmq_hyper_samples *samples)
+{
+    return draw_at(h, samples, 0, h->shape.n);
+}
+
+static dmq_draw group(const dmq_hyper *h, const dmq_hyper_samples *samples, int t)
+{
+    const dmq_hyper_shape *s = &h->shape;
+
+    return draw_at(h, samples, s->places_n + t * s->places_m, s->most);
+}
+
 /* ------------------------------------------------------------------ products with J */
 
-/* Build J (explicit) and the factors c_i. Norms need the gradients one by one in either route; the
-   matrix-free one builds them in pieces of one sample and keeps only the norm. */
-static dmq_status prepare(dmq_hyper *h, const dmq_real *theta, const int *train, int n)
+static dmq_status run(const dmq_hyper *h, dmq_status (*slot)(dmq_queue *, const dmq_hyper_args *))
+{
+    return slot(h->space->queue, &h->args);
+}
+
+/* The numbers of an evaluation that do not change in it. */
+static void begin(dmq_hyper *h)
+{
+    h->args.n = h->shape.n;
+    h->args.k = h->shape.k;
+    h->args.ld = h->jacobian ? h->shape.n : h->shape.places_n;
+    h->args.eta = h->config.eta;
+    h->args.rate = h->config.rate;
+}
+
+/* |g_i|^2 without J: gradients of some samples at a time. */
+static dmq_status squares_in_pieces(dmq_hyper *h, const dmq_real *theta,
+                                    const dmq_hyper_samples *samples)
 {
     const dmq_problem *p = h->problem;
+    int some = p->places(p->context, 1), n = h->shape.n;
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < n; i++)
-        h->scale[i] = 1;
-    if (h->jacobian)
-        DMQ_TRY(p->grad_each(p->context, theta, train, n, h->jacobian, NULL));
-    if (!h->config.normalize)
-        goto done;
-    for (int i = 0; i < n; i++) {
-        const dmq_real *row = h->work;
-        double norm;
+    for (int from = 0; from < n; from += some) {
+        dmq_draw draw = draw_at(h, samples, from, n - from < some ? n - from : some);
 
-        if (h->jacobian) {
-            row = h->jacobian + (size_t)i * p->n_theta;
-        } else {
-            DMQ_TRY(p->grad(p->context, theta, train + i, NULL, 1, h->work, NULL));
+        DMQ_TRY(p->grad_each_of(p->context, theta, &draw, h->some));
+        for (int i = 0; i < draw.n; i++) {
+            const dmq_real *row = h->some + (size_t)i * p->n_theta;
+
+            DMQ_TRY(dmq_space_dots_of(h->squares + from + i, h->space, row, 1, row, 1, p->n_theta));
         }
-        DMQ_TRY(dmq_space_norm(&norm, h->space, row, p->n_theta));
-        h->scale[i] = (dmq_real)(norm > 0 ? 1 / norm : 0);
     }
 done:
     return st;
 }
 
-/* out[l] = J v[l]: v (m, n), out (m, P) */
-static dmq_status times(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                        const dmq_real *v, int m, dmq_real *out)
+/* J (explicit) and the factors c_i; args.factor = c_i w_i. */
+static dmq_status prepare(dmq_hyper *h, const dmq_real *theta, const dmq_hyper_samples *samples,
+                          const dmq_real *w)
 {
     const dmq_problem *p = h->problem;
+    dmq_draw draw = training(h, samples);
     dmq_status st = DMQ_OK;
 
-    for (int l = 0; l < m; l++) {
-        for (int i = 0; i < n; i++)
-            h->signed_w[l * n + i] = v[l * n + i] * h->scale[i];
-    }
     if (h->jacobian)
-        return dmq_space_times(h->space, out, h->jacobian, n, h->signed_w, m, p->n_theta);
+        DMQ_TRY(p->grad_each_of(p->context, theta, &draw, h->jacobian));
+    for (int i = 0; i < h->shape.n && h->config.normalize && h->jacobian; i++) {
+        const dmq_real *row = h->jacobian + (size_t)i * p->n_theta;
+
+        DMQ_TRY(dmq_space_dots_of(h->squares + i, h->space, row, 1, row, 1, p->n_theta));
+    }
+    if (h->config.normalize && !h->jacobian)
+        DMQ_TRY(squares_in_pieces(h, theta, samples));
+    h->args.squares = h->config.normalize ? h->squares : NULL;
+    h->args.w = w;
+    DMQ_TRY(run(h, h->space->be->hyper_scale));
+done:
+    return st;
+}
+
+/* out (m, P) = J factor[l], which has the c_i in it. */
+static dmq_status times(dmq_hyper *h, const dmq_real *theta, const dmq_hyper_samples *samples,
+                        int m, dmq_real *out)
+{
+    const dmq_problem *p = h->problem;
+    dmq_draw draw = training(h, samples);
+    dmq_status st = DMQ_OK;
+
+    if (h->jacobian) {
+        return dmq_space_times_of(h->space, out, h->jacobian, p->n_theta, h->shape.n,
+                                  h->args.factor, m, p->n_theta);
+    }
     for (int l = 0; l < m; l++) {
-        DMQ_TRY(p->grad(p->context, theta, train, h->signed_w + l * n, n,
-                        out + (size_t)l * p->n_theta, NULL));
+        draw.weight = h->args.factor + (size_t)l * (size_t)h->args.ld;
+        DMQ_TRY(p->grad_of(p->context, theta, &draw, out + (size_t)l * p->n_theta));
     }
 done:
     return st;
 }
 
-/* out[l] = J^T x[l]: x (m, P), out (m, n) */
-static dmq_status times_transposed(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                                   const dmq_real *x, int m, dmq_real *out)
+/* <g_i, x[l]> for the m vectors of x, to args.products or tangents. */
+static dmq_status times_transposed(dmq_hyper *h, const dmq_real *theta,
+                                   const dmq_hyper_samples *samples, const dmq_real *x, int m)
 {
     const dmq_problem *p = h->problem;
+    dmq_draw draw = training(h, samples);
     dmq_status st = DMQ_OK;
 
-    if (h->jacobian)
-        DMQ_TRY(dmq_space_dots(h->dots, h->space, h->jacobian, n, x, m, p->n_theta));
-    for (int i = 0; i < m * n && h->jacobian; i++)
-        out[i] = (dmq_real)h->dots[i];
-    for (int l = 0; l < m && !h->jacobian; l++)
-        DMQ_TRY(p->jvp(p->context, theta, train, n, x + (size_t)l * p->n_theta, out + l * n));
-    for (int l = 0; l < m; l++) {
-        for (int i = 0; i < n; i++)
-            out[l * n + i] *= h->scale[i];
+    h->args.products = h->jacobian ? h->products : NULL;
+    h->args.tangents = h->tangents;
+    if (h->jacobian) {
+        return dmq_space_dots_of(h->products, h->space, h->jacobian, h->shape.n, x, m, p->n_theta);
     }
+    for (int l = 0; l < m; l++) {
+        DMQ_TRY(p->jvp_of(p->context, theta, &draw, x + (size_t)l * p->n_theta,
+                          h->tangents + (size_t)l * (size_t)h->args.ld));
+    }
+done:
+    return st;
+}
+
+/* theta* = theta - eta J factor */
+static dmq_status move_theta(dmq_hyper *h, const dmq_real *theta, const dmq_hyper_samples *samples)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(times(h, theta, samples, 1, h->direction));
+    DMQ_TRY(dmq_space_move(h->space, h->star, theta, -h->config.eta, h->direction,
+                           h->problem->n_theta));
 done:
     return st;
 }
 
 /* ------------------------------------------------------------------ the outer side */
-
-static dmq_status group_gradient(dmq_hyper *h, const dmq_real *theta, const int *sample, int count,
-                                 dmq_real *g, double *loss)
-{
-    const dmq_problem *p = h->problem;
-    dmq_status st = DMQ_OK;
-    double sum = 0;
-
-    assert(count > 0 && count <= p->n_samples);
-    DMQ_TRY(p->grad(p->context, theta, sample, NULL, count, g, h->loss));
-    DMQ_TRY(dmq_space_axpby(h->space, g, 0, g, 1.0 / count, p->n_theta));
-    for (int i = 0; i < count; i++)
-        sum += (double)h->loss[i];
-    if (loss)
-        *loss = sum / count;
-done:
-    return st;
-}
 
 dmq_status dmq_hvp(const dmq_problem *problem, const dmq_real *theta, const int *sample, int count,
                    const dmq_real *v, double move, dmq_real *work, dmq_real *out)
@@ -229,171 +369,171 @@ done:
     return st;
 }
 
-/* phi_t of the alignment of k vectors a_t (length m): -c sum_{t<k} <a_t, a_k>, or of their directions,
-   and the value. phi may not be a. */
-static dmq_status alignment(double *out, dmq_space *space, dmq_real *phi, const dmq_real *a, int k,
-                            size_t m, int cosine)
+/* g_t at theta* for all groups, and their Gram matrix. */
+static dmq_status group_gradients(dmq_hyper *h, const dmq_hyper_samples *samples)
 {
-    double c = k > 1 ? 2.0 / (k * (k - 1.0)) : 0, value = 0, dot, norm[DMQ_MAX_GROUPS];
+    const dmq_problem *p = h->problem;
+    dmq_draw draw = group(h, samples, 0);
     dmq_status st = DMQ_OK;
 
-    for (int t = 0; t < k; t++) {
-        norm[t] = 1;
-        if (cosine)
-            DMQ_TRY(dmq_space_norm(&norm[t], space, a + (size_t)t * m, m));
-        if (!(norm[t] > 0))
-            norm[t] = 1; /* a zero gradient has no direction: its terms vanish by themselves */
-    }
-    for (int t = 0; t < k; t++) {
-        dmq_real *f = phi + (size_t)t * m;
-        const dmq_real *at = a + (size_t)t * m;
-
-        DMQ_TRY(dmq_space_fill(space, f, 0, m));
-        for (int j = 0; j < k; j++) {
-            if (j != t)
-                DMQ_TRY(dmq_space_axpby(space, f, 1, a + (size_t)j * m, 1 / norm[j], m));
-        }
-        DMQ_TRY(dmq_space_dot(&dot, space, f, at, m));
-        value -= 0.5 * c * dot / norm[t];
-        if (cosine) /* S - a^ (a^ . S) */
-            DMQ_TRY(dmq_space_axpby(space, f, 1, at, -dot / (norm[t] * norm[t]), m));
-        DMQ_TRY(dmq_space_axpby(space, f, 0, f, -c / norm[t], m));
-    }
-    *out = value;
+    draw.loss = h->loss; /* those of later passes are at other points */
+    DMQ_TRY(p->grad_runs_of(p->context, h->star, &draw, h->shape.k, h->g));
+    DMQ_TRY(dmq_space_dots_of(h->gram_g, h->space, h->g, h->shape.k, h->g, h->shape.k, p->n_theta));
 done:
     return st;
 }
 
-/* The mean of the cosines of all pairs of g_t. */
-static dmq_status mean_cosine(double *out, dmq_hyper *h, int k)
+/* sum of H_t v_t in one of the two sums: by differences of gradients along v_t, with steps from the device. */
+static dmq_status curvature(dmq_hyper *h, const dmq_hyper_samples *samples, dmq_real **sum)
 {
-    const double *gram = h->dots;
-    double sum = 0;
-    int pairs = 0;
+    const dmq_problem *q = h->problem;
+    size_t p = q->n_theta;
+    dmq_real *v = h->star + p, *up = h->sums + p, *down = h->sums + 2 * p;
+    int k = h->shape.k;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_space_dots(h->dots, h->space, h->g, k, h->g, k, h->problem->n_theta));
+    DMQ_TRY(dmq_space_dots_of(h->gram_v, h->space, v, k, v, k, p));
+    h->args.gram = h->gram_v;
+    DMQ_TRY(run(h, h->space->be->hyper_steps));
+    *sum = h->sums;
+    DMQ_TRY(dmq_space_fill(h->space, *sum, 0, p));
     for (int t = 0; t < k; t++) {
-        for (int j = 0; j < t; j++) {
-            double norms = sqrt(gram[t * k + t]) * sqrt(gram[j * k + j]);
+        dmq_real *next = t % 2 ? h->sums : h->sums + 3 * p;
+        dmq_draw draw = group(h, samples, t);
 
-            sum += norms > 0 ? gram[t * k + j] / norms : 0;
+        /* theta* and v_t are two rows; so are the sum so far and the gradients beside it */
+        DMQ_TRY(dmq_space_times_of(h->space, h->points, h->star, (size_t)(t + 1) * p, 2,
+                                   h->args.points + 4 * t, 2, p));
+        DMQ_TRY(q->grad_of(q->context, h->points, &draw, up));
+        DMQ_TRY(q->grad_of(q->context, h->points + p, &draw, down));
+        DMQ_TRY(dmq_space_times_of(h->space, next, t % 2 ? up : h->sums, p, 3,
+                                   h->args.joins + 3 * t, 1, p));
+        *sum = next;
+    }
+done:
+    return st;
+}
+
+static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta,
+                                     const dmq_hyper_samples *samples)
+{
+    size_t p = h->problem->n_theta;
+    int k = h->shape.k;
+    double eta = h->config.eta;
+    dmq_real *sum;
+    dmq_status st = DMQ_OK;
+
+    h->args.gram = h->args.surrogate ? h->gram_a : h->gram_g;
+    h->args.factor = h->args.surrogate ? h->factor : h->mix;
+    DMQ_TRY(run(h, h->space->be->hyper_align));
+    h->args.factor = h->factor;
+    if (h->args.surrogate) /* J is at theta, H_t at theta*: the two points are not to be mixed */
+        DMQ_TRY(times(h, theta, samples, k, h->star + p));
+    else
+        DMQ_TRY(dmq_space_times_of(h->space, h->star + p, h->g, p, k, h->mix, k, p));
+    DMQ_TRY(curvature(h, samples, &sum));
+    DMQ_TRY(times_transposed(h, theta, samples, sum, 1));
+    h->args.joined = h->args.surrogate ? eta * eta : -eta;
+    DMQ_TRY(run(h, h->space->be->hyper_join));
+done:
+    return st;
+}
+
+/* R2: one walk over the groups, the first of which has its products already; d = (w - w~)/(rate K). */
+static dmq_status sequential_gradient(dmq_hyper *h, const dmq_real *theta,
+                                      const dmq_hyper_samples *samples, const dmq_real *w)
+{
+    const dmq_problem *p = h->problem;
+    dmq_status st = DMQ_OK;
+
+    assert(h->config.rate > 0);
+    DMQ_TRY(dmq_space_copy(h->space, h->args.w_walked, w, (size_t)h->shape.n));
+    for (int t = 0; t < h->shape.k; t++) {
+        dmq_draw draw = group(h, samples, t);
+
+        if (t > 0) {
+            DMQ_TRY(move_theta(h, theta, samples));
+            DMQ_TRY(p->grad_of(p->context, h->star, &draw, h->points));
+            DMQ_TRY(times_transposed(h, theta, samples, h->points, 1));
+        }
+        DMQ_TRY(run(h, h->space->be->hyper_walk));
+    }
+    DMQ_TRY(run(h, h->space->be->hyper_join));
+done:
+    return st;
+}
+
+dmq_status dmq_hyper_enqueue(dmq_hyper *h, const dmq_real *theta, const dmq_hyper_samples *samples,
+                             const dmq_real *w)
+{
+    const dmq_hyper_config *c = &h->config;
+    size_t p = h->problem->n_theta, n = (size_t)h->shape.n;
+    dmq_status st = DMQ_OK;
+
+    begin(h);
+    DMQ_TRY(prepare(h, theta, samples, w));
+    DMQ_TRY(move_theta(h, theta, samples));
+    DMQ_TRY(dmq_space_dots_of(h->report + 1, h->space, h->direction, 1, h->direction, 1, p));
+    DMQ_TRY(group_gradients(h, samples));
+    DMQ_TRY(times_transposed(h, theta, samples, h->g, h->shape.k));
+    DMQ_TRY(run(h, h->space->be->hyper_mse));
+    if (!c->with_gm)
+        DMQ_TRY(dmq_space_fill(h->space, h->args.d_gm, 0, n));
+    else if (c->form == DMQ_GM_SEQUENTIAL)
+        DMQ_TRY(sequential_gradient(h, theta, samples, w));
+    else
+        DMQ_TRY(alignment_gradient(h, theta, samples));
+done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ from the host */
+
+void dmq_hyper_result_of(const dmq_hyper *h, dmq_hyper_result *out, const double *outcome,
+                         const dmq_real *weight)
+{
+    const dmq_hyper_shape *s = &h->shape;
+    const double *gram = outcome + 2;
+    const dmq_real *loss = (const dmq_real *)(gram + s->k * s->k);
+    int with_value = h->config.with_gm && h->config.form != DMQ_GM_SEQUENTIAL, pairs = 0;
+    double sum = 0;
+
+    *out = (dmq_hyper_result){ .loss_gm = with_value ? outcome[0] : 0 };
+    out->move = h->config.eta * sqrt(outcome[1]) / sqrt((double)h->problem->n_theta);
+    for (int i = 0; i < s->k * s->places_m; i++) {
+        double share = (double)weight[s->places_n + i];
+
+        out->loss_mse += share > 0 ? share * (double)loss[i] / s->k : 0;
+    }
+    for (int t = 0; t < s->k; t++) {
+        for (int j = 0; j < t; j++) {
+            double norms = sqrt(gram[t * s->k + t]) * sqrt(gram[j * s->k + j]);
+
+            sum += norms > 0 ? gram[t * s->k + j] / norms : 0;
             pairs++;
         }
     }
-    *out = pairs ? sum / pairs : 1;
-done:
-    return st;
+    out->cosine = pairs ? sum / pairs : 1;
 }
 
-static dmq_status move_theta(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                             const dmq_real *w)
+/* Samples and weights of a call, to the space. */
+static dmq_status put_call(dmq_hyper *h, dmq_hyper_samples *samples, const int *train, int n,
+                           const dmq_real *w, const dmq_groups *groups)
 {
-    size_t p = h->problem->n_theta;
+    const dmq_space *space = h->space;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(times(h, theta, train, n, w, 1, h->direction));
-    DMQ_TRY(dmq_space_move(h->space, h->theta_star, theta, -h->config.eta, h->direction, p));
-done:
-    return st;
-}
-
-/* sum = sum_t H_t v_t with v_t = J phi_t (surrogate) or phi_t (original) */
-static dmq_status curvature(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                            const dmq_groups *groups)
-{
-    size_t p = h->problem->n_theta;
-    int surrogate = h->config.form == DMQ_GM_SURROGATE;
-    const dmq_real *v = h->phi;
-    dmq_status st = DMQ_OK;
-
-    if (surrogate) { /* J is at theta, H_t at theta*: the two points are not to be mixed */
-        DMQ_TRY(times(h, theta, train, n, h->phi_w, groups->k, h->g));
-        v = h->g;
-    }
-    DMQ_TRY(dmq_space_fill(h->space, h->sum, 0, p));
-    for (int t = 0; t < groups->k; t++) {
-        DMQ_TRY(dmq_hvp(h->problem, h->theta_star, groups->sample[t], groups->count[t],
-                        v + (size_t)t * p, h->config.hvp_move, h->work, h->q));
-        DMQ_TRY(dmq_space_axpby(h->space, h->sum, 1, h->q, 1, p));
-    }
-done:
-    return st;
-}
-
-static dmq_status alignment_gradient(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                                     const dmq_groups *groups, dmq_real *d_gm, double *value)
-{
-    const dmq_hyper_config *c = &h->config;
-    size_t p = h->problem->n_theta;
-    dmq_status st = DMQ_OK;
-    double factor;
-
-    if (c->form == DMQ_GM_SURROGATE) {
-        size_t count = (size_t)groups->k * (size_t)n;
-
-        dmq_vec_axpby(h->compare, 0, h->compare, -c->eta, count);
-        DMQ_TRY(alignment(value, &h->host, h->phi_w, h->compare, groups->k, (size_t)n, c->cosine));
-        factor = c->eta * c->eta;
-    } else {
-        DMQ_TRY(alignment(value, h->space, h->phi, h->g, groups->k, p, c->cosine));
-        factor = -c->eta;
-    }
-    DMQ_TRY(curvature(h, theta, train, n, groups));
-    DMQ_TRY(times_transposed(h, theta, train, n, h->sum, 1, d_gm));
-    dmq_vec_axpby(d_gm, 0, d_gm, factor, (size_t)n);
-done:
-    return st;
-}
-
-/* R2: one walk over the groups; d = (w - w~)/(rate K). */
-static dmq_status sequential_gradient(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                                      const dmq_real *w, const dmq_groups *groups,
-                                      const dmq_real *d_mse, dmq_real *d_gm)
-{
-    const dmq_hyper_config *c = &h->config;
-    dmq_status st = DMQ_OK;
-    int order[DMQ_MAX_GROUPS];
-
-    assert(c->rate > 0);
-    dmq_permutation(order, groups->k, c->order_seed, DMQ_FOR_META, 1, c->order_step);
-    memcpy(h->w_tilde, w, (size_t)n * sizeof *w);
-    for (int i = 0; i < groups->k; i++) {
-        int t = order[i];
-
-        DMQ_TRY(move_theta(h, theta, train, n, h->w_tilde));
-        DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[t], groups->count[t], h->q, NULL));
-        DMQ_TRY(times_transposed(h, theta, train, n, h->q, 1, h->compare));
-        for (int j = 0; j < n; j++) /* G_t = -eta J^T g_t */
-            h->w_tilde[j] += (dmq_real)(c->rate * c->eta) * h->compare[j];
-    }
-    for (int j = 0; j < n; j++)
-        d_gm[j] = (w[j] - h->w_tilde[j]) / (dmq_real)(c->rate * groups->k) - d_mse[j];
-done:
-    return st;
-}
-
-/* d_mse = -eta J^T gbar; of the surrogate form as the mean of J^T g_t, which stay in compare. */
-static dmq_status mse_gradient(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
-                               const dmq_groups *groups, dmq_real *d_mse)
-{
-    size_t p = h->problem->n_theta, count = (size_t)n;
-    int each = h->config.with_gm && h->config.form == DMQ_GM_SURROGATE;
-    double mean = 1.0 / groups->k;
-    dmq_status st = DMQ_OK;
-
-    if (each) {
-        DMQ_TRY(times_transposed(h, theta, train, n, h->g, groups->k, h->compare));
-        memset(d_mse, 0, count * sizeof *d_mse);
-        for (int t = 0; t < groups->k; t++)
-            dmq_vec_axpby(d_mse, 1, h->compare + (size_t)t * count, mean, count);
-    } else {
-        DMQ_TRY(dmq_space_fill(h->space, h->q, 0, p));
-        for (int t = 0; t < groups->k; t++)
-            DMQ_TRY(dmq_space_axpby(h->space, h->q, 1, h->g + (size_t)t * p, mean, p));
-        DMQ_TRY(times_transposed(h, theta, train, n, h->q, 1, d_mse));
-    }
-    dmq_vec_axpby(d_mse, 0, d_mse, -h->config.eta, count);
+    DMQ_TRY(dmq_hyper_shape_set(h, n, groups));
+    dmq_hyper_row(h, h->index, h->weight, train, groups);
+    DMQ_TRY(dmq_mirror_push(&h->index_place, space->queue, h->index,
+                            h->shape.index_count * sizeof *h->index));
+    DMQ_TRY(dmq_mirror_push(&h->weight_place, space->queue, h->weight,
+                            h->shape.places * sizeof *h->weight));
+    DMQ_TRY(dmq_space_put(space, h->w, w, (size_t)n * sizeof *w));
+    *samples = (dmq_hyper_samples){ .index = dmq_mirror_device(&h->index_place, h->index),
+                                    .host = h->index,
+                                    .weight = dmq_mirror_device(&h->weight_place, h->weight) };
+    begin(h);
 done:
     return st;
 }
@@ -402,70 +542,95 @@ dmq_status dmq_hyper_eval(dmq_hyper *h, const dmq_real *theta, const int *train,
                           const dmq_real *w, const dmq_groups *groups, dmq_real *d_mse,
                           dmq_real *d_gm, dmq_hyper_result *result)
 {
-    size_t p = h->problem->n_theta;
+    const dmq_space *space = h->space;
+    double *outcome = NULL;
+    dmq_hyper_samples samples;
     dmq_status st = DMQ_OK;
-    dmq_hyper_result r = { 0 };
-    double norm;
 
-    assert(n <= h->n_max && groups->k <= h->k_max);
-    DMQ_TRY(prepare(h, theta, train, n));
-    DMQ_TRY(move_theta(h, theta, train, n, w));
-    DMQ_TRY(dmq_space_norm(&norm, h->space, h->direction, p));
-    r.move = h->config.eta * norm / sqrt((double)p);
-    for (int t = 0; t < groups->k; t++) {
-        double loss;
-
-        DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[t], groups->count[t],
-                               h->g + (size_t)t * p, &loss));
-        r.loss_mse += loss / groups->k;
-    }
-    DMQ_TRY(mean_cosine(&r.cosine, h, groups->k));
-
-    DMQ_TRY(mse_gradient(h, theta, train, n, groups, d_mse));
-    memset(d_gm, 0, (size_t)n * sizeof *d_gm);
-    if (h->config.with_gm && h->config.form == DMQ_GM_SEQUENTIAL) {
-        DMQ_TRY(sequential_gradient(h, theta, train, n, w, groups, d_mse, d_gm));
-    } else if (h->config.with_gm) {
-        DMQ_TRY(alignment_gradient(h, theta, train, n, groups, d_gm, &r.loss_gm));
-    }
+    DMQ_TRY(put_call(h, &samples, train, n, w, groups));
+    DMQ_TRY(dmq_hyper_enqueue(h, theta, &samples, h->w));
+    DMQ_TRY(dmq_space_get(space, d_mse, h->args.d_mse, (size_t)n * sizeof *d_mse));
+    DMQ_TRY(dmq_space_get(space, d_gm, h->args.d_gm, (size_t)n * sizeof *d_gm));
     for (int i = 0; i < n; i++) {
         if (!isfinite(d_mse[i]) || !isfinite(d_gm[i])) {
-            return dmq_fail(DMQ_EDIVERGE, "hypergradient: the gradient of sample %d is not finite",
-                            train[i]);
+            DMQ_TRY(dmq_fail(DMQ_EDIVERGE, "hypergradient: the gradient of sample %d is not finite",
+                             train[i]));
         }
     }
-    if (result)
-        *result = r;
+    if (!result)
+        goto done;
+    DMQ_TRY(dmq_alloc((void **)&outcome, h->shape.outcome_bytes, 1));
+    DMQ_TRY(dmq_space_get(space, outcome, h->outcome, h->shape.outcome_bytes));
+    dmq_hyper_result_of(h, result, outcome, h->weight);
 done:
+    dmq_free(outcome);
     return st;
 }
 
 dmq_status dmq_hyper_eta_for_move(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
                                   const dmq_real *w, double move, double *eta)
 {
+    const dmq_groups none = { .k = 1, .sample = { train }, .count = { 1 } };
     size_t p = h->problem->n_theta;
+    dmq_hyper_samples samples;
     dmq_status st = DMQ_OK;
     double norm;
 
-    DMQ_TRY(prepare(h, theta, train, n));
-    DMQ_TRY(times(h, theta, train, n, w, 1, h->direction));
+    DMQ_TRY(put_call(h, &samples, train, n, w, &none));
+    DMQ_TRY(prepare(h, theta, &samples, h->w));
+    DMQ_TRY(times(h, theta, &samples, 1, h->direction));
     DMQ_TRY(dmq_space_norm(&norm, h->space, h->direction, p));
     *eta = norm > 0 ? move * sqrt((double)p) / norm : 0;
 done:
     return st;
 }
 
+/* |J^T x| in double: the factors are few enough for the host. */
+static dmq_status norm_of_products(double *out, const dmq_hyper *h)
+{
+    const dmq_space *space = h->space;
+    size_t n = (size_t)h->shape.n;
+    dmq_real *scale = NULL, *tangent = NULL;
+    double *product = NULL, sum = 0;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&scale, n, sizeof *scale));
+    DMQ_TRY(dmq_alloc((void **)&tangent, n, sizeof *tangent));
+    DMQ_TRY(dmq_alloc((void **)&product, n, sizeof *product));
+    DMQ_TRY(dmq_space_get(space, scale, h->args.scale, n * sizeof *scale));
+    if (h->jacobian)
+        DMQ_TRY(dmq_space_get(space, product, h->products, n * sizeof *product));
+    else
+        DMQ_TRY(dmq_space_get(space, tangent, h->tangents, n * sizeof *tangent));
+    for (size_t i = 0; i < n; i++) {
+        double d = (h->jacobian ? product[i] : (double)tangent[i]) * (double)scale[i];
+
+        sum += d * d;
+    }
+    *out = sqrt(sum);
+done:
+    dmq_free(scale);
+    dmq_free(tangent);
+    dmq_free(product);
+    return st;
+}
+
 dmq_status dmq_hyper_rate_for_share(dmq_hyper *h, const dmq_real *theta, const int *train, int n,
                                     const dmq_real *w, const dmq_groups *groups, double share)
 {
+    dmq_hyper_samples samples;
+    dmq_draw draw;
     dmq_status st = DMQ_OK;
     double norm;
 
-    DMQ_TRY(prepare(h, theta, train, n));
-    DMQ_TRY(move_theta(h, theta, train, n, w));
-    DMQ_TRY(group_gradient(h, h->theta_star, groups->sample[0], groups->count[0], h->q, NULL));
-    DMQ_TRY(times_transposed(h, theta, train, n, h->q, 1, h->compare));
-    norm = h->config.eta * dmq_vec_norm(h->compare, (size_t)n);
+    DMQ_TRY(put_call(h, &samples, train, n, w, groups));
+    draw = group(h, &samples, 0);
+    DMQ_TRY(prepare(h, theta, &samples, h->w));
+    DMQ_TRY(move_theta(h, theta, &samples));
+    DMQ_TRY(h->problem->grad_of(h->problem->context, h->star, &draw, h->points));
+    DMQ_TRY(times_transposed(h, theta, &samples, h->points, 1));
+    DMQ_TRY(norm_of_products(&norm, h));
+    norm *= h->config.eta;
     h->config.rate = norm > 0 ? share / n * sqrt((double)n) / norm : 1;
 done:
     return st;

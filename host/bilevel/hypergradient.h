@@ -19,6 +19,9 @@
  * products are central differences of gradients, each group with its own step of hvp_move rms in
  * theta, and contain the rounding's curvature because theta itself is moved.
  *
+ * An evaluation is a sequence of passes on the device, between which the small arithmetic of kernels/hyper.h
+ * stands: nothing waits for the host before its results are asked for.
+ *
  * explicit: J is stored, 4 n P bytes, one pass builds it. matrix_free: J v is a weighted backward pass,
  * J^T v one forward-mode pass. Both give the same numbers to rounding (tested).
  *

@@ -3,14 +3,17 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/signal.h"
+#include "bilevel/meta.h"
 #include "bilevel/vec.h"
+#include "kernels/logits_math.h"
 #include "kernels/noise.h"
 #include "kernels/simplex.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#define FREEZE_AFTER 8 /* iterations whose median fixes lambda and the scale of d */
+/* Exact iterations that a device is given at once; between two such plans a stop is heard. */
+enum { PLAN_ROWS = 50 };
+
 #define MAX_JACOBIAN \
     ((size_t)1 << 30) /* bytes of J that one shot keeps; beyond, it goes without J */
 
@@ -22,17 +25,24 @@ typedef struct learner {
     const dmq_groups *groups;
     const dmq_learn_config *config;
     dmq_hyper *hyper;
-    dmq_real *s, *s_before;
+    int *order; /* permutation of an epoch */
+    int at;     /* where the next batch begins in it */
+    uint32_t epoch;
+    dmq_real *s, *w, *d, *d_mse, *d_gm;
+    dmq_learn_log *log;
+    /* one shot */
+    dmq_real *s_before, *s_batch, *ds;
     dmq_real *m, *v; /* Adam's moments, one of each a sample */
     int *visited;    /* Adam's step count of each sample */
-    int *order;      /* permutation of an epoch */
-    int *pick;       /* positions of the batch in train */
-    int *sample;     /* their sample numbers */
-    dmq_real *s_batch, *w, *d, *d_mse, *d_gm, *ds;
-    int *val_sample; /* (K, validation_batch) */
-    double first_lambda[FREEZE_AFTER], first_scale[FREEZE_AFTER];
-    double lambda, scale; /* 0 until frozen */
-    dmq_learn_log *log;
+    /* tables of a plan, in rows; one shot has one of them */
+    int rows;
+    int *pick;       /* (rows, batch): positions of the batch in train */
+    int *sample;     /* (rows, batch): their sample numbers */
+    int *val_sample; /* (rows, K, val_room) */
+    int *val_order;  /* a permutation of a group */
+    size_t val_room; /* most validation samples of a group in an iteration */
+    dmq_groups *val; /* (rows) */
+    uint32_t *iteration;
 } learner;
 
 void dmq_learn_defaults(dmq_learn_config *c)
@@ -69,22 +79,6 @@ double dmq_ess(const dmq_real *s, int n, double tau, double *w_max)
     return sum * sum / (squares * n);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(const double *x, int n)
-{
-    double copy[FREEZE_AFTER];
-
-    memcpy(copy, x, (size_t)n * sizeof *x);
-    qsort(copy, (size_t)n, sizeof *copy, by_value);
-    return n % 2 ? copy[n / 2] : 0.5 * (copy[n / 2 - 1] + copy[n / 2]);
-}
-
 static double rms(const dmq_real *x, int n)
 {
     return dmq_vec_norm(x, (size_t)n) / sqrt((double)n);
@@ -114,6 +108,9 @@ static void learner_release(learner *l)
     dmq_free(l->d_gm);
     dmq_free(l->ds);
     dmq_free(l->val_sample);
+    dmq_free(l->val_order);
+    dmq_free(l->val);
+    dmq_free(l->iteration);
 }
 
 /* Samples of one hypergradient. */
@@ -131,10 +128,18 @@ size_t dmq_learn_jacobian_bytes(const dmq_learn_config *c, size_t n_theta, int n
     return c->matrix_free || bytes > MAX_JACOBIAN ? 0 : bytes;
 }
 
+/* Validation samples of a group in an exact iteration. */
+static int validation_of(const learner *l, int t)
+{
+    int count = l->groups->count[t], take = l->config->validation_batch;
+
+    return take <= 0 || take > count ? count : take;
+}
+
 static dmq_status learner_init(learner *l)
 {
     const dmq_learn_config *c = l->config;
-    size_t all = (size_t)l->n_train, b = (size_t)l->batch, wide = width(c, l->n_train);
+    size_t all = (size_t)l->n_train, b = (size_t)l->batch, wide = width(c, l->n_train), rows;
     dmq_hyper_config h = { .form = c->form,
                            .with_gm = c->gm_weight != DMQ_GM_OFF,
                            .cosine = c->cosine,
@@ -147,22 +152,32 @@ static dmq_status learner_init(learner *l)
                            .order_seed = c->seed ^ (c->unit << 32) };
     dmq_status st = DMQ_OK;
 
+    l->rows = c->mode == DMQ_EXACT && !l->problem->space->be->host_memory ? PLAN_ROWS : 1;
+    rows = (size_t)l->rows;
+    for (int t = 0; t < l->groups->k; t++) {
+        size_t take = (size_t)validation_of(l, t);
+
+        l->val_room = take > l->val_room ? take : l->val_room;
+    }
     DMQ_TRY(dmq_hyper_create(&l->hyper, l->problem, (int)wide, l->groups->k, &h));
     DMQ_TRY(dmq_alloc((void **)&l->s_before, all, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->m, all, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->v, all, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->visited, all, sizeof(int)));
     DMQ_TRY(dmq_alloc((void **)&l->order, all, sizeof(int)));
-    DMQ_TRY(dmq_alloc((void **)&l->pick, b, sizeof(int)));
-    DMQ_TRY(dmq_alloc((void **)&l->sample, b, sizeof(int)));
+    DMQ_TRY(dmq_alloc((void **)&l->pick, rows * b, sizeof(int)));
+    DMQ_TRY(dmq_alloc((void **)&l->sample, rows * b, sizeof(int)));
+    DMQ_TRY(dmq_alloc((void **)&l->val, rows, sizeof *l->val));
+    DMQ_TRY(dmq_alloc((void **)&l->iteration, rows, sizeof *l->iteration));
     DMQ_TRY(dmq_alloc((void **)&l->s_batch, b, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->w, wide, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->d, wide, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->d_mse, wide, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->d_gm, wide, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&l->ds, b, sizeof(dmq_real)));
-    DMQ_TRY(dmq_alloc((void **)&l->val_sample,
-                      (size_t)l->groups->k * (size_t)(l->problem->n_samples), sizeof(int)));
+    DMQ_TRY(
+        dmq_alloc((void **)&l->val_sample, rows * (size_t)l->groups->k * l->val_room, sizeof(int)));
+    DMQ_TRY(dmq_alloc((void **)&l->val_order, (size_t)l->problem->n_samples, sizeof(int)));
 done:
     return st;
 }
@@ -218,131 +233,84 @@ done:
     return st;
 }
 
-/* Validation samples of this iteration: validation_batch of each group, another draw each time. */
-static void draw_validation(learner *l, dmq_groups *out, uint32_t iteration)
+/* Validation samples of an iteration: validation_batch of each group, another draw each time. */
+static void draw_validation(learner *l, int row, uint32_t iteration)
 {
     const dmq_learn_config *c = l->config;
-    int *next = l->val_sample;
+    int *next = l->val_sample + (size_t)row * (size_t)l->groups->k * l->val_room;
+    dmq_groups *out = &l->val[row];
 
     out->k = l->groups->k;
     for (int t = 0; t < out->k; t++) {
-        int count = l->groups->count[t], take = c->validation_batch;
-
-        if (take <= 0 || take > count)
-            take = count;
-        dmq_permutation(next, count, c->seed, DMQ_FOR_META, 2 + (c->unit << 16) + (uint64_t)t,
-                        iteration);
-        for (int i = 0; i < take; i++)
-            next[i] = l->groups->sample[t][next[i]];
         out->sample[t] = next;
-        out->count[t] = take;
-        next += l->problem->n_samples;
+        out->count[t] = validation_of(l, t);
+        dmq_permutation(l->val_order, l->groups->count[t], c->seed, DMQ_FOR_META,
+                        2 + (c->unit << 16) + (uint64_t)t, iteration);
+        for (int i = 0; i < out->count[t]; i++)
+            next[i] = l->groups->sample[t][l->val_order[i]];
+        next += l->val_room;
     }
 }
 
-/* d of a batch at its present weights. lambda and the scale are frozen after the first iterations. */
-static dmq_status score_batch(learner *l, int n, uint32_t iteration)
+/* The next batch of an epoch, to a row of the tables. */
+static void draw_batch(learner *l, int row)
 {
-    const dmq_learn_config *c = l->config;
-    dmq_hyper_result result;
-    dmq_gm_stats stats;
-    dmq_groups groups;
-    dmq_status st = DMQ_OK;
-    double scale;
+    int *pick = l->pick + row * l->batch, *sample = l->sample + row * l->batch;
 
-    draw_validation(l, &groups, iteration);
-    if (iteration == 0)
-        DMQ_TRY(choose_eta(l, l->sample, n, &groups));
-    dmq_hyper_set_order(l->hyper, iteration);
-    DMQ_TRY(dmq_hyper_eval(l->hyper, l->theta, l->sample, n, l->w, &groups, l->d_mse, l->d_gm,
-                           &result));
-    dmq_gm_combine(l->d, l->d_mse, l->d_gm, l->w, n, c->gm_weight, rho_0(c), l->lambda, &stats);
-    take_stats(l, &result, &stats);
-    scale = rms(l->d, n);
-    if (iteration < FREEZE_AFTER) {
-        l->first_lambda[iteration] = stats.lambda;
-        l->first_scale[iteration] = scale;
-        if (iteration == FREEZE_AFTER - 1) {
-            l->lambda = median(l->first_lambda, FREEZE_AFTER);
-            l->scale = median(l->first_scale, FREEZE_AFTER);
-        }
+    if (l->at + l->batch > l->n_train) {
+        dmq_permutation(l->order, l->n_train, l->config->seed, DMQ_FOR_META, l->config->unit << 16,
+                        l->epoch++);
+        l->at = 0;
     }
-    if (l->scale > 0)
-        scale = l->scale;
-    if (scale > 0)
-        dmq_vec_axpby(l->d, 0, l->d, 1 / scale, (size_t)n);
-done:
-    return st;
+    for (int i = 0; i < l->batch; i++) {
+        pick[i] = l->order[l->at + i];
+        sample[i] = l->train[pick[i]];
+    }
+    l->at += l->batch;
 }
 
-/* Adam on the logits of the batch alone: moments and step counts belong to the samples. */
-static void step_logits(learner *l, int n)
+static dmq_status hear_stop(void)
 {
-    const double b1 = 0.9, b2 = 0.999, eps = 1e-8;
-
-    for (int i = 0; i < n; i++) {
-        int j = l->pick[i], k = ++l->visited[j];
-        double g = (double)l->ds[i] * n; /* at the scale of d, whatever the batch */
-        double m = b1 * (double)l->m[j] + (1 - b1) * g;
-        double v = b2 * (double)l->v[j] + (1 - b2) * g * g;
-
-        l->m[j] = (dmq_real)m;
-        l->v[j] = (dmq_real)v;
-        l->s[j] -=
-            (dmq_real)(l->config->lr * (m / (1 - pow(b1, k))) / (sqrt(v / (1 - pow(b2, k))) + eps));
-    }
+    return dmq_stop_requested() ? dmq_fail(DMQ_ESTOP, "stopped while learning sample weights")
+                                : DMQ_OK;
 }
 
-static dmq_status iterate(learner *l, uint32_t iteration, int from, int n)
+/* ------------------------------------------------------------------ one shot */
+
+static dmq_status iterate(learner *l)
 {
-    const dmq_learn_config *c = l->config;
-    dmq_simplex_args simplex = { .s = l->s_batch, .w = l->w, .n = n, .tau = (dmq_real)c->tau };
+    dmq_real *w = l->d_mse, *d = l->d_gm; /* free after score_once */
+    dmq_simplex_args simplex = {
+        .s = l->s_batch, .w = w, .d = d, .ds = l->ds, .n = l->batch, .tau = (dmq_real)l->config->tau
+    };
+    const dmq_logits_args adam = {
+        .s = l->s, .m = l->m, .v = l->v, .visited = l->visited, .lr = l->config->lr
+    };
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < n; i++) {
-        l->pick[i] = l->order[from + i];
-        l->sample[i] = l->train[l->pick[i]];
+    draw_batch(l, 0);
+    for (int i = 0; i < l->batch; i++) {
         l->s_batch[i] = l->s[l->pick[i]];
+        d[i] = l->d[l->pick[i]];
     }
-    if (c->mode == DMQ_EXACT) {
-        DMQ_TRY(dmq_simplex_forward_ref(NULL, &simplex));
-        DMQ_TRY(score_batch(l, n, iteration));
-        simplex.d = l->d;
-        simplex.ds = l->ds;
-        DMQ_TRY(dmq_simplex_backward_ref(NULL, &simplex));
-    } else {
-        dmq_real *w = l->d_mse, *d = l->d_gm; /* free after score_once */
-
-        for (int i = 0; i < n; i++)
-            d[i] = l->d[l->pick[i]];
-        simplex.w = w;
-        DMQ_TRY(dmq_simplex_forward_ref(NULL, &simplex));
-        simplex.d = d;
-        simplex.ds = l->ds;
-        DMQ_TRY(dmq_simplex_backward_ref(NULL, &simplex));
-    }
-    step_logits(l, n);
+    DMQ_TRY(dmq_simplex_forward_ref(NULL, &simplex));
+    DMQ_TRY(dmq_simplex_backward_ref(NULL, &simplex));
+    for (int i = 0; i < l->batch; i++) /* at the scale of d, whatever the batch */
+        dmq_logits_move(&adam, l->pick[i], (double)l->ds[i] * l->batch);
 done:
     return st;
 }
 
-static dmq_status learn(learner *l)
+static dmq_status learn_once(learner *l, uint32_t iterations)
 {
     const dmq_learn_config *c = l->config;
     dmq_status st = DMQ_OK;
-    uint32_t iterations = (uint32_t)(c->visits * l->n_train / l->batch + 0.5), epoch = 0;
-    int at = l->n_train; /* an epoch is over: draw the next permutation */
 
+    DMQ_TRY(score_once(l));
     for (uint32_t i = 0; i < iterations; i++) {
-        if (dmq_stop_requested())
-            return dmq_fail(DMQ_ESTOP, "stopped while learning sample weights");
-        if (at + l->batch > l->n_train) {
-            dmq_permutation(l->order, l->n_train, c->seed, DMQ_FOR_META, c->unit << 16, epoch++);
-            at = 0;
-        }
+        DMQ_TRY(hear_stop());
         memcpy(l->s_before, l->s, (size_t)l->n_train * sizeof *l->s);
-        DMQ_TRY(iterate(l, i, at, l->batch));
-        at += l->batch;
+        DMQ_TRY(iterate(l));
         l->log->iterations = (int)i + 1;
         if (dmq_ess(l->s, l->n_train, c->tau, NULL) < c->ess_stop) {
             memcpy(l->s, l->s_before, (size_t)l->n_train * sizeof *l->s);
@@ -351,6 +319,66 @@ static dmq_status learn(learner *l)
         }
     }
 done:
+    return st;
+}
+
+/* ------------------------------------------------------------------ exact */
+
+static dmq_status plan_rows(learner *l, dmq_meta *meta, uint32_t first, int rows)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int r = 0; r < rows; r++) {
+        l->iteration[r] = first + (uint32_t)r;
+        draw_batch(l, r);
+        draw_validation(l, r, l->iteration[r]);
+    }
+    if (first == 0) {
+        for (int i = 0; i < l->batch; i++)
+            l->w[i] = (dmq_real)(1.0 / l->batch);
+        DMQ_TRY(choose_eta(l, l->sample, l->batch, &l->val[0]));
+    }
+    DMQ_TRY(dmq_meta_plan_set(meta, &(dmq_meta_plan){ .theta = l->theta,
+                                                      .rows = rows,
+                                                      .n = l->batch,
+                                                      .pick = l->pick,
+                                                      .sample = l->sample,
+                                                      .groups = l->val,
+                                                      .iteration = l->iteration }));
+done:
+    return st;
+}
+
+static dmq_status learn_exact(learner *l, uint32_t iterations)
+{
+    const dmq_learn_config *c = l->config;
+    dmq_meta_look look = { 0 };
+    dmq_meta *meta = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_meta_create(&meta, l->hyper,
+                            &(dmq_meta_config){ .n_train = l->n_train,
+                                                .tau = c->tau,
+                                                .lr = c->lr,
+                                                .ess_stop = c->ess_stop,
+                                                .gm_weight = c->gm_weight,
+                                                .rho_0 = rho_0(c) }));
+    DMQ_TRY(dmq_meta_logits_set(meta, l->s));
+    for (uint32_t i = 0; i < iterations && !look.stopped; i += (uint32_t)l->rows) {
+        uint32_t left = iterations - i;
+        int rows = left < (uint32_t)l->rows ? (int)left : l->rows;
+
+        DMQ_TRY(hear_stop());
+        DMQ_TRY(plan_rows(l, meta, i, rows));
+        DMQ_TRY(dmq_meta_run(meta, rows));
+        DMQ_TRY(dmq_meta_look_at(meta, &look));
+        take_stats(l, &look.hyper, &look.gm);
+    }
+    DMQ_TRY(dmq_meta_logits(meta, l->s));
+    l->log->iterations = look.steps;
+    l->log->stopped_by_ess = look.stopped;
+done:
+    dmq_meta_destroy(meta);
     return st;
 }
 
@@ -371,20 +399,21 @@ dmq_status dmq_learn_weights(const dmq_problem *problem, const dmq_real *theta, 
                   .train = train,
                   .n_train = n_train,
                   .batch = config->batch < n_train ? config->batch : n_train,
+                  .at = n_train, /* an epoch is over */
                   .groups = groups,
                   .config = config,
                   .s = s,
                   .log = log };
     dmq_status st = DMQ_OK;
     double start = dmq_clock_seconds();
+    uint32_t iterations = (uint32_t)(config->visits * n_train / l.batch + 0.5);
 
     memset(log, 0, sizeof *log);
     for (int i = 0; i < n_train; i++)
         s[i] = (dmq_real)(1.0 / 32);
     DMQ_TRY(learner_init(&l));
-    if (config->mode == DMQ_ONE_SHOT)
-        DMQ_TRY(score_once(&l));
-    DMQ_TRY(learn(&l));
+    DMQ_TRY(config->mode == DMQ_ONE_SHOT ? learn_once(&l, iterations)
+                                         : learn_exact(&l, iterations));
     if (config->permute)
         permute(&l);
     log->ess = dmq_ess(s, n_train, config->tau, &log->w_max);

@@ -6,7 +6,7 @@
  *   one_shot  d = dL/dw once over all training samples at uniform weights, then the loop over s uses
  *             that d: at inner steps that move theta by less than 4e-4 rms, d does not depend on w
  *   exact     Algorithm 2: every iteration draws a batch and validation samples of each group and
- *             evaluates the hypergradient at the present weights
+ *             evaluates the hypergradient at the present weights: on the device, by plans (meta.h)
  *
  * The Jacobian is kept where it takes at most 1 GiB, unless matrix_free is asked for: the surrogate form
  * reads it 2 K + 3 times.
