@@ -468,8 +468,12 @@ dmq_status dmq_checkpoint_check(const dmq_checkpoint *c)
     dmq_status st = DMQ_OK;
 
     for (int i = 0; i < c->count; i++) {
-        for (int k = 0; c->zip[i] && k < dmq_zip_count(c->zip[i]); k++)
-            DMQ_TRY(dmq_zip_check(c->zip[i], dmq_zip_at(c->zip[i], k)));
+        for (int k = 0; c->zip[i] && k < dmq_zip_count(c->zip[i]); k++) {
+            const dmq_zip_entry *e = dmq_zip_at(c->zip[i], k);
+
+            if (e->method == 0 && !(e->flags & 1U)) /* others hold no tensor: those were refused */
+                DMQ_TRY(dmq_zip_check(c->zip[i], e));
+        }
     }
 done:
     return st;

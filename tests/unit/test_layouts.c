@@ -62,15 +62,21 @@ static void add_beside(const char *name)
     add(name, 1, (const int64_t[]){ 2 }, numbers);
 }
 
-/* All entries of a network in a map, in one tensor each. */
-static void add_network(const dmq_model *model, const dmq_name_map *map, int first)
+/* All entries of a network in a map, in one tensor each, under a root. */
+static void add_below(const char *root, const dmq_model *model, const dmq_name_map *map, int first)
 {
-    char name[DMQ_MAP_NAME];
+    char name[DMQ_MAP_NAME], path[2 * DMQ_MAP_NAME];
 
     for (int i = 0; i < model->n_entries; i++) {
         assert_true(dmq_name_map_name(name, map, model, &model->entry[i], 0, 0));
-        add_entry(name, &model->entry[i], first);
+        (void)snprintf(path, sizeof path, "%s%s", root, name);
+        add_entry(path, &model->entry[i], first);
     }
+}
+
+static void add_network(const dmq_model *model, const dmq_name_map *map, int first)
+{
+    add_below("", model, map, first);
 }
 
 static dmq_status import(dmq_model *model, dmq_import_report *report,
@@ -242,6 +248,70 @@ static void averages_in_the_same_dictionary_are_taken(void **state)
     dmq_model_destroy(m);
 }
 
+/* ------------------------------------------------------------------ which state dict */
+
+/* The name of a tensor is the way to it, whatever the container: here it is written out. */
+static void averaged_weights_come_first(void **state)
+{
+    static const struct {
+        const char *root[2]; /* of numbers from 100 and from 200 on */
+        dmq_weights weights;
+        const char *told;  /* --root; NULL: by the rules */
+        const char *taken; /* NULL: refused */
+        int first, ema;
+        const char *said;
+    } of[] = {
+        { { "", NULL }, DMQ_WEIGHTS_AUTO, NULL, "", 100, 0, NULL },
+        { { "module.", NULL }, DMQ_WEIGHTS_AUTO, NULL, "", 100, 0, NULL },
+        { { "", NULL }, DMQ_WEIGHTS_RAW, NULL, "", 100, 0, NULL },
+        { { "", NULL }, DMQ_WEIGHTS_EMA, NULL, NULL, 0, 0, "no averaged weights" },
+        { { "model/", "ema/" }, DMQ_WEIGHTS_AUTO, NULL, "ema/", 200, 1, NULL },
+        { { "model/", "ema/" }, DMQ_WEIGHTS_EMA, NULL, "ema/", 200, 1, NULL },
+        { { "model/", "ema/" }, DMQ_WEIGHTS_RAW, NULL, "model/", 100, 0, NULL },
+        { { "model/", "ema/" }, DMQ_WEIGHTS_AUTO, "model", "model/", 100, 0, NULL },
+        { { "0/module.", "4/" }, DMQ_WEIGHTS_AUTO, NULL, "4/", 200, 1, NULL },
+        { { "0/module.", "4/module." }, DMQ_WEIGHTS_RAW, NULL, "0/", 100, 0, NULL },
+        { { "0/module.", NULL }, DMQ_WEIGHTS_AUTO, NULL, "0/", 100, 0, NULL },
+        { { "0/module.", NULL }, DMQ_WEIGHTS_EMA, NULL, NULL, 0, 0, "no averaged weights" },
+        { { "4/", NULL }, DMQ_WEIGHTS_AUTO, NULL, NULL, 0, 0, "no state dict" },
+        { { "state_dict/", "other/" }, DMQ_WEIGHTS_AUTO, NULL, "state_dict/", 100, 0, NULL },
+        { { "a/b/", "a/c/" }, DMQ_WEIGHTS_AUTO, NULL, NULL, 0, 0, "no state dict" },
+        { { "a/b/", "a/c/" }, DMQ_WEIGHTS_AUTO, "a/c", "a/c/", 200, 0, NULL },
+        { { "a/b/", "a/c/" }, DMQ_WEIGHTS_AUTO, "a/c/", "a/c/", 200, 0, NULL },
+        { { "a/b/", "a/c/" }, DMQ_WEIGHTS_AUTO, "a", NULL, 0, 0, "no tensors under \"a\"" },
+        { { "", "module." }, DMQ_WEIGHTS_AUTO, NULL, NULL, 0, 0, "there twice" },
+    };
+    const dmq_name_map *map = dmq_name_map_of("decoder", 0);
+    const dmq_entry *e;
+    dmq_model *m = NULL;
+
+    (void)state;
+    OK(dmq_decoder_create(&m, &small));
+    e = dmq_model_entry(m, "decoder.conv_in.weight");
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        const dmq_import_options options = { .weights = of[i].weights, .root = of[i].told };
+        dmq_import_report report;
+        dmq_status st;
+
+        count = 0;
+        add_below(of[i].root[0], m, map, 100);
+        if (of[i].root[1])
+            add_below(of[i].root[1], m, map, 200);
+        st = import(m, &report, &options);
+        if ((st == DMQ_OK) != (of[i].taken != NULL))
+            fail_msg("case %zu: status %d: %s", i, (int)st, dmq_message());
+        if (!of[i].taken) {
+            says(of[i].said);
+            continue;
+        }
+        assert_string_equal(report.root, of[i].taken);
+        assert_int_equal(report.ema, of[i].ema);
+        assert_int_equal(report.elsewhere, of[i].root[1] ? m->n_entries : 0);
+        assert_true(m->params[e->offset] == (dmq_real)of[i].first);
+    }
+    dmq_model_destroy(m);
+}
+
 /* ------------------------------------------------------------------ what stands beside */
 
 static void a_first_stage_is_found_in_three_kinds_of_files(void **state)
@@ -361,6 +431,7 @@ int main(void)
         cmocka_unit_test(names_of_diffusers_are_those_of_the_table),
         cmocka_unit_test(averages_of_compvis_have_no_dots),
         cmocka_unit_test(averages_in_the_same_dictionary_are_taken),
+        cmocka_unit_test(averaged_weights_come_first),
         cmocka_unit_test(a_first_stage_is_found_in_three_kinds_of_files),
         cmocka_unit_test(a_first_stage_of_diffusers_is_read),
         cmocka_unit_test(published_networks_have_their_published_sizes),

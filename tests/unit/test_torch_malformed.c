@@ -621,6 +621,11 @@ static void archives_of_something_else_are_told(void **state)
     assert_int_equal(dmq_checkpoint_check(c), DMQ_EDATA);
     assert_non_null(strstr(dmq_message(), "archive/data/0\" has CRC-32"));
     dmq_checkpoint_close(c);
+    archive(&(zip_member){ .name = "note", .data = "x", .size = 1, .method = 8 }, NULL,
+            &(zip_end){ 0 });
+    assert_int_equal(read_file(&c, 0), DMQ_OK); /* compressed, and nobody needs it */
+    assert_int_equal(dmq_checkpoint_check(c), DMQ_OK);
+    dmq_checkpoint_close(c);
 }
 
 static void crc_is_that_of_zip(void **state)
