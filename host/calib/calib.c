@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 void dmq_calib_defaults(dmq_calib_config *config)
 {
@@ -93,6 +94,21 @@ static void assign_roles(dmq_calib *c, int *permutation)
     }
 }
 
+/* All states are in the host's memory at once: told before it is taken, or the system would end the process. */
+static dmq_status check_room(const dmq_calib *c)
+{
+    double gib = 1073741824.0, bytes, have;
+
+    bytes = (double)c->n_steps * c->per_step * (double)dmq_shape_count(c->image) * sizeof *c->x;
+    have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (bytes <= have)
+        return DMQ_OK;
+    return dmq_fail(DMQ_ENOMEM,
+                    "calibrate: %d states of %d steps take %.1f GiB, this machine has %.1f GiB\n"
+                    "  hint: a smaller calibrate.per_timestep, or fewer steps",
+                    c->per_step, c->n_steps, bytes / gib, have / gib);
+}
+
 dmq_status dmq_calib_create(dmq_calib **out, const dmq_calib_config *config, dmq_shape image,
                             int n_steps)
 {
@@ -108,6 +124,7 @@ dmq_status dmq_calib_create(dmq_calib **out, const dmq_calib_config *config, dmq
     c->per_step = config->per_timestep + config->held_out;
     c->n_weight_steps = (n_steps + config->interval - 1) / config->interval;
     c->n = c->n_weight_steps * c->per_step;
+    DMQ_TRY(check_room(c));
     DMQ_TRY(dmq_alloc((void **)&c->t, (size_t)n_steps, sizeof *c->t));
     DMQ_TRY(dmq_alloc((void **)&c->x, (size_t)n_steps * (size_t)c->per_step,
                       dmq_shape_count(image) * sizeof *c->x));

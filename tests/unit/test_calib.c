@@ -33,6 +33,19 @@ static dmq_calib *collect(const dmq_model *m, const char *backend, int lanes_cou
     return c;
 }
 
+/* 48 TiB. */
+static void states_that_no_machine_holds_are_refused(void **state)
+{
+    const dmq_calib_config config = { .per_timestep = 1 << 20, .interval = 5 };
+    dmq_calib *c = NULL;
+
+    (void)state;
+    assert_int_equal(dmq_calib_create(&c, &config, dmq_shape4(1, 64, 64, 3), 1000), DMQ_ENOMEM);
+    assert_null(c);
+    assert_non_null(strstr(dmq_message(), "1048576 states of 1000 steps take 48000.0 GiB"));
+    assert_non_null(strstr(dmq_message(), "hint: a smaller calibrate.per_timestep"));
+}
+
 static void roles_are_alike_in_number_for_every_step(void **state)
 {
     dmq_model *m = fixture_model();
@@ -352,6 +365,7 @@ static void slots_are_the_distinct_steps_and_labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(states_that_no_machine_holds_are_refused),
         cmocka_unit_test(roles_are_alike_in_number_for_every_step),
         cmocka_unit_test(states_are_those_of_the_sampler),
         cmocka_unit_test(lanes_do_not_change_a_bit),
