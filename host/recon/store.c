@@ -112,10 +112,34 @@ double dmq_store_bytes(const dmq_store *s)
     return (double)s->per * s->count * (double)sizeof(dmq_real);
 }
 
+static dmq_status take_room(dmq_store *s, size_t bytes)
+{
+    const dmq_tiers *t = s->tiers;
+
+    if (s->tier == DMQ_ON_DEVICE)
+        return t->be->alloc((void **)&s->data, bytes);
+    if (s->tier == DMQ_ON_HOST)
+        return t->be->pinned_alloc((void **)&s->data, bytes);
+    return dmq_scratch_create(&s->scratch, t->folder ? t->folder : ".", bytes);
+}
+
+/* The device is full before its budget is: others may use it too. */
+static int goes_elsewhere(dmq_store *s, dmq_status st)
+{
+    dmq_tiers *t = s->tiers;
+
+    if (st != DMQ_ENOMEM || s->tier != DMQ_ON_DEVICE || s->heat == DMQ_NOW || t->be->host_memory ||
+        only_device(t))
+        return 0;
+    dmq_log_warn("cache-device-full", "%s", dmq_message());
+    t->budget[DMQ_ON_DEVICE] = t->used[DMQ_ON_DEVICE]; /* no more of it */
+    s->tier = choose(t, dmq_store_bytes(s), s->heat);
+    return s->tier != DMQ_ON_DEVICE;
+}
+
 dmq_status dmq_store_create(dmq_store **out, dmq_tiers *tiers, size_t per, int count, dmq_heat heat)
 {
     size_t bytes = (size_t)count * per * sizeof(dmq_real);
-    const dmq_backend *be = tiers->be;
     dmq_store *s = NULL;
     dmq_status st = DMQ_OK;
 
@@ -123,12 +147,10 @@ dmq_status dmq_store_create(dmq_store **out, dmq_tiers *tiers, size_t per, int c
     DMQ_TRY(dmq_alloc((void **)&s, 1, sizeof *s));
     *s = (dmq_store){ .tiers = tiers, .heat = heat, .per = per, .count = count };
     s->tier = choose(tiers, (double)bytes, heat);
-    if (s->tier == DMQ_ON_DEVICE)
-        DMQ_TRY(be->alloc((void **)&s->data, bytes));
-    else if (s->tier == DMQ_ON_HOST)
-        DMQ_TRY(be->pinned_alloc((void **)&s->data, bytes));
-    else
-        DMQ_TRY(dmq_scratch_create(&s->scratch, tiers->folder ? tiers->folder : ".", bytes));
+    st = take_room(s, bytes);
+    if (goes_elsewhere(s, st))
+        st = take_room(s, bytes);
+    DMQ_TRY(st);
     account(s, (double)bytes);
     *out = s;
     s = NULL;

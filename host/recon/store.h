@@ -8,7 +8,8 @@
  * A store lies in one tier as a whole, the first whose budget has room for it when it is made. What every
  * iteration reads (hot) may take all of the device's budget; what is read once a unit (cold) leaves the
  * share of it alone that is set aside for the hot. Where no tier has room the last one that may hold
- * anything does, and the warning "cache-over-budget" says so.
+ * anything does, and the warning "cache-over-budget" says so; "cache-device-full" tells of a device that
+ * had less than its budget.
  *
  * The numbers are the same bits in every tier.
  */

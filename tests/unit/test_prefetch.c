@@ -330,6 +330,33 @@ static void failures_come_to_who_takes(void **state)
     tear_down(&s);
 }
 
+static dmq_status full(void **out, size_t bytes)
+{
+    *out = NULL;
+    return dmq_fail(DMQ_ENOMEM, "no %zu bytes", bytes);
+}
+
+/* A device that is full before its budget is: rows go where they may go beside it. */
+static void a_full_device_is_no_end(void **state)
+{
+    dmq_backend be = *dmq_backend_check();
+    dmq_tiers tiers = { .be = &be, .budget = { 1e6, 0, 1e6 } };
+    dmq_store *a = NULL, *b = NULL;
+
+    (void)state;
+    OK(dmq_store_create(&a, &tiers, PER, ROWS, DMQ_HOT));
+    assert_int_equal(a->tier, DMQ_ON_DEVICE);
+    be.alloc = full;
+    OK(dmq_store_create(&b, &tiers, PER, ROWS, DMQ_HOT));
+    assert_int_equal(b->tier, DMQ_ON_DISK);
+    dmq_store_destroy(b);
+    assert_int_equal(dmq_store_create(&b, &tiers, PER, ROWS, DMQ_NOW), DMQ_ENOMEM);
+    tiers.budget[DMQ_ON_DISK] = 0;
+    assert_int_equal(dmq_store_create(&b, &tiers, PER, ROWS, DMQ_HOT), DMQ_ENOMEM);
+    assert_null(b);
+    dmq_store_destroy(a);
+}
+
 static void running_out_of_memory_is_clean(void **state)
 {
     const dmq_backend *be = dmq_backend_check();
@@ -358,9 +385,8 @@ static void running_out_of_memory_is_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_batch_is_whole),
-        cmocka_unit_test(neither_side_runs_ahead),
-        cmocka_unit_test(failures_come_to_who_takes),
+        cmocka_unit_test(every_batch_is_whole),           cmocka_unit_test(neither_side_runs_ahead),
+        cmocka_unit_test(failures_come_to_who_takes),     cmocka_unit_test(a_full_device_is_no_end),
         cmocka_unit_test(running_out_of_memory_is_clean),
     };
     return cmocka_run_group_tests_name("prefetch", tests, NULL, NULL);
