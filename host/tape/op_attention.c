@@ -3,7 +3,7 @@
  *
  * The probabilities of a sample are heads * L * M numbers, many times the tokens themselves: they are made
  * a piece at a time in the tape's scratch, and made again by the passes that need them. A piece is as many
- * heads as fit, or rows of one head; the columns of a head are reached by leading dimensions, so nothing is
+ * heads of a sample as fit (of one head: samples), or rows of one head; the columns of a head are reached by leading dimensions, so nothing is
  * copied or permuted. Its size is a rule of the shape: it does not change a bit of a row.
  */
 #include "tape/node.h"
@@ -16,13 +16,16 @@ enum { PIECE = 1 << 22 /* numbers of a piece */ };
 typedef struct part {
     const dmq_var *var;
     dmq_real *grad;
-    int tokens, width, from, apart; /* column of head 0; columns from a head to the next */
-    int add;                        /* of grad */
+    int tokens, width, from; /* column of head 0 */
+    ptrdiff_t apart;         /* numbers from a head to the next */
+    int add;                 /* of grad */
 } part;
 
 typedef struct view {
     part part[PARTS];
     int samples, heads, d;
+    int out_width; /* of a row of the result */
+    ptrdiff_t out_apart;
     int at_once, rows; /* heads of a piece, rows of each */
     size_t piece;      /* numbers */
 } view;
@@ -31,7 +34,8 @@ static view view_of(const dmq_node *node)
 {
     view v = { .samples = node->out->shape.dim[0],
                .heads = node->attr.attention.heads,
-               .d = node->out->shape.dim[2] / node->attr.attention.heads };
+               .d = node->out->shape.dim[2] / node->attr.attention.heads,
+               .out_width = node->out->shape.dim[2] };
     int c = node->out->shape.dim[2], l = node->out->shape.dim[1], m;
     size_t head;
 
@@ -44,6 +48,14 @@ static view view_of(const dmq_node *node)
             v.part[i].apart = node->attr.attention.by_head ? 3 * v.d : v.d;
             v.part[i].from = i * (node->attr.attention.by_head ? v.d : c);
         }
+    }
+    v.out_apart = v.d;
+    if (v.heads == 1) { /* then samples are at equal distances, and take the place of heads */
+        v.heads = v.samples;
+        v.samples = 1;
+        v.out_apart = (ptrdiff_t)l * c;
+        for (int i = 0; i < PARTS; i++)
+            v.part[i].apart = (ptrdiff_t)v.part[i].tokens * v.part[i].width;
     }
     m = v.part[K].tokens;
     head = (size_t)l * (size_t)m;
@@ -97,15 +109,15 @@ static ptrdiff_t at(const piece *p, int i)
     const part *x = &p->v->part[i];
     ptrdiff_t row = (ptrdiff_t)p->n * x->tokens + (i == Q ? p->row : 0);
 
-    return row * x->width + x->from + (ptrdiff_t)p->head * x->apart;
+    return row * x->width + x->from + p->head * x->apart;
 }
 
 /* The same in the result. */
 static ptrdiff_t at_out(const piece *p)
 {
-    int width = p->v->heads * p->v->d;
+    ptrdiff_t row = (ptrdiff_t)p->n * p->v->part[Q].tokens + p->row;
 
-    return ((ptrdiff_t)p->n * p->v->part[Q].tokens + p->row) * width + p->head * p->v->d;
+    return row * p->v->out_width + p->head * p->v->out_apart;
 }
 
 /* c (rows, M) = alpha a b^T: a laid out as `left` (Q, or the result if left is PARTS), b as part i */
@@ -122,10 +134,10 @@ static dmq_status scores(const piece *p, dmq_real *c, const dmq_real *a, int lef
                              .n = m,
                              .k = p->v->d,
                              .trans_b = 1,
-                             .lda = of_out ? p->v->heads * p->v->d : p->v->part[Q].width,
+                             .lda = of_out ? p->v->out_width : p->v->part[Q].width,
                              .ldb = x->width,
                              .ldc = m,
-                             .stride_a = of_out ? p->v->d : p->v->part[Q].apart,
+                             .stride_a = of_out ? p->v->out_apart : p->v->part[Q].apart,
                              .stride_b = x->apart,
                              .stride_c = (ptrdiff_t)p->rows * m,
                              .alpha = alpha,
@@ -149,10 +161,10 @@ static dmq_status mix(const piece *p, dmq_real *c, int to, const dmq_real *s, co
                              .k = m,
                              .lda = m,
                              .ldb = x->width,
-                             .ldc = of_out ? p->v->heads * p->v->d : p->v->part[Q].width,
+                             .ldc = of_out ? p->v->out_width : p->v->part[Q].width,
                              .stride_a = (ptrdiff_t)p->rows * m,
                              .stride_b = x->apart,
-                             .stride_c = of_out ? p->v->d : p->v->part[Q].apart,
+                             .stride_c = of_out ? p->v->out_apart : p->v->part[Q].apart,
                              .alpha = alpha,
                              .add = add };
 
@@ -174,10 +186,10 @@ static dmq_status spread(const piece *p, int i, const dmq_real *s, const dmq_rea
                              .k = p->rows,
                              .trans_a = 1,
                              .lda = m,
-                             .ldb = of_out ? p->v->heads * p->v->d : p->v->part[Q].width,
+                             .ldb = of_out ? p->v->out_width : p->v->part[Q].width,
                              .ldc = x->width,
                              .stride_a = (ptrdiff_t)p->rows * m,
-                             .stride_b = of_out ? p->v->d : p->v->part[Q].apart,
+                             .stride_b = of_out ? p->v->out_apart : p->v->part[Q].apart,
                              .stride_c = x->apart,
                              .alpha = alpha,
                              .add = x->add || p->row > 0 };
@@ -275,7 +287,8 @@ done:
 
 static dmq_status backward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
-    static const int order[PARTS] = { V, Q, K }; /* as a piece writes them: they may be one variable */
+    static const int order[PARTS] = { V, Q,
+                                      K }; /* as a piece writes them: they may be one variable */
     view v = view_of(node);
 
     for (int i = 0; i < PARTS; i++) {

@@ -118,6 +118,12 @@ static dmq_status check_fit(const dmq_model *model, const dmq_dataset *set)
         return dmq_fail(DMQ_EINVAL, "train: a network of kind %s makes no noise prediction",
                         model->arch->kind);
     }
+    if (model->n_labels > 0) {
+        return dmq_fail(DMQ_EINVAL,
+                        "train: the network knows %d classes: only unconditional ones are trained\n"
+                        "  hint: without model.n_classes and model.context_dim",
+                        model->n_classes);
+    }
     result = model->value[model->output].shape;
     if (!dmq_shape_equal(model->input, image) || !dmq_shape_equal(result, image)) {
         return dmq_fail(
