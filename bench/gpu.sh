@@ -23,7 +23,7 @@
 #
 # Exit 0: all that ran passed; 1: something failed; 77: there is no device, or nothing ran; 64: usage.
 # PYTHON names the interpreter that has PyTorch, and among whose packages cuDNN, cuBLAS and NCCL are looked for
-# (default python3). PROTOCOL: more options of bench/protocol.sh.
+# (default python3). PROTOCOL: more options of bench/protocol.sh. LIMIT: no step longer than so many seconds.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 most=$((60 << 20)) # bytes of the archive
@@ -86,6 +86,7 @@ since() { awk -v a="$1" -v b="$(now)" 'BEGIN {printf "%.1f", b - a}'; }
 allowed() {
     local left=$((deadline - $(date +%s)))
     [ $left -ge 5 ] || left=0
+    [ $left -le "${LIMIT:-$left}" ] || left=$LIMIT
     echo $((left < $1 ? left : $1))
 }
 clocks() { # what the device runs at just now, as a line of OUT/rows.tsv
@@ -281,9 +282,12 @@ write_json() {
     }
     BEGIN { printf "{\n  \"commit\": %s,\n  \"date\": %s,\n  \"doctor\": [", text(commit), text(when)
             strings(doctor); printf "\n  ],\n  \"results\": [" }
-    $1 == "commit" || $1 == "clocks" { next }
+    $1 == "commit" { next }
+    $1 == "clocks" { clock[++n_clocks] = $2 ": " $5; next }
     { printf "%s\n    {\"part\": %s, \"name\": %s, \"result\": %s, \"seconds\": %s, \"said\": %s}", (n_rows++ ? "," : ""), text($1), text($2), text($3), $4, text($5) }
-    END { printf "\n  ],\n  \"bench\": ["; strings(bench); printf "\n  ]\n}\n" }' "$out/rows.tsv" >"$out/results.json"
+    END { printf "\n  ],\n  \"clocks\": ["
+          for (i = 1; i <= n_clocks; i++) printf "%s\n    %s", (i > 1 ? "," : ""), text(clock[i])
+          printf "\n  ],\n  \"bench\": ["; strings(bench); printf "\n  ]\n}\n" }' "$out/rows.tsv" >"$out/results.json"
 }
 write_table() {
     {
