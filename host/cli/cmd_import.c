@@ -94,10 +94,10 @@ static dmq_status compare_checksums(importing *im)
         return DMQ_OK;
     im->checksums = "compared";
     st = dmq_checkpoint_check(im->file);
-    if (st != DMQ_OK)
-        (void)dmq_fail_note(
-            st, "  hint: PyTorch can be told to leave checksums out; --no-checksum reads "
-                "such files");
+    if (st != DMQ_OK) {
+        (void)dmq_fail_note(st, "  hint: PyTorch can be told to leave checksums out; --no-checksum "
+                                "reads such files");
+    }
 done:
     return st;
 }

@@ -83,7 +83,8 @@ done:
 
 dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_lanes *lanes)
 {
-    const dmq_real t[TIMES] = { 1, (dmq_real)(steps / 2), (dmq_real)(steps - 1) };
+    const int middle = steps / 2;
+    const dmq_real t[TIMES] = { 1, (dmq_real)middle, (dmq_real)(steps - 1) };
     const int label[TIMES] = { 0, 0, 0 };
     size_t per = dmq_shape_count(model->input);
     dmq_real *x = NULL, *y = NULL;
@@ -92,9 +93,10 @@ dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_l
 
     if (dmq_decoder_is(model))
         return check_decoder(report, model, lanes);
-    if (!can_be_run(model))
+    if (!can_be_run(model)) {
         return dmq_json_set_text(report, "check",
                                  "not made: no network from x and t to a noise like x");
+    }
     DMQ_TRY(dmq_alloc((void **)&x, TIMES * per, sizeof *x));
     DMQ_TRY(dmq_alloc((void **)&y, TIMES * per, sizeof *y));
     DMQ_TRY(draw(x, model, TIMES));

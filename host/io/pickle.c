@@ -27,6 +27,13 @@ static int by_holder_and_name(const void *a, const void *b)
     return x->text == y->text ? 0 : memcmp(x->text, y->text, x->size);
 }
 
+static bool is_named(const dmq_pickle *p, uint32_t item)
+{
+    dmq_pickle_node key = p->item[item].key;
+
+    return key != DMQ_PICKLE_NO_NODE && p->node[key].kind == DMQ_PICKLE_TEXT;
+}
+
 /* A pickle may set a key twice, and then readers disagree about which one counts. */
 static dmq_status check_keys(const dmq_pickle *p)
 {
@@ -35,15 +42,14 @@ static dmq_status check_keys(const dmq_pickle *p)
     size_t n = 0, i = 0;
 
     for (uint32_t k = 0; k < p->n_items; k++)
-        n +=
-            p->item[k].key != DMQ_PICKLE_NO_NODE && p->node[p->item[k].key].kind == DMQ_PICKLE_TEXT;
+        n += is_named(p, k);
     DMQ_TRY(dmq_alloc((void **)&key, n, sizeof *key));
     for (uint32_t holder = 0; holder < p->n_nodes; holder++) {
         for (uint32_t k = dmq_pickle_first(p, holder); k != DMQ_PICKLE_NO_NODE;
              k = dmq_pickle_next(p, k)) {
             dmq_pickle_node name = p->item[k].key;
 
-            if (name == DMQ_PICKLE_NO_NODE || p->node[name].kind != DMQ_PICKLE_TEXT)
+            if (!is_named(p, k))
                 continue;
             key[i++] = (named){ holder, name, p->byte + p->node[name].is.bytes.at,
                                 p->node[name].is.bytes.size };

@@ -137,9 +137,10 @@ static dmq_status line(dmq_pickle_node *out, dmq_machine *m)
         DMQ_TRY(dmq_machine_need(&c, m, 1));
         if (*c == '\n')
             break;
-        if (*c < 0x20 || *c > 0x7e || m->at - at > GLOBAL_LIMIT)
+        if (*c < 0x20 || *c > 0x7e || m->at - at > GLOBAL_LIMIT) {
             return dmq_machine_refuse(m,
                                       "the name of a class is not ASCII, or longer than 256 bytes");
+        }
     }
     DMQ_TRY(dmq_machine_make_bytes(out, m, DMQ_PICKLE_TEXT, at, m->at - 1 - at));
 done:
@@ -163,7 +164,7 @@ done:
 static dmq_status do_global(dmq_machine *m)
 {
     dmq_status st = DMQ_OK;
-    dmq_pickle_node module, name;
+    dmq_pickle_node module = DMQ_PICKLE_NO_NODE, name = DMQ_PICKLE_NO_NODE;
 
     DMQ_TRY(line(&module, m));
     DMQ_TRY(line(&name, m));

@@ -218,9 +218,10 @@ static dmq_status place_storages(legacy *l, const dmq_pickle *keys, uint64_t at)
         storage *s = key ? find(l, key, size) : NULL;
         uint64_t bytes;
 
-        if (!s || s->offset)
+        if (!s || s->offset) {
             return refuse(l->input, s ? "its list of storages has one twice"
                                       : "it has a storage that no tensor uses");
+        }
         DMQ_TRY(dmq_input_read(count, l->input, sizeof count, at));
         bytes = (uint64_t)s->is.count * (uint64_t)dmq_dtype_width(s->is.type);
         if (dmq_le64(count) != (uint64_t)s->is.count)

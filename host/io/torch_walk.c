@@ -66,9 +66,10 @@ dmq_status dmq_torch_storage_of(dmq_torch_storage *out, const dmq_pickle *p, dmq
     out->type = storage_type(p, dmq_pickle_at(p, told, 1));
     out->key = dmq_pickle_text(&out->key_size, p, dmq_pickle_at(p, told, 2));
     typed = out->type != DMQ_DTYPE_OTHER;
-    if (!typed || !out->key || !is_key(out->key, out->key_size))
+    if (!typed || !out->key || !is_key(out->key, out->key_size)) {
         return refuse(path, typed ? "a storage's key is not a short name"
                                   : "a storage is of a type that is not known");
+    }
     if (!dmq_pickle_int(&out->count, p, dmq_pickle_at(p, told, 4)) || out->count < 0 ||
         out->count > DMQ_TABLE_COUNT)
         return refuse(path, "a storage's number of elements is not in 0..2^40");

@@ -194,9 +194,10 @@ static dmq_status read_member(dmq_zip *zip, const unsigned char *directory, size
     comment = dmq_le16(c + 32);
     if (name + extra + comment > size - at - CENTRAL_SIZE)
         return refuse(zip, "a member of its directory reaches beyond its end");
-    if (name == 0 || name > NAME_LIMIT || !is_plain(c + CENTRAL_SIZE, name))
+    if (name == 0 || name > NAME_LIMIT || !is_plain(c + CENTRAL_SIZE, name)) {
         return refuse(zip,
                       "a member's name is empty, longer than 1024 bytes, or has controls in it");
+    }
     DMQ_TRY(dmq_arena_alloc(&text, &zip->names, name + 1));
     memcpy(text, c + CENTRAL_SIZE, name);
     *e = (dmq_zip_entry){ .name = text,
