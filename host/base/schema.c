@@ -459,6 +459,25 @@ static void warn_without_effect(const dmq_config *c, const char *group, const ch
     }
 }
 
+/* Settings of the sampler that another one leaves unread. */
+static void warn_sampler(const dmq_config *c)
+{
+    int solver = strcmp(dmq_config_text(c, "sampler.kind"), "dpm_solver") == 0;
+
+    if (solver) {
+        warn_without_effect(c, "sampler.repository", "", "dpm_solver has steps of its own");
+    } else {
+        warn_without_effect(c, "sampler.order", "", "sampler.kind is not dpm_solver");
+        warn_without_effect(c, "sampler.lower_order_below", "", "sampler.kind is not dpm_solver");
+    }
+    if (dmq_config_real(c, "sampler.guidance") == 1) {
+        warn_without_effect(c, "sampler.guidance_batch", "", "sampler.guidance is 1");
+        warn_without_effect(c, "sampler.guided_channels", "", "sampler.guidance is 1");
+    }
+    if (strcmp(dmq_config_text(c, "sample.labels"), "one") != 0)
+        warn_without_effect(c, "sample.class", "", "sample.labels is not one");
+}
+
 dmq_status dmq_schema_check(const dmq_config *config)
 {
     dmq_status st = DMQ_OK;
@@ -484,6 +503,7 @@ dmq_status dmq_schema_check(const dmq_config *config)
     } else if (dmq_config_enum(config, "reweight.form") == 0) {
         warn_without_effect(config, "reweight.", "reweight.form", "reweight.form is off");
     }
+    warn_sampler(config);
     if (!*dmq_config_text(config, "first_stage.checkpoint")) {
         warn_without_effect(config, "first_stage.", "first_stage.checkpoint",
                             "first_stage.checkpoint is empty");

@@ -147,6 +147,10 @@ cp out.txt shown.yaml
 ok "$dmq" config show -c shown.yaml
 same shown.yaml out.txt
 ok "$dmq" config check -c sweep.yaml
+ok "$dmq" config check -c sweep.yaml --set sampler.order=3s --set sampler.guided_channels=3
+for key in 'sampler.order = 3s' 'sampler.guided_channels = 3'; do
+    grep -q "no-effect.: $key has no effect, because sampler" err.txt || fail "config check: no warning about $key"
+done
 ok "$dmq" table s
 [ "$(grep -c gac out.txt)" -ge 10 ] || fail "table: $(cat out.txt)"
 ok "$dmq" report s
