@@ -232,16 +232,22 @@ done:
     return st;
 }
 
-/* A file that the user took for ours; what cannot be opened is told by who opens it. */
+/* A file that the user took for ours; what cannot be opened is told by who opens it, but for memory that was out. */
 static dmq_status refuse_checkpoint(const char *path)
 {
     dmq_container kind = DMQ_CONTAINER_UNKNOWN;
     dmq_input *input = NULL;
     dmq_status st = DMQ_OK;
 
-    if (dmq_input_open(&input, path) != DMQ_OK || dmq_container_of(&kind, input) != DMQ_OK)
-        kind = DMQ_CONTAINER_UNKNOWN;
+    st = dmq_input_open(&input, path);
+    if (st == DMQ_OK)
+        st = dmq_container_of(&kind, input);
     dmq_input_close(input);
+    if (st == DMQ_ENOMEM)
+        return st;
+    if (st != DMQ_OK)
+        kind = DMQ_CONTAINER_UNKNOWN;
+    st = DMQ_OK;
     if (kind != DMQ_CONTAINER_UNKNOWN && kind != DMQ_CONTAINER_HDF5) {
         st = dmq_fail(DMQ_EDATA, "%s: is a file of another program (%s)", path,
                       dmq_container_name(kind));
