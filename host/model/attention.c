@@ -12,6 +12,8 @@ void dmq_build_operands(dmq_build *b, int unit, int channels, const char *prefix
 
         snprintf(name, sizeof name, "%s.%s", prefix, part[i]);
         operand[i] = dmq_build_operand(b, unit, channels, name);
+        if (b->status == DMQ_OK)
+            b->model->layer[operand[i]].from_zero = i == DMQ_OPERAND_SOFTMAX;
     }
 }
 

@@ -57,8 +57,9 @@ typedef struct dmq_layer {
     int temporal; /**< belongs to the temporal information block */
     int shortcut; /**< nin_shortcut: the 1x1 beside a residual block */
     int downsample;
-    int idle;  /**< its result reaches nothing, so it is never recorded; it counts as a layer */
-    int split; /**< > 0: its input is a concatenation cut at this channel */
+    int idle;      /**< its result reaches nothing, so it is never recorded; it counts as a layer */
+    int from_zero; /**< its input is never below 0, and there its range begins: probabilities */
+    int split;     /**< > 0: its input is a concatenation cut at this channel */
     int first, last; /**< first / last layer of the network on x */
 } dmq_layer;
 

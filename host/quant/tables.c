@@ -226,7 +226,7 @@ static dmq_status observe(void *context, const dmq_backend *be, dmq_queue *queue
                                      .hi = (dmq_real)((1 << l->act_bits) - 1) };
     dmq_status st = DMQ_OK;
 
-    if (o->row->search) {
+    if (o->row->search && !o->q->model->layer[o->number].from_zero) {
         DMQ_TRY(by_search(o, be, queue, x, outer));
     } else {
         DMQ_TRY(by_extremes(o, be, queue, x, outer));

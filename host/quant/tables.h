@@ -11,7 +11,8 @@
  *                   layers see what they will see
  *
  * That is ema_minmax. minmax: lo and hi are the extremes of all passes. mse: one pass, and the search of
- * kernels/observe.h on its batch (80 candidates, power 2.4); its range is not forced to contain 0.
+ * kernels/observe.h on its batch (80 candidates, power 2.4); its range is not forced to contain 0. Inputs
+ * that begin there (dmq_layer.from_zero) have their extremes instead, and zero = 0.
  *
  * A split layer has such a range for each half of its channels, a layer with act_channels for each of
  * them. One table for all steps is made the same way from samples of all steps. Steps are pieces of work; nothing depends on the number of lanes.

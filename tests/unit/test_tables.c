@@ -1,6 +1,8 @@
 /* Activation tables: the running ranges, their order, halves, one table for all; and their files. */
 #include "base/log.h"
+#include "diffusion/forward.h"
 #include "kernels/noise.h"
+#include "model/ldm_unet.h"
 #include "quant/hooks.h"
 #include "quant/quant_file.h"
 #include "quant/tables.h"
@@ -305,6 +307,107 @@ static void other_ways_to_a_range(void **state)
     tear_down(&e);
 }
 
+/* Error of the noise at one state of every step, by the operands of attention alone. */
+static double operand_error(const dmq_model *m, const dmq_calib *c, dmq_lanes *lanes,
+                            const char *rule, dmq_tables_init init)
+{
+    const dmq_policy policy = { .kind = "rules", .rule = &rule, .n_rules = 1 };
+    size_t per = dmq_shape_count(m->input), n = (size_t)c->n_steps;
+    dmq_real *x = calloc(n * per, sizeof *x), *t = calloc(n, sizeof *t);
+    dmq_real *out[2] = { calloc(n * per, sizeof *x), calloc(n * per, sizeof *x) };
+    int *step = calloc(n, sizeof *step);
+    dmq_forward_args a = { .x = x, .t = t, .step = step, .n = c->n_steps, .nhwc = 1 };
+    dmq_choice *choice = NULL;
+    dmq_qmodel *q = NULL;
+    dmq_tables_config config;
+    dmq_attach attach;
+    dmq_hook_source source;
+    double error = 0, norm = 0;
+
+    OK(dmq_alloc((void **)&choice, (size_t)m->n_layers, sizeof *choice));
+    OK(dmq_policy_apply(choice, m, &policy));
+    OK(dmq_qmodel_create(&q, m, choice));
+    dmq_tables_defaults(&config);
+    config.init = init;
+    OK(dmq_tables_run(q, c, lanes, &config));
+    for (int i = 0; i < m->n_layers; i++) {
+        const dmq_qlayer *l = &q->layer[i];
+
+        for (int k = 0; k < c->n_steps && l->act_bits > 0; k++) {
+            assert_int_equal(m->layer[i].kind, DMQ_LAYER_OPERAND);
+            assert_int_equal(m->layer[i].from_zero, strstr(m->layer[i].name, "softmax") != NULL);
+            assert_true(!m->layer[i].from_zero || l->act_zero[k] == 0);
+            assert_true(!m->layer[i].from_zero || l->act_scale[k] <= (dmq_real)(1.0001 / 3));
+        }
+    }
+    dmq_attach_init(&attach, q);
+    attach.acts = 1;
+    source = dmq_attach_source(&attach);
+    for (int k = 0; k < c->n_steps; k++) {
+        memcpy(x + (size_t)k * per, dmq_calib_state(c, k, 0), per * sizeof *x);
+        t[k] = (dmq_real)c->t[k];
+        step[k] = k;
+    }
+    for (int i = 0; i < 2; i++) {
+        a.out = out[i];
+        OK(dmq_forward_run(m, i ? &source : NULL, lanes, &a));
+    }
+    for (size_t i = 0; i < n * per; i++) {
+        double d = (double)out[1][i] - (double)out[0][i];
+
+        error += d * d;
+        norm += (double)out[0][i] * (double)out[0][i];
+    }
+    free(x);
+    free(t);
+    free(step);
+    free(out[0]);
+    free(out[1]);
+    dmq_free(choice);
+    dmq_qmodel_destroy(q);
+    return sqrt(error / norm);
+}
+
+static void operands_of_attention_have_tables(void **state)
+{
+    static const dmq_ldm_unet_config config = { .in_channels = 3,
+                                                .out_channels = 3,
+                                                .resolution = 8,
+                                                .model_channels = 8,
+                                                .channel_mult = { 1, 2 },
+                                                .n_levels = 2,
+                                                .num_res_blocks = 1,
+                                                .attention = { 1, 2 },
+                                                .n_attention = 2,
+                                                .num_head_channels = 4,
+                                                .norm_groups = 4 };
+    static const char *const part[] = { "q", "k", "v", "softmax" };
+    dmq_lanes *lanes = fixture_lanes("cpu", 2);
+    dmq_model *m = NULL;
+    dmq_calib *c;
+
+    (void)state;
+    OK(dmq_ldm_unet_create(&m, &config));
+    fixture_fill(m);
+    c = fixture_calib(m, lanes);
+    for (int i = 0; i < 4; i++) {
+        char fine[32], coarse[32];
+        double at_8, at_2;
+
+        snprintf(fine, sizeof fine, "*.%s: a8", part[i]);
+        snprintf(coarse, sizeof coarse, "*.%s: a2", part[i]);
+        at_8 = operand_error(m, c, lanes, fine, DMQ_TABLES_MINMAX);
+        at_2 = operand_error(m, c, lanes, coarse, DMQ_TABLES_MINMAX);
+        printf("  %-8s 8 bits %.1e, 2 bits %.1e\n", part[i], at_8, at_2);
+        assert_true(at_8 > 0 && at_8 < 0.01);
+        assert_true(at_2 > 8 * at_8);
+    }
+    assert_true(operand_error(m, c, lanes, "*.softmax: a8", DMQ_TABLES_MSE) < 0.01);
+    dmq_calib_destroy(c);
+    dmq_model_destroy(m);
+    dmq_lanes_destroy(lanes);
+}
+
 static void what_cannot_be_is_named(void **state)
 {
     setting s;
@@ -492,6 +595,7 @@ int main(void)
         cmocka_unit_test(later_layers_see_quantized_inputs),
         cmocka_unit_test(halves_of_a_split_layer_have_their_own_tables),
         cmocka_unit_test(other_ways_to_a_range),
+        cmocka_unit_test(operands_of_attention_have_tables),
         cmocka_unit_test(what_cannot_be_is_named),
         cmocka_unit_test(a_file_gives_the_same_state),
         cmocka_unit_test(a_file_of_something_else_is_refused),
