@@ -122,7 +122,7 @@ static dmq_status keep(const job *j, lane *l, dmq_queue *queue, int piece)
 {
     dmq_status st = DMQ_OK;
     const dmq_forward_args *a = j->a;
-    const int *d = j->model->value[j->model->output].shape.dim;
+    const int *d = j->model->input.dim;
 
     DMQ_TRY(j->be->download(queue, l->host, l->y->value,
                             (size_t)j->group * j->pixels * (size_t)j->said * sizeof *l->host));

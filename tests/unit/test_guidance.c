@@ -7,6 +7,7 @@
 #include "diffusion/moves.h"
 #include "diffusion/sample.h"
 #include "recorder.h"
+#include "tensor/layout.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -281,7 +282,7 @@ static void calibration_keeps_both_branches(void **state)
 static void a_pass_gives_the_noise(void **state)
 {
     enum { N = 11 };
-    static dmq_real x[N * PER], out[N * PER];
+    static dmq_real x[N * PER], out[N * PER], nchw[N * PER], files[N * PER], back[N * PER];
     dmq_real t[N];
     dmq_lanes *lanes = NULL;
     int label[N];
@@ -308,6 +309,12 @@ static void a_pass_gives_the_noise(void **state)
                 want[k] = network((double)x[i * PER + k], label[i], (double)t[i], k % C, 0);
             near(out + i * PER, want, "noise of sample", i);
         }
+        dmq_nchw_from_nhwc(nchw, x, N, C, SIDE, SIDE); /* as files order it */
+        OK(dmq_forward_run(
+            &net.model, NULL, lanes,
+            &(dmq_forward_args){ .x = nchw, .t = t, .label = label, .out = files, .n = N }));
+        dmq_nhwc_from_nchw(back, files, N, C, SIDE, SIDE);
+        assert_memory_equal(back, out, sizeof out);
     }
     dmq_lanes_destroy(lanes);
 }
