@@ -17,18 +17,23 @@ void dmq_build_operands(dmq_build *b, int unit, int channels, const char *prefix
     }
 }
 
-static int wants(const dmq_heads *a, int operand)
+static int wants(const dmq_heads *a, int layer)
 {
-    const dmq_layer *l = &a->model->layer[a->operand[operand]];
+    const dmq_layer *l = &a->model->layer[layer];
 
     return a->hooks && a->hooks->wants && a->hooks->wants(a->hooks->context, l);
 }
 
+dmq_var *dmq_heads_operand(const dmq_heads *a, int layer, dmq_var *x)
+{
+    const dmq_layer *l = &a->model->layer[layer];
+
+    return x && wants(a, layer) ? a->hooks->input(a->hooks->context, a->tape, l, x) : x;
+}
+
 static dmq_var *hooked(const dmq_heads *a, int operand, dmq_var *x)
 {
-    const dmq_layer *l = &a->model->layer[a->operand[operand]];
-
-    return x && wants(a, operand) ? a->hooks->input(a->hooks->context, a->tape, l, x) : x;
+    return dmq_heads_operand(a, a->operand[operand], x);
 }
 
 /* (N,L,C) -> (N heads,L,d) */
@@ -87,7 +92,7 @@ dmq_var *dmq_heads_record(const dmq_heads *a, dmq_var *q, dmq_var *k, dmq_var *v
     q = hooked(a, DMQ_OPERAND_Q, q);
     k = hooked(a, DMQ_OPERAND_K, k);
     v = hooked(a, DMQ_OPERAND_V, v);
-    if (wants(a, DMQ_OPERAND_SOFTMAX))
+    if (wants(a, a->operand[DMQ_OPERAND_SOFTMAX]))
         return whole(a, q, k, v);
     return dmq_record_attention(a->tape, q, k, v, a->heads, a->alpha);
 }
@@ -98,7 +103,7 @@ dmq_var *dmq_heads_record_qkv(const dmq_heads *a, dmq_var *qkv, int by_head)
     dmq_var *part[3];
 
     for (int i = 0; i < DMQ_OPERANDS; i++)
-        wanted |= wants(a, i);
+        wanted |= wants(a, a->operand[i]);
     if (!wanted || !qkv)
         return dmq_record_attention_qkv(a->tape, qkv, a->heads, by_head, a->alpha);
     n = qkv->shape.dim[0];

@@ -29,6 +29,9 @@ typedef struct dmq_heads {
 void dmq_build_operands(dmq_build *b, int unit, int channels, const char *prefix,
                         int operand[DMQ_OPERANDS]);
 
+/** x through the hook of an operand layer, or x itself where hooks do not want it. */
+dmq_var *dmq_heads_operand(const dmq_heads *a, int layer, dmq_var *x);
+
 /** q (N,L,C), k and v (N,M,C) -> (N,L,C). */
 dmq_var *dmq_heads_record(const dmq_heads *a, dmq_var *q, dmq_var *k, dmq_var *v);
 

@@ -186,13 +186,7 @@ static dmq_var *transformer(const pass *p, dmq_var *z, dmq_var *c)
     k = layer(p, DMQ_LDM_K1, h);
     h = layer(p, DMQ_LDM_V1, h);
     z = add(p, z, layer(p, DMQ_LDM_OUT1, dmq_heads_record(&heads, q, k, h)));
-    h = layer(p, DMQ_LDM_V2, c);
-    if (p->hooks && p->hooks->wants && h) {
-        const dmq_layer *v = &p->model->layer[p->step->operand_v2];
-
-        if (p->hooks->wants(p->hooks->context, v))
-            h = p->hooks->input(p->hooks->context, p->tape, v, h);
-    }
+    h = dmq_heads_operand(&heads, p->step->operand_v2, layer(p, DMQ_LDM_V2, c));
     z = add(p, z, layer(p, DMQ_LDM_OUT2, h)); /* for every token the same */
     h = layer(p, DMQ_LDM_FF0, layer_norm(p, z, 2));
     return add(p, z, layer(p, DMQ_LDM_FF2, dmq_record_geglu(p->tape, h)));
@@ -232,8 +226,8 @@ static dmq_status record_temporal(const dmq_model *model, dmq_tape *tape, const 
 {
     const dmq_ldm *net = model->config;
     const int *number = model->unit[0].layer;
-    int mc = net->config.model_channels, n = 2;
-    dmq_var *h = dmq_record_time_embed(tape, t, mc, mc / 2, 1);
+    int mc = net->config.model_channels, half = mc / 2, n = 2;
+    dmq_var *h = dmq_record_time_embed(tape, t, mc, half, 1);
 
     h = dmq_model_record_layer(model, tape, hooks, number[0], h);
     h = dmq_record_unary(tape, DMQ_SILU, h);
