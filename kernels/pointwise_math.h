@@ -41,25 +41,25 @@ DMQ_HD dmq_real dmq_gelu_derive(dmq_real x)
     return cdf + x * pdf;
 }
 
-/** What the tanh form puts in place of Phi(x): (1 + tanh(u)) / 2 = sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3). */
-DMQ_HD dmq_real dmq_gelu_tanh_share(dmq_real x)
+/** 2 u of the tanh form: (1 + tanh(u)) / 2 = sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3). */
+DMQ_HD dmq_real dmq_gelu_tanh_at(dmq_real x)
 {
-    return dmq_sigmoid((dmq_real)1.59576912160573071176 * (x + (dmq_real)0.044715 * (x * x * x)));
+    return (dmq_real)1.59576912160573071176 * (x + (dmq_real)0.044715 * (x * x * x));
 }
 
 DMQ_HD dmq_real dmq_gelu_tanh(dmq_real x)
 {
-    return x * dmq_gelu_tanh_share(x);
+    return x * dmq_sigmoid(dmq_gelu_tanh_at(x));
 }
 
-/** s + x s (1 - s) 2 u' */
+/** s + x s (1 - s) 2 u'; s (1 - s) by e = exp(-|2 u|), since 1 - s loses what x u' multiplies. */
 DMQ_HD dmq_real dmq_gelu_tanh_derive(dmq_real x)
 {
-    dmq_real s = dmq_gelu_tanh_share(x);
+    dmq_real at = dmq_gelu_tanh_at(x), e = dmq_exp(-dmq_fabs(at)), sum = (dmq_real)1 + e;
     dmq_real slope =
         (dmq_real)1.59576912160573071176 * ((dmq_real)1 + (dmq_real)0.134145 * (x * x));
 
-    return s + x * (s * ((dmq_real)1 - s)) * slope;
+    return (at < 0 ? e : (dmq_real)1) / sum + x * (e / (sum * sum)) * slope;
 }
 
 /** Not max(0, x), which would turn a NaN into 0. */

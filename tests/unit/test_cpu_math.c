@@ -100,6 +100,39 @@ static void powers_are_as_good_as_told(void **state)
     }
 }
 
+DMQ_CLONES static void gelu_tanh_block(float *y, float *slope, const float *x)
+{
+    for (int i = 0; i < BLOCK; i++) {
+        y[i] = dmq_cpu_gelu_tanh(x[i]);
+        slope[i] = dmq_cpu_gelu_tanh_slope(x[i]);
+    }
+}
+
+/* Values in units of the last place of x, slopes in those of 1: far below zero both vanish beside those. */
+static void gelu_by_tanh_is_as_good_as_told(void **state)
+{
+    const double c = 0.7978845608028654;
+    float x[BLOCK], y[BLOCK], slope[BLOCK];
+    double bad = 0, bad_slope = 0;
+
+    (void)state;
+    for (uint32_t bits = 0x33000000; bits < 0x42c80000; bits += 4099 * BLOCK) { /* 3e-8 to 100 */
+        for (int i = 0; i < BLOCK; i++)
+            x[i] = dmq_cpu_from_bits((bits + 4099 * (uint32_t)i) | (uint32_t)(i & 1) << 31);
+        gelu_tanh_block(y, slope, x);
+        for (int i = 0; i < BLOCK; i++) {
+            double v = (double)x[i], s = 1 / (1 + exp(-2 * c * (v + 0.044715 * v * v * v)));
+            double d = s + v * s * (1 - s) * 2 * c * (1 + 3 * 0.044715 * v * v);
+
+            bad = fmax(bad, fabs((double)y[i] - v * s) / fabs(v) * 0x1p23);
+            bad_slope = fmax(bad_slope, fabs((double)slope[i] - d) * 0x1p23);
+        }
+    }
+    print_message("gelu_tanh: %.2f ulp of x, slope %.2f ulp of 1\n", bad, bad_slope);
+    assert_true(bad > 0 && bad <= 2);
+    assert_true(bad_slope > 0 && bad_slope <= 2);
+}
+
 static void ends_are_ends(void **state)
 {
     (void)state;
@@ -117,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exponentials_are_good_to_an_ulp),
         cmocka_unit_test(powers_are_as_good_as_told),
+        cmocka_unit_test(gelu_by_tanh_is_as_good_as_told),
         cmocka_unit_test(ends_are_ends),
     };
 
