@@ -1,6 +1,7 @@
 /* First-stage decoders as models: entries, counts, files, and what is refused. */
 #include "base/memory.h"
 #include "base/status.h"
+#include "model/decode.h"
 #include "model/decoder.h"
 #include "model/decoder_names.h"
 #include "model/model_file.h"
@@ -84,6 +85,36 @@ static void kl_f8_has_the_published_counts(void **state)
     assert_null(dmq_model_entry(m, "quantize.embedding.weight"));
     assert_true(dmq_shape_equal(m->input, dmq_shape4(1, 32, 32, 4)));
     dmq_model_destroy(m);
+}
+
+/* What decode.h promises of an image of 256x256; the weights of attention alone would be 64 MiB of it. */
+static void a_lane_stays_within_its_memory(void **state)
+{
+    static const struct {
+        const dmq_decoder_config *config;
+        double mib;
+    } promised[] = { { &dmq_decoder_vq_f4, 178 }, { &dmq_decoder_kl_f8, 178 } };
+    const dmq_backend *be = NULL;
+    dmq_lanes *lanes = NULL;
+
+    (void)state;
+    OK(dmq_backend_open(&be, "cpu"));
+    OK(dmq_lanes_create(&lanes, be, 1));
+    for (size_t i = 0; i < sizeof promised / sizeof *promised; i++) {
+        dmq_model *m = NULL;
+        dmq_decode *d = NULL;
+        double mib;
+
+        OK(dmq_decoder_create(&m, promised[i].config));
+        OK(dmq_model_place(m, lanes));
+        OK(dmq_decode_create(&d, m, 1, lanes));
+        mib = (double)dmq_decode_bytes(d) / 1048576;
+        print_message("%.1f MiB a lane\n", mib);
+        assert_true(mib > 64 && mib <= promised[i].mib);
+        dmq_decode_destroy(d);
+        dmq_model_destroy(m);
+    }
+    dmq_lanes_destroy(lanes);
 }
 
 static void its_text_makes_it_again(void **state)
@@ -209,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vq_f4_has_the_published_counts),
         cmocka_unit_test(kl_f8_has_the_published_counts),
+        cmocka_unit_test(a_lane_stays_within_its_memory),
         cmocka_unit_test(its_text_makes_it_again),
         cmocka_unit_test(settings_that_cannot_be_are_named),
         cmocka_unit_test(diffusers_names_are_known),
