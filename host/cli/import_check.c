@@ -13,11 +13,6 @@
 
 enum { TIMES = 3, SEED = 0 };
 
-static bool can_be_run(const dmq_model *model)
-{
-    return model->n_units > 0 && dmq_forward_fits(model);
-}
-
 /* Of one output: figures that a person can compare with those of another program. t < 0: it has none. */
 static dmq_status tell(dmq_json *list, double t, const dmq_real *y, size_t n)
 {
@@ -81,6 +76,29 @@ done:
     return st;
 }
 
+/* The noise that the network makes of x, both in the order of files. */
+static dmq_status run(dmq_real *eps, dmq_model *model, dmq_lanes *lanes, const dmq_real *x,
+                      const dmq_real *t, const int *label, int n)
+{
+    size_t count = (size_t)n * dmq_shape_count(model->input);
+    const int *d = model->input.dim;
+    dmq_real *in = NULL, *out = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&in, count, sizeof *in));
+    DMQ_TRY(dmq_alloc((void **)&out, count, sizeof *out));
+    dmq_nhwc_from_nchw(in, x, n, d[3], d[1], d[2]);
+    DMQ_TRY(dmq_model_place(model, lanes));
+    DMQ_TRY(dmq_forward_run(
+        model, NULL, lanes,
+        &(dmq_forward_args){ .x = in, .t = t, .label = label, .out = out, .n = n, .nhwc = 1 }));
+    dmq_nchw_from_nhwc(eps, out, n, d[3], d[1], d[2]);
+done:
+    dmq_free(in);
+    dmq_free(out);
+    return st;
+}
+
 dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_lanes *lanes)
 {
     const int middle = steps / 2;
@@ -93,18 +111,14 @@ dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_l
 
     if (dmq_decoder_is(model))
         return check_decoder(report, model, lanes);
-    if (!can_be_run(model)) {
+    if (!dmq_forward_fits(model)) {
         return dmq_json_set_text(report, "check",
                                  "not made: no network from x and t to a noise like x");
     }
     DMQ_TRY(dmq_alloc((void **)&x, TIMES * per, sizeof *x));
     DMQ_TRY(dmq_alloc((void **)&y, TIMES * per, sizeof *y));
     DMQ_TRY(draw(x, model, TIMES));
-    DMQ_TRY(dmq_model_place(model, lanes));
-    DMQ_TRY(dmq_forward_run(
-        model, NULL, lanes,
-        &(dmq_forward_args){
-            .x = x, .t = t, .label = model->n_labels > 0 ? label : NULL, .out = y, .n = TIMES }));
+    DMQ_TRY(run(y, model, lanes, x, t, model->n_labels > 0 ? label : NULL, TIMES));
     DMQ_TRY(dmq_json_set_array(&list, report, "check"));
     for (int i = 0; i < TIMES; i++)
         DMQ_TRY(tell(list, (double)t[i], y + (size_t)i * per, per));
@@ -144,16 +158,12 @@ dmq_status dmq_import_compare(dmq_json *report, dmq_model *model, const char *pa
     float *wanted = NULL;
     size_t n;
 
-    if (!can_be_run(model)) {
+    if (!dmq_forward_fits(model)) {
         return dmq_fail(DMQ_EUSAGE, "--reference %s: this network makes no noise of x and t", path);
     }
     DMQ_TRY(dmq_forward_batch_read(&b, model, path, "--reference"));
     DMQ_TRY(read_wanted(&wanted, &b, path));
-    DMQ_TRY(dmq_model_place(model, lanes));
-    DMQ_TRY(dmq_forward_run(
-        model, NULL, lanes,
-        &(dmq_forward_args){
-            .x = b.x, .t = b.t, .label = b.label, .out = b.eps, .n = (int)b.dims[0] }));
+    DMQ_TRY(run(b.eps, model, lanes, b.x, b.t, b.label, (int)b.dims[0]));
     n = (size_t)b.dims[0] * dmq_shape_count(model->input);
     for (size_t i = 0; i < n; i++) {
         double d = (double)b.eps[i] - (double)wanted[i];

@@ -3,6 +3,7 @@
 
 Two sets of weights, raw and averaged, and what the network makes of x and t with each: ref-raw.npz, ref-ema.npz.
 """
+import argparse
 import json
 import os
 import re
@@ -103,6 +104,28 @@ for i in range(2):
     index["weight_map"].update({k: file for k in names[i::2]})
 with open(os.path.join(folder, "shards", "model.safetensors.index.json"), "w") as f:
     json.dump(index, f)
+
+
+
+def transformer(seed, width=16, depth=2, classes=3):
+    """A DiT of 8x8 latents as its training leaves it: 4 channels in, noise and variance out."""
+    torch.manual_seed(seed)
+    d = {"pos_embed": torch.randn(1, 16, width), "y_embedder.embedding_table.weight": torch.randn(classes + 1, width),
+         "x_embedder.proj.weight": torch.randn(width, 4, 2, 2), "x_embedder.proj.bias": torch.randn(width)}
+    linear = {"t_embedder.mlp.0": (width, 256), "t_embedder.mlp.2": (width, width), "final_layer.linear": (32, width),
+              "final_layer.adaLN_modulation.1": (2 * width, width)}
+    for i in range(depth):
+        for name, out, into in (("attn.qkv", 3, 1), ("attn.proj", 1, 1), ("mlp.fc1", 4, 1), ("mlp.fc2", 1, 4),
+                                ("adaLN_modulation.1", 6, 1)):
+            linear["blocks.%d.%s" % (i, name)] = (out * width, into * width)
+    for name, (out, into) in linear.items():
+        d[name + ".weight"] = torch.randn(out, into) / into**0.5
+        d[name + ".bias"] = torch.randn(out) / 10
+    return d
+
+
+save("transformer.pt", {"model": transformer(1), "ema": transformer(2), "opt": {"state": {}},
+                        "args": argparse.Namespace(model="DiT")})
 
 # and what must be refused
 save("missing.ckpt", {k: v for k, v in ema.items() if k not in ("conv_in.bias", "up.0.block.0.conv1.weight")})

@@ -49,6 +49,15 @@ takes new/diffusion_pytorch_model.bin ema '^layout: diffusers$'
 takes old/diffusion_pytorch_model.bin ema '^layout: diffusers$' -- --layout diffusers --strict
 takes shards/model.safetensors.index.json ema '^container: safetensors$' \
     '^files: name model-00001-of-00002.safetensors sha256' '^files: name model-00002-of-00002.safetensors sha256'
+ok "$dmq" import --threads 1 -q transformer.pt -o transformer.h5 --set model.kind=dit --set model.in_channels=4 \
+    --set model.out_ch=8 --set model.resolution=8 --set model.hidden=16 --set model.depth=2 --set model.num_heads=2 \
+    --set model.n_classes=3 --set model.patch=2
+for pattern in '^state_dict: ema/$' '^weights: averaged$' '^foreign: argparse.Namespace$' '^tensors: 32$' \
+    '^check: t 500 mean '; do
+    grep -qE "$pattern" out.txt || fail "transformer.pt: no line like $pattern"
+done
+refuses 65 'names what is not needed for tensors: argparse.Namespace' 'hint: ' -- \
+    "$dmq" inspect --strict transformer.pt
 ok "$dmq" inspect model.h5
 grep -q '^model-00002-of-00002.safetensors sha256' out.txt || fail "model.h5 does not say where it comes from"
 ok into model.h5 --dry-run -o again.h5
