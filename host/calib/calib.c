@@ -21,7 +21,8 @@ static int branches(const dmq_calib_config *c)
 /* Validation samples of each step. */
 static int n_validation(const dmq_calib_config *c)
 {
-    int b = branches(c), n = (int)(c->validation * (c->per_timestep / b) + 0.5);
+    int b = branches(c), states = c->per_timestep / b;
+    int n = (int)(c->validation * states + 0.5);
 
     return b * (c->validation > 0 && n < 1 ? 1 : n);
 }

@@ -123,8 +123,8 @@ dmq_status dmq_moves_set(dmq_moves *m, dmq_queue *queue, int all)
     m->rows = 0;
     for (int i = 0; i < m->sampler->n_steps; i++) {
         const dmq_sampler_step *s = &m->sampler->step[i];
-        int *row = m->index + m->rows * row_length(m);
-        dmq_real *real = m->real + m->rows * real_length(m);
+        int *row = m->index + (size_t)m->rows * (size_t)row_length(m);
+        dmq_real *real = m->real + (size_t)m->rows * (size_t)real_length(m);
 
         if (!all && stands_still(m->sampler, s))
             continue;
