@@ -50,9 +50,10 @@ dmq_status dmq_decode_create(dmq_decode **out, const dmq_model *model, double sc
     dmq_decode *d = NULL;
 
     assert(scale_factor > 0);
-    if (!dmq_decoder_is(model))
+    if (!dmq_decoder_is(model)) {
         return dmq_fail(DMQ_EDATA, "decode: the model is of kind %s, not decoder",
                         model->arch->kind);
+    }
     DMQ_TRY(dmq_alloc((void **)&d, 1, sizeof *d));
     d->be = dmq_lanes_backend(lanes);
     d->lanes = lanes;

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FREQUENCIES = 256 };
+enum { FREQUENCIES = 256, DIVISOR = FREQUENCIES / 2 };
 #define NORM_EPS 1e-6
 
 const dmq_dit_config dmq_dit_xl2_256 = {
@@ -292,7 +292,7 @@ static dmq_status record_temporal(const dmq_model *model, dmq_tape *tape, const 
 {
     const pass p = { model, model->config, tape, hooks };
     const dmq_unit *unit = &model->unit[0];
-    dmq_var *h = dmq_record_time_embed(tape, t, FREQUENCIES, FREQUENCIES / 2, 1);
+    dmq_var *h = dmq_record_time_embed(tape, t, FREQUENCIES, DIVISOR, 1);
     dmq_var *known = dmq_record_embed(tape, dmq_model_leaf(model, tape, p.net->table), label);
 
     h = dmq_record_unary(tape, DMQ_SILU, apply(&p, unit, 0, h));

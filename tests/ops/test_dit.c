@@ -62,10 +62,16 @@ static dmq_real *reals(size_t n)
     return p;
 }
 
+/** Numbers of so many channels. */
+static size_t pixels_of(int channels)
+{
+    return (size_t)channels * (size_t)size * (size_t)size;
+}
+
 /** An array (N, c, size, size) of the file, in memory order. */
 static dmq_real *images(const char *name, int c)
 {
-    size_t count = (size_t)(N * c * size * size);
+    size_t count = pixels_of(N * c);
     dmq_real *in = reals(count), *out = reals(count);
 
     OK(dmq_h5_read_real(in, file, name, DMQ_DIMS(N, c, size, size)));
@@ -133,7 +139,7 @@ static void output_equals_pytorch_at_every_step(void **state)
 {
     static const char *const at[N] = { "output at t = 1", "output at t = 500",
                                        "output at t = 999, no class" };
-    size_t per = (size_t)(8 * size * size);
+    size_t per = pixels_of(8);
     dmq_real *expected = images("output", 8), *found = reals(N * per);
     network n = network_begin(DMQ_TAPE_FORWARD);
     struct rusage used;
@@ -223,7 +229,7 @@ static void one_unit_at_a_time_gives_the_same(void **state)
     value[0] = images("x", 4);
     for (int i = 0; i < model->n_units; i++)
         run_unit(&model->unit[i], value, steps, label);
-    same("output by units", value[model->output], expected, (size_t)(N * 8 * size * size), 1e-5);
+    same("output by units", value[model->output], expected, pixels_of(N * 8), 1e-5);
     for (int v = 0; v < VALUES; v++)
         dmq_free(value[v]);
     dmq_free(expected);
@@ -265,7 +271,7 @@ static double dot(const dmq_real *a, const dmq_real *b, size_t n)
 /* Gradients are PyTorch's, and <u, J v> = <J^T u, v> with v a tangent of x and of all parameters. */
 static void derivatives_are_pytorchs(void **state)
 {
-    size_t count = (size_t)(N * 4 * size * size), all = model->n_params;
+    size_t count = pixels_of(N * 4), all = model->n_params;
     dmq_real *u, *dx, *host, *v, *v_x, *jv;
     void *grads = NULL, *tangents = NULL;
     dmq_h5_names names;

@@ -62,26 +62,26 @@ static void every_shape_has_the_bits_of_ref(void **state)
 static void of_equal_distances_the_first_is_taken(void **state)
 {
     nearest_shape s = { 2, 2, 100 };
-    dmq_real code[200], x[4] = { 1, 2, 1, 2 }, y[4];
+    dmq_real code[100][2], x[4] = { 1, 2, 1, 2 }, y[4];
     int index[2];
 
     (void)state;
     for (int j = 0; j < s.n; j++) {
-        code[2 * j] = (dmq_real)(50 + j);
-        code[2 * j + 1] = -20;
+        code[j][0] = (dmq_real)(50 + j);
+        code[j][1] = -20;
     }
-    code[2 * 3] = code[2 * 40] = code[2 * 90] = 2;
-    code[2 * 3 + 1] = code[2 * 40 + 1] = code[2 * 90 + 1] = 2;
-    code[2 * 41] = 0;
-    code[2 * 41 + 1] = 2;
-    nearest_run(&s, &check_device, x, code, y, index);
+    code[3][0] = code[40][0] = code[90][0] = 2;
+    code[3][1] = code[40][1] = code[90][1] = 2;
+    code[41][0] = 0;
+    code[41][1] = 2;
+    nearest_run(&s, &check_device, x, code[0], y, index);
     assert_int_equal(index[0], 3);
     assert_int_equal(index[1], 3);
-    code[2 * 3] = 60;
-    nearest_run(&s, &check_device, x, code, y, index);
+    code[3][0] = 60;
+    nearest_run(&s, &check_device, x, code[0], y, index);
     assert_int_equal(index[0], 40);
-    code[2 * 40] = 60;
-    nearest_run(&s, &check_device, x, code, y, index);
+    code[40][0] = 60;
+    nearest_run(&s, &check_device, x, code[0], y, index);
     assert_int_equal(index[0], 41);
     assert_true(y[0] == 0 && y[1] == 2);
 }

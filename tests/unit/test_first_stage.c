@@ -148,7 +148,7 @@ static void images_are_the_decoded_latents(void **state)
     dmq_images got = run("kept", DMQ_RUN_SAMPLE_FP, 2,
                          SETTINGS("first_stage.keep_latents=true", "first_stage.scale_factor=0.5",
                                   "sample.batch=8"));
-    size_t per = 16 * 16 * 3;
+    const size_t per = (size_t)16 * 16 * 3;
     const dmq_backend *be = NULL;
     dmq_lanes *lanes = NULL;
     dmq_model *m = NULL;
