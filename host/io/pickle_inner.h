@@ -28,11 +28,13 @@ typedef struct dmq_pickle_cell {
     uint8_t kind;
 } dmq_pickle_cell;
 
+/** A member of a list, dictionary, ... */
 typedef struct dmq_pickle_item {
     dmq_pickle_node key, value;
     uint32_t next;
 } dmq_pickle_item;
 
+/** What was read. */
 struct dmq_pickle {
     const dmq_input *input;
     const char *what;

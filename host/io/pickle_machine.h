@@ -11,6 +11,7 @@
 
 enum { DMQ_MACHINE_MARKS = 1024 };
 
+/** The machine under way. */
 typedef struct dmq_machine {
     dmq_pickle *p;
     uint64_t at;     /**< of the next byte */

@@ -20,6 +20,7 @@
 /** Room for a name in a file, its path within the file not counted. */
 #define DMQ_MAP_NAME 512
 
+/** One layout of one kind of network. */
 typedef struct dmq_name_map {
     const char *layout; /**< "diffusers" */
     const char *prefix; /**< in front of every name */

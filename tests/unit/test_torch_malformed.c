@@ -296,6 +296,24 @@ static void what_calls_and_loops_is_passed_over(void **state)
     must_read("something outside that is no storage", 1, NULL);
 }
 
+/* OrderedDict([["w", tensor], ["x", None]]) and texts without encoding, as Python 2 pickled them. */
+static void dictionaries_of_python_2_are_read(void **state)
+{
+    (void)state;
+    pickle.n = 0;
+    pickle_begin(&pickle);
+    pickle_global(&pickle, "collections", "OrderedDict");
+    pickle_raw(&pickle, "](](U\x01w");
+    pickle_tensor(&pickle, &(tensor_told){
+                               .numel = 4, .first = 1, .rank = 1, .size = { 3 }, .stride = { 1 } });
+    pickle_raw(&pickle, "e](U\x01xNee\x85R.");
+    zip_of(4);
+    must_read("pairs", 1, NULL);
+    file.n = 0;
+    torch_legacy(&file, &pickle, &(legacy_told){ .numbers = 4 }, 4);
+    must_read("pairs, legacy", 1, NULL);
+}
+
 /* Names that only a table can refuse. */
 static void names_must_be_names(void **state)
 {
@@ -760,6 +778,7 @@ int main(void)
         cmocka_unit_test(opcodes_that_pytorch_does_not_write_are_refused),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(what_calls_and_loops_is_passed_over),
+        cmocka_unit_test(dictionaries_of_python_2_are_read),
         cmocka_unit_test(names_must_be_names),
         cmocka_unit_test(tensors_lie_inside_their_storages),
         cmocka_unit_test(rebuilds_with_other_arguments_are_refused),
