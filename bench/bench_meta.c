@@ -8,7 +8,7 @@
  *              [--profile 0]
  *
  * First a line "meta_unit": a plain AdaRound iteration of the block, the unit in which stderr tells the
- * meta-iterations. The error is that of the gradient against the reference backend's (of a device: cpu's),
+ * meta-iterations. A device is given plans of 50 of either, which it records once and replays. The error is that of the gradient against the reference backend's (of a device: cpu's),
  * on a tenth of the samples. FLOPs: of the passes that the form needs, counted for explicit J (a gradient 2.5
  * forwards, a Hessian-vector product two gradients); the matrix-free route does more for the same.
  */
@@ -17,7 +17,7 @@
 #include "setup.h"
 
 #include "base/memory.h"
-#include "bilevel/hypergradient.h"
+#include "bilevel/meta.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,11 +29,12 @@ enum { TRAIN = 32, GROUPS = 5, EACH = 8, SAMPLES = TRAIN + GROUPS * EACH };
 typedef struct meta {
     bench_resblock b;
     dmq_hyper *hyper;
+    dmq_meta *iterations;
     dmq_groups groups;
     int n; /* training samples */
     int sample[SAMPLES];
-    dmq_real s[TRAIN], m[TRAIN], v[TRAIN], w[TRAIN], d_mse[TRAIN], d_gm[TRAIN], d[TRAIN], ds[TRAIN];
-    int number, plan; /* meta-iterations so far; plain iterations of one call */
+    dmq_real s[TRAIN], w[TRAIN], d_mse[TRAIN], d_gm[TRAIN];
+    int number, plan; /* meta-iterations so far; iterations of one call */
 } meta;
 
 typedef struct form {
@@ -50,37 +51,52 @@ static const form forms[] = { { "off", DMQ_GM_SURROGATE, 0, 2.5 },
 
 static dmq_status evaluate(meta *m)
 {
-    const dmq_backend *be = dmq_backend_cpu();
-    dmq_simplex_args simplex = { .s = m->s, .w = m->w, .n = m->n, .tau = 1, .d = m->d };
-    dmq_status st = DMQ_OK;
-
-    simplex.ds = m->ds;
-    DMQ_TRY(be->simplex_forward(NULL, &simplex));
-    DMQ_TRY(dmq_hyper_eval(m->hyper, m->b.state->alpha, m->sample, m->n, m->w, &m->groups, m->d_mse,
-                           m->d_gm, NULL));
-    for (int i = 0; i < m->n; i++)
-        m->d[i] = m->d_mse[i] + m->d_gm[i];
-    DMQ_TRY(be->simplex_backward(NULL, &simplex));
-done:
-    return st;
+    return dmq_hyper_eval(m->hyper, m->b.state->alpha, m->sample, m->n, m->w, &m->groups, m->d_mse,
+                          m->d_gm, NULL);
 }
 
+/* A plan of as many iterations as learning gives a device, all of the same samples. */
+static dmq_status plan(void *context)
+{
+    static int pick[BENCH_PLAN * TRAIN], sample[BENCH_PLAN * TRAIN];
+    static dmq_groups groups[BENCH_PLAN];
+    static uint32_t iteration[BENCH_PLAN];
+    meta *m = context;
+
+    for (int r = 0; r < m->plan; r++) {
+        iteration[r] = (uint32_t)m->number++;
+        groups[r] = m->groups;
+        for (int i = 0; i < m->n; i++) {
+            pick[r * m->n + i] = i;
+            sample[r * m->n + i] = m->sample[i];
+        }
+    }
+    return dmq_meta_plan_set(m->iterations, &(dmq_meta_plan){ .theta = m->b.state->alpha,
+                                                              .rows = m->plan,
+                                                              .n = m->n,
+                                                              .pick = pick,
+                                                              .sample = sample,
+                                                              .groups = groups,
+                                                              .iteration = iteration });
+}
+
+static dmq_status run(void *context)
+{
+    meta *m = context;
+
+    return dmq_meta_run(m->iterations, m->plan);
+}
+
+/* With what the host asks of it in the end. */
 static dmq_status iterate(void *context)
 {
     meta *m = context;
+    dmq_meta_look look;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(evaluate(m));
-    DMQ_TRY(dmq_backend_cpu()->adam(NULL, &(dmq_adam_args){ .p = m->s,
-                                                            .g = m->ds,
-                                                            .m = m->m,
-                                                            .v = m->v,
-                                                            .count = (size_t)m->n,
-                                                            .lr = (dmq_real)0.05,
-                                                            .beta1 = (dmq_real)0.9,
-                                                            .beta2 = (dmq_real)0.999,
-                                                            .eps = (dmq_real)1e-8,
-                                                            .step = ++m->number }));
+    DMQ_TRY(plan(m));
+    DMQ_TRY(run(m));
+    DMQ_TRY(dmq_meta_look_at(m->iterations, &look));
 done:
     return st;
 }
@@ -129,7 +145,9 @@ static dmq_status set_form(meta *m, const form *f, int matrix_free)
     dmq_status st = DMQ_OK;
     double eta;
 
+    dmq_meta_destroy(m->iterations);
     dmq_hyper_destroy(m->hyper);
+    m->iterations = NULL;
     m->hyper = NULL;
     for (int i = 0; i < m->n; i++)
         m->w[i] = (dmq_real)(1.0 / m->n);
@@ -140,12 +158,18 @@ static dmq_status set_form(meta *m, const form *f, int matrix_free)
         DMQ_TRY(dmq_hyper_rate_for_share(m->hyper, m->b.state->alpha, m->sample, m->n, m->w,
                                          &m->groups, 0.1));
     }
+    DMQ_TRY(dmq_meta_create(
+        &m->iterations, m->hyper,
+        &(dmq_meta_config){
+            .n_train = m->n, .tau = 1, .lr = 0.05, .gm_weight = DMQ_GM_LITERAL, .rho_0 = 1 }));
+    DMQ_TRY(dmq_meta_logits_set(m->iterations, m->s));
 done:
     return st;
 }
 
 static void close_meta(meta *m)
 {
+    dmq_meta_destroy(m->iterations);
     dmq_hyper_destroy(m->hyper);
     bench_resblock_close(&m->b);
     memset(m, 0, sizeof *m);
@@ -195,7 +219,11 @@ static dmq_status bench_form(meta *m, const bench_setup *setup, const int size[2
     }
     DMQ_TRY(set_form(m, f, matrix_free));
     c.flop = 2 * m->b.macs * (2.5 * TRAIN + f->forwards * GROUPS * EACH);
+    c.calls = m->plan;
     DMQ_TRY(bench_setup_measure(&result, setup, &c));
+    c.op = "meta_device";
+    c.run = run;
+    DMQ_TRY(bench_setup_queued(NULL, setup, &c, plan));
     (void)fprintf(stderr, "# %s: %.2f plain iterations at best, %.2f at the median\n", shape,
                   result.min_us / unit_us, result.median_us / unit_us);
 done:
