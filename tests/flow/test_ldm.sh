@@ -76,6 +76,13 @@ grep -q '^label ' out.txt || fail "the calibration set holds no labels"
 same cin/calib.h5 cin-gac/calib.h5
 cmp -s cin/quant.h5 cin-gac/quant.h5 && fail "sample weights changed nothing"
 
+# ------------------------------------------------------------------ what it will take: both branches of guidance, a label each
+ok "$dmq" plan -c run.yaml --set model.checkpoint=cin.h5 --set reweight=surrogate --set sampler.guidance=3 \
+    --set sampler.repository=ldm --json --progress none
+checks=$((checks + 1))
+[ "$(grep -A1 '"sample": {' out.txt | sed -n 's/.*"passes": \([0-9]*\).*/\1/p')" = $((4 * 16 * 2)) ] ||
+    fail "plan counts $(grep -A1 '"sample": {' out.txt | tail -1) instead of $((4 * 16 * 2))"
+
 # ------------------------------------------------------------------ guidance, in the steps of latent diffusion
 run guided cin reweight=surrogate sampler.repository=ldm sampler.guidance=3
 run guided-plms cin quant.weight.round=nearest sampler.repository=ldm sampler.kind=plms sampler.guidance=1.5
