@@ -1,7 +1,8 @@
 /**
  * Where long vectors live: memory of a backend, and the few operations on it that blocks under
  * reconstruction and the bilevel optimizer need. Vectors of the length of theta are never in the host's
- * memory; numbers that steps depend on (norms, products with a batch) come back to it.
+ * memory; numbers that steps depend on (norms, products with a batch) come back to it, or stay where they are
+ * (the functions that end in _of), and then nothing waits for them.
  *
  *   dot, norm   in double, in a fixed order (kernels/jacobian.h)
  *   times       out (m, P): out[l] = sum_i v[l][i] rows[i]             v (m, n) in host memory
