@@ -34,13 +34,14 @@ done:
     return st;
 }
 
-static int holds_run(const char *folder)
+static dmq_status holds_run(int *yes, const char *folder)
 {
     char *path = NULL;
-    int yes = dmq_path_join(&path, folder, "run.json") == DMQ_OK && dmq_file_exists(path);
+    dmq_status st = dmq_path_join(&path, folder, "run.json");
 
+    *yes = st == DMQ_OK && dmq_file_exists(path);
     dmq_free(path);
-    return yes;
+    return st;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -70,10 +71,11 @@ static dmq_status each_run(const char *folder, each_run_fn *fn, telling *to)
 {
     dmq_status st = DMQ_OK;
     struct dirent **entry = NULL;
-    int count, n = 0;
+    int count, n = 0, run;
 
-    if (holds_run(folder))
-        return one_run(folder, fn, to);
+    st = holds_run(&run, folder);
+    if (st != DMQ_OK || run)
+        return st != DMQ_OK ? st : one_run(folder, fn, to);
     count = scandir(folder, &entry, is_visible, by_name);
     if (count < 0) {
         return dmq_fail(DMQ_ENOINPUT,
@@ -85,7 +87,9 @@ static dmq_status each_run(const char *folder, each_run_fn *fn, telling *to)
 
         if (st == DMQ_OK)
             st = dmq_path_join(&path, folder, entry[i]->d_name);
-        if (st == DMQ_OK && holds_run(path)) {
+        if (st == DMQ_OK)
+            st = holds_run(&run, path);
+        if (st == DMQ_OK && run) {
             st = one_run(path, fn, to);
             n++;
         }
