@@ -219,3 +219,16 @@ dmq_status dmq_build_finish(dmq_model **out, dmq_build *b)
     b->model = NULL;
     return DMQ_OK;
 }
+
+dmq_status dmq_build_understood(dmq_model **out, dmq_model **model, const char *config_text)
+{
+    if (strcmp((*model)->config_text, config_text) != 0) {
+        return dmq_fail(DMQ_EDATA,
+                        "%s: the configuration text holds more than is understood:\n"
+                        "%s  understood as:\n%s",
+                        (*model)->arch->kind, config_text, (*model)->config_text);
+    }
+    *out = *model;
+    *model = NULL;
+    return DMQ_OK;
+}

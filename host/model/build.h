@@ -29,6 +29,13 @@ void dmq_build_abandon(dmq_build *b);
 /** Count last readers, place the entries in one zeroed block and hand the model out; NULL after a failure. */
 dmq_status dmq_build_finish(dmq_model **out, dmq_build *b);
 
+/**
+ * Hand out a model that was made from a configuration text: takes *model when its own text is the same one.
+ *
+ * @return  EDATA with both texts when the one read holds more than was understood; *model stays the caller's
+ */
+dmq_status dmq_build_understood(dmq_model **out, dmq_model **model, const char *config_text);
+
 /** Next entry; its number. rank4 as in dmq_entry. */
 int dmq_build_entry(dmq_build *b, dmq_shape shape, int rank4, const char *name);
 

@@ -240,14 +240,7 @@ dmq_status dmq_decoder_create_text(dmq_model **out, const char *config_text)
     DMQ_TRY(dmq_config_text_int(&c.norm_groups, config_text, "norm_groups"));
     DMQ_TRY(dmq_config_text_double(&c.norm_eps, config_text, "norm_eps"));
     DMQ_TRY(dmq_decoder_create(&m, &c));
-    if (strcmp(m->config_text, config_text) != 0) {
-        st = dmq_fail(DMQ_EDATA,
-                      "decoder: the configuration text holds more than is understood:\n%s",
-                      config_text);
-        goto done;
-    }
-    *out = m;
-    m = NULL;
+    st = dmq_build_understood(out, &m, config_text);
 done:
     dmq_model_destroy(m);
     return st;

@@ -355,13 +355,7 @@ dmq_status dmq_dit_create_text(dmq_model **out, const char *config_text)
     DMQ_TRY(dmq_config_text_int(&c.heads, config_text, "heads"));
     DMQ_TRY(dmq_config_text_int(&c.n_classes, config_text, "n_classes"));
     DMQ_TRY(dmq_dit_create(&m, &c));
-    if (strcmp(m->config_text, config_text) != 0) {
-        st = dmq_fail(DMQ_EDATA, "dit: the configuration text holds more than is understood:\n%s",
-                      config_text);
-        goto done;
-    }
-    *out = m;
-    m = NULL;
+    st = dmq_build_understood(out, &m, config_text);
 done:
     dmq_model_destroy(m);
     return st;

@@ -1,6 +1,7 @@
 #include "model/ldm_unet.h"
 
 #include "base/memory.h"
+#include "model/build.h"
 #include "model/config_text.h"
 #include "model/ldm_plan.h"
 
@@ -323,15 +324,7 @@ dmq_status dmq_ldm_unet_create_text(dmq_model **out, const char *text)
     DMQ_TRY(dmq_config_text_ints(c.attention, &c.n_attention, DMQ_LDM_LEVELS, text,
                                  "attention_resolutions"));
     DMQ_TRY(dmq_ldm_unet_create(&m, &c));
-    if (strcmp(m->config_text, text) != 0) {
-        st = dmq_fail(DMQ_EDATA,
-                      "ldm_unet: the configuration text holds more than is understood:\n"
-                      "%s  understood as:\n%s",
-                      text, m->config_text);
-        goto done;
-    }
-    *out = m;
-    m = NULL;
+    st = dmq_build_understood(out, &m, text);
 done:
     dmq_model_destroy(m);
     return st;
