@@ -1,12 +1,12 @@
 #include "calib/calib_inner.h"
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "kernels/noise.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 void dmq_calib_defaults(dmq_calib_config *config)
 {
@@ -101,8 +101,8 @@ static dmq_status check_room(const dmq_calib *c)
     double gib = 1073741824.0, bytes, have;
 
     bytes = (double)c->n_steps * c->per_step * (double)dmq_shape_count(c->image) * sizeof *c->x;
-    have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    if (bytes <= have)
+    have = dmq_machine_memory();
+    if (have == 0 || bytes <= have)
         return DMQ_OK;
     return dmq_fail(DMQ_ENOMEM,
                     "calibrate: %d states of %d steps take %.1f GiB, this machine has %.1f GiB\n"

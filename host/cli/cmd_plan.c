@@ -1,6 +1,6 @@
 /* dmq plan: what a run or a sweep will take, measured on a miniature; nothing is written */
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/machine.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "cli/setup.h"
@@ -196,22 +196,6 @@ done:
     return st;
 }
 
-/* Bytes that programs can still get; 0: the system does not tell. */
-static double memory_available(void)
-{
-    FILE *f = fopen("/proc/meminfo", "re");
-    char line[256];
-    double kib = 0;
-
-    while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "MemAvailable: %lf kB", &kib) == 1)
-            break;
-    }
-    if (f)
-        (void)fclose(f);
-    return kib * 1024;
-}
-
 /* The folder of a run that is to come: the nearest one above it that is there. */
 static dmq_status check_disk(const char *folder, double bytes)
 {
@@ -234,7 +218,7 @@ done:
 
 static dmq_status check_fits(const planning *p, const char *folder)
 {
-    double there = memory_available();
+    double there = dmq_machine_memory_free();
     char need[32], have[32];
     dmq_status st = DMQ_OK;
 

@@ -1,6 +1,7 @@
 #include "recon/cache.h"
 
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/memory.h"
 #include "io/file.h"
 #include "recon/cache_inner.h"
@@ -8,7 +9,6 @@
 #include <assert.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MIB (1024.0 * 1024.0)
 
@@ -170,9 +170,7 @@ void dmq_cache_budgets(dmq_cache_config *config, const dmq_backend *be)
             config->budget_bytes = 1; /* 0 would be no limit */
     }
     if (config->host_bytes < 0) {
-        config->host_bytes = be->host_memory ? 0
-                                             : 0.25 * (double)sysconf(_SC_PHYS_PAGES) *
-                                                   (double)sysconf(_SC_PAGESIZE);
+        config->host_bytes = be->host_memory ? 0 : 0.25 * dmq_machine_memory();
     }
 }
 

@@ -1,14 +1,13 @@
 #include "run/forecast.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/machine.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/progress.h"
 #include "diffusion/forward.h"
 #include "diffusion/moves.h"
 #include "eval/moments.h"
-#include "kernels/noise.h"
 #include "model/decode.h"
 #include "model/features.h"
 #include "quant/hooks.h"
@@ -16,48 +15,12 @@
 #include "run/settings.h"
 #include "train/dataset.h"
 
-#include <fcntl.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 /* Rounds of passes are timed for about so long. */
 #define ENOUGH_SECONDS 0.5
 #define MAX_ROUNDS     32
-
-/* ------------------------------------------------------------------ memory of the process */
-
-void dmq_peak_begin(void)
-{
-    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return; /* then the peak is that of the whole process, which a forecast may say too */
-    (void)!write(fd, "5", 1);
-    (void)close(fd);
-}
-
-double dmq_peak_bytes(void)
-{
-    FILE *f = fopen("/proc/self/status", "re");
-    struct rusage usage;
-    char line[256];
-    double kib = -1;
-
-    while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "VmHWM: %lf kB", &kib) == 1)
-            break;
-    }
-    if (f)
-        (void)fclose(f);
-    if (kib < 0) {
-        (void)getrusage(RUSAGE_SELF, &usage);
-        kib = (double)usage.ru_maxrss;
-    }
-    return kib * 1024;
-}
 
 /* ------------------------------------------------------------------ the miniature */
 
@@ -161,7 +124,7 @@ static dmq_status time_rounds(double *seconds, double *bytes, const dmq_forecast
     double once, start;
     dmq_status st = DMQ_OK;
 
-    dmq_peak_begin();
+    dmq_process_peak_begin();
     DMQ_TRY(forward(g, source, g->f->round)); /* wakes caches up */
     start = dmq_clock_seconds();
     DMQ_TRY(forward(g, source, g->f->round));
@@ -170,7 +133,7 @@ static dmq_status time_rounds(double *seconds, double *bytes, const dmq_forecast
     start = dmq_clock_seconds();
     DMQ_TRY(forward(g, source, (1 + rounds) * g->f->round));
     *seconds = (dmq_clock_seconds() - start - once) / rounds;
-    *bytes = dmq_peak_bytes();
+    *bytes = dmq_process_peak();
 done:
     return st;
 }
@@ -293,7 +256,7 @@ static dmq_status quantize(dmq_forecasting *g)
     q->ranges = dmq_clock_seconds() - start;
     if (dmq_config_enum(c, "quant.weight.round") == 1)
         DMQ_TRY(dmq_forecast_units(g));
-    dmq_peak_begin();
+    dmq_process_peak_begin();
     for (int i = 0; i < e->model->n_layers; i++)
         any |= g->q->layer[i].act_bits > 0;
     if (any) {
@@ -318,7 +281,7 @@ static dmq_status quantize(dmq_forecasting *g)
              sizeof(dmq_real);
     s->passes += 2.0 * g->full.n * (g->f->n_units > 0);
     s->seconds = q->ranges + q->prefix + q->weigh + q->learn + q->measure + q->tables;
-    s->host_bytes = states + fmax(dmq_peak_bytes(), s->host_bytes);
+    s->host_bytes = states + fmax(dmq_process_peak(), s->host_bytes);
     if (e->backend->host_memory)
         s->device_bytes = 0;
     s->disk_bytes += cover.size_bytes + 4 * cover.weights_quantized;
@@ -378,7 +341,7 @@ static dmq_status evaluate(dmq_forecasting *g)
     double image = 0, drawn = 0, one = image_bytes(g->e);
     dmq_status st = DMQ_OK;
 
-    dmq_peak_begin();
+    dmq_process_peak_begin();
     reference = dmq_config_int(c, "evaluate.reference_count");
     if (*dmq_config_text(c, "evaluate.features"))
         DMQ_TRY(time_features(g, &image, &drawn));
@@ -388,7 +351,7 @@ static dmq_status evaluate(dmq_forecasting *g)
     s->seconds = (2.0 * count + reference) * image + reference * drawn +
                  rounds_of(g, held) * (g->f->pass + g->f->pass_q);
     s->host_bytes =
-        dmq_peak_bytes() + 2 * count * one +
+        dmq_process_peak() + 2 * count * one +
         fmax(fmax(count, 2.0 * reference) * one, (double)g->full.steps * g->full.per_step * one);
 done:
     return st;

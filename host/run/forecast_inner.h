@@ -27,8 +27,4 @@ typedef struct dmq_forecasting {
 /** Measure and scale reconstruction: f->unit, f->quantize but for ranges and tables, memory of quantize. */
 dmq_status dmq_forecast_units(dmq_forecasting *g);
 
-/** Peak of the process's memory from now on; and what it was since. 0 where the system does not tell. */
-void dmq_peak_begin(void);
-double dmq_peak_bytes(void);
-
 #endif

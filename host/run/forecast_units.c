@@ -1,6 +1,6 @@
 /* Reconstruction in miniature: each unit of another shape once, a few iterations, a few dozen samples. */
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/machine.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/signal.h"
@@ -222,7 +222,7 @@ static void account(measuring *m, const dmq_block *b, dmq_forecast_unit *u)
     m->device = fmax(m->device, u->bytes);
     m->host = fmax(m->host, used[DMQ_ON_HOST] * grown + (one ? u->bytes : 0));
     m->disk = fmax(m->disk, used[DMQ_ON_DISK] * grown);
-    m->fixed = fmax(m->fixed, dmq_peak_bytes() - used[DMQ_ON_HOST] -
+    m->fixed = fmax(m->fixed, dmq_process_peak() - used[DMQ_ON_HOST] -
                                   (one ? used[DMQ_ON_DEVICE] + mini_j : 0));
 }
 
@@ -257,7 +257,7 @@ static dmq_status measure_unit(measuring *m, dmq_forecast_unit *u, int unit, tak
     double start = dmq_clock_seconds();
     dmq_status st = DMQ_OK;
 
-    dmq_peak_begin();
+    dmq_process_peak_begin();
     if (g->e->model->unit[unit].kind != DMQ_UNIT_TEMPORAL) {
         DMQ_TRY(dmq_cache_open(m->cache, unit));
         m->opened += dmq_clock_seconds() - start;
