@@ -56,14 +56,16 @@ run() { # FOLDER NETWORK SETTINGS...
     ok "$dmq" run -c run.yaml --set "model.checkpoint=$network.h5" "${keys[@]}" -o "$folder" -q --progress none
 }
 run beds beds
-run church church reweight=surrogate
+run beds-gac beds reweight=surrogate
+run church church
+run church-gac church reweight=surrogate
 run cin cin
 run cin-gac cin reweight=surrogate
 run cin-q cin quant.policy=qdiffusion recon.cache_budget=1700K
 run beds-q beds quant.policy=qdiffusion quant.act.tables=single
 checks=$((checks + 1))
 grep -q 'operands of attention products' beds-q/log.txt || fail "no operand was quantized"
-for folder in beds church cin cin-gac cin-q beds-q; do
+for folder in beds beds-gac church church-gac cin cin-gac cin-q beds-q; do
     checks=$((checks + 1))
     for file in calib.h5 quant.h5 images-fp.h5 images-q.h5 metrics.json; do
         [ -s "$folder/$file" ] || fail "$folder has no $file"
