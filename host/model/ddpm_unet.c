@@ -24,7 +24,7 @@ const dmq_ddpm_unet_config dmq_ddpm_unet_cifar10 = {
     .norm_eps = 1e-6,
 };
 
-static dmq_status text_of(char **out, const dmq_ddpm_unet_config *c)
+dmq_status dmq_ddpm_unet_text(char **out, const dmq_ddpm_unet_config *c)
 {
     char text[DMQ_CONFIG_TEXT];
     size_t n;
@@ -353,7 +353,7 @@ dmq_status dmq_ddpm_unet_create(dmq_model **out, const dmq_ddpm_unet_config *con
     m->input = dmq_shape4(1, config->resolution, config->resolution, config->in_channels);
     m->config = net;
     net = NULL;
-    DMQ_TRY(text_of(&m->config_text, config));
+    DMQ_TRY(dmq_ddpm_unet_text(&m->config_text, config));
     *out = m;
     m = NULL;
 done:

@@ -248,7 +248,7 @@ static const dmq_arch arch = { "ldm_unet", record, record_temporal };
 
 /* ------------------------------------------------------------------ making one */
 
-static dmq_status text_of(char **out, const dmq_ldm_unet_config *c)
+dmq_status dmq_ldm_unet_text(char **out, const dmq_ldm_unet_config *c)
 {
     char text[DMQ_CONFIG_TEXT];
     size_t n;
@@ -285,7 +285,7 @@ dmq_status dmq_ldm_unet_create(dmq_model **out, const dmq_ldm_unet_config *confi
     m->n_labels = config->n_classes > 0 ? config->n_classes + 1 : 0;
     m->config = net;
     net = NULL;
-    DMQ_TRY(text_of(&m->config_text, config));
+    DMQ_TRY(dmq_ldm_unet_text(&m->config_text, config));
     *out = m;
     m = NULL;
 done:

@@ -72,6 +72,9 @@ dmq_status dmq_ldm_unet_create(dmq_model **out, const dmq_ldm_unet_config *confi
 /** From config_text of a model; EDATA when the text is not one. */
 dmq_status dmq_ldm_unet_create_text(dmq_model **out, const char *config_text);
 
+/** Its text, without making the network; the caller frees. */
+dmq_status dmq_ldm_unet_text(char **out, const dmq_ldm_unet_config *config);
+
 /** The settings of a model of this kind. */
 const dmq_ldm_unet_config *dmq_ldm_unet_config_of(const dmq_model *model);
 

@@ -18,7 +18,7 @@ static void copy_list(int *to, int *n, int room, const dmq_config *c, const char
         to[i] = (int)from[i];
 }
 
-static dmq_status make_ddpm(dmq_model **out, const dmq_config *c)
+static dmq_ddpm_unet_config ddpm_of(const dmq_config *c)
 {
     dmq_ddpm_unet_config u = dmq_ddpm_unet_cifar10;
 
@@ -30,10 +30,10 @@ static dmq_status make_ddpm(dmq_model **out, const dmq_config *c)
     u.norm_groups = dmq_config_int(c, "model.norm_groups");
     copy_list(u.ch_mult, &u.n_levels, DMQ_UNET_LEVELS, c, "model.ch_mult");
     copy_list(u.attention, &u.n_attention, DMQ_UNET_LEVELS, c, "model.attn_resolutions");
-    return dmq_ddpm_unet_create(out, &u);
+    return u;
 }
 
-static dmq_status make_ldm(dmq_model **out, const dmq_config *c)
+static dmq_status ldm_of(dmq_ldm_unet_config *out, const dmq_config *c)
 {
     dmq_ldm_unet_config u = {
         .in_channels = dmq_config_int(c, "model.in_channels"),
@@ -60,7 +60,8 @@ static dmq_status make_ldm(dmq_model **out, const dmq_config *c)
         }
         u.attention[i] = u.resolution / u.attention[i];
     }
-    return dmq_ldm_unet_create(out, &u);
+    *out = u;
+    return DMQ_OK;
 }
 
 static dmq_dit_config dit_of(const dmq_config *c)
@@ -75,6 +76,21 @@ static dmq_dit_config dit_of(const dmq_config *c)
         .heads = dmq_config_int(c, "model.num_heads"),
         .n_classes = dmq_config_int(c, "model.n_classes"),
     };
+}
+
+static dmq_status make_ddpm(dmq_model **out, const dmq_config *c)
+{
+    const dmq_ddpm_unet_config u = ddpm_of(c);
+
+    return dmq_ddpm_unet_create(out, &u);
+}
+
+static dmq_status make_ldm(dmq_model **out, const dmq_config *c)
+{
+    dmq_ldm_unet_config u;
+    dmq_status st = ldm_of(&u, c);
+
+    return st == DMQ_OK ? dmq_ldm_unet_create(out, &u) : st;
 }
 
 static dmq_status make_dit(dmq_model **out, const dmq_config *c)
@@ -198,20 +214,23 @@ done:
     return st;
 }
 
-/* The text of the network that a configuration describes; DiT's without its 2.7 GB. */
-static dmq_status text_of(char **out, const dmq_config *c, const char *kind)
+/* The text of the network that a configuration describes, without the network: it may be of gigabytes. */
+static dmq_status text_of(char **out, const dmq_config *c)
 {
-    dmq_dit_config d = dit_of(c);
-    dmq_model *told = NULL;
+    const dmq_ddpm_unet_config u = ddpm_of(c);
+    const dmq_dit_config d = dit_of(c);
+    dmq_ldm_unet_config l;
     dmq_status st = DMQ_OK;
 
-    if (strcmp(kind, "dit") == 0)
+    switch (dmq_config_enum(c, "model.kind")) {
+    case 0:
+        return dmq_ddpm_unet_text(out, &u);
+    case 1:
+        st = ldm_of(&l, c);
+        return st == DMQ_OK ? dmq_ldm_unet_text(out, &l) : st;
+    default:
         return dmq_dit_text(out, &d);
-    DMQ_TRY(dmq_model_from_config(&told, c));
-    DMQ_TRY(dmq_strdup(out, told->config_text));
-done:
-    dmq_model_destroy(told);
-    return st;
+    }
 }
 
 dmq_status dmq_network_adopt(dmq_config *c, const dmq_model *model, const char *path)
@@ -233,7 +252,7 @@ dmq_status dmq_network_adopt(dmq_config *c, const dmq_model *model, const char *
         return dmq_fail_note(st, "  hint: evaluate.features is the place of feature networks, "
                                  "first_stage.checkpoint that of decoders");
     }
-    DMQ_TRY(text_of(&told, c, dmq_config_text(c, "model.kind")));
+    DMQ_TRY(text_of(&told, c));
     if (strcmp(dmq_config_text(c, "model.kind"), kind) != 0 ||
         strcmp(told, model->config_text) != 0) {
         st = dmq_fail(DMQ_EDATA,
