@@ -28,7 +28,7 @@ typedef struct dmq_schedule_args {
     dmq_real *real_now;              /**< (n_real) */
     const dmq_step_scalars *scalars; /**< (rows); optional */
     dmq_step_scalars *scalars_now;   /**< (1) */
-    int n_index, n_real; /**< 0: none */
+    int n_index, n_real;             /**< 0: none */
     /* keep */
     const dmq_real *result; /**< (n_result) */
     dmq_real *results;      /**< (rows, n_result) */
