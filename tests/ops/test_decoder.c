@@ -5,25 +5,13 @@
  *   test_decoder BACKEND KIND FILE   the released shape: golden/make_decoder.py --full KIND FILE
  */
 #include "base/clock.h"
-#include "base/memory.h"
-#include "io/h5.h"
 #include "model/decode.h"
 #include "model/model_file.h"
+#include "network_test.h"
 #include "tensor/layout.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
-
-#include <cmocka.h>
-
-/** The kernels of the device on the host (simt/backend_simt.h). */
-const dmq_backend *dmq_backend_simt(void) __attribute__((weak));
 
 static const dmq_decoder_config small_vq = {
     .resolution = 16,
@@ -52,25 +40,8 @@ static const dmq_decoder_config small_kl = {
     .norm_eps = 1e-6,
 };
 
-static const dmq_backend *backend;
-static dmq_lanes *lanes;
 static const char *path = DMQ_GOLDEN_DIR "/decoder.h5";
 static const char *full; /* "vq" or "kl", NULL: the small ones */
-static dmq_h5 *file;
-
-#define OK(call)                                      \
-    do {                                              \
-        dmq_status status_of_call = (call);           \
-        if (status_of_call != DMQ_OK)                 \
-            fail_msg("%s: %s", #call, dmq_message()); \
-    } while (0)
-
-static dmq_real *reals(size_t n)
-{
-    void *p = NULL;
-    OK(dmq_alloc(&p, n, sizeof(dmq_real)));
-    return p;
-}
 
 /** An array (n, c, h, w) of the file, in memory order; one: (1, h, w, c). */
 static dmq_real *images(const char *kind, const char *what, int n, dmq_shape one)
@@ -174,7 +145,6 @@ static void codes_equal_pytorch(void **state)
     dmq_var *in, *quantized;
     dmq_tape *tape = NULL;
     dmq_shape shape;
-    dmq_queue *queue = dmq_lanes_queue(lanes, 0);
     const dmq_real *code;
 
     (void)state;
@@ -256,16 +226,14 @@ static void bits_do_not_depend_on_the_batch(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    OK(dmq_h5_open(&file, path, DMQ_H5_READ));
-    OK(dmq_lanes_create(&lanes, backend, 1));
+    network_open(path);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    dmq_lanes_destroy(lanes);
-    dmq_h5_close(file);
+    network_close();
     return 0;
 }
 
@@ -278,20 +246,16 @@ int main(int argc, char **argv)
         cmocka_unit_test(bits_do_not_depend_on_the_batch),
     };
     const char *name = argc > 1 ? argv[1] : "ref";
-    dmq_status st = DMQ_OK;
+    int failed;
 
     if (argc > 3) {
         full = argv[2];
         path = argv[3];
     }
-    if (strcmp(name, "simt") == 0 && dmq_backend_simt) {
-        backend = dmq_backend_simt();
-    } else {
-        st = dmq_backend_open(&backend, name);
-    }
-    if (st != DMQ_OK) {
-        fprintf(stderr, "%s%s\n", st == DMQ_ENOTSUP ? "skipped: " : "", dmq_message());
-        return st == DMQ_ENOTSUP ? 77 : 1;
-    }
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    failed = network_backend(name);
+    if (failed)
+        return failed;
+    failed = cmocka_run_group_tests(tests, set_up, tear_down);
+    backend->queue_destroy(queue);
+    return failed;
 }

@@ -5,29 +5,16 @@
  *   test_dit BACKEND                the small network of golden/dit.h5
  *   test_dit BACKEND FILE           the released shape: golden/make_dit.py --full FILE
  */
-#include "backend/lanes.h"
 #include "base/clock.h"
-#include "base/memory.h"
-#include "io/h5.h"
 #include "model/dit.h"
 #include "model/model_file.h"
+#include "network_test.h"
 #include "tensor/layout.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 
-#include <cmocka.h>
-
 enum { N = 3, VALUES = 128 };
-
-/** The kernels of the device on the host (simt/backend_simt.h). */
-const dmq_backend *dmq_backend_simt(void) __attribute__((weak));
 
 static const dmq_dit_config small = {
     .in_channels = 4,
@@ -40,27 +27,9 @@ static const dmq_dit_config small = {
     .n_classes = 5,
 };
 
-static const dmq_backend *backend;
-static dmq_queue *queue;
-static dmq_lanes *lanes;
 static const char *path = DMQ_GOLDEN_DIR "/dit.h5";
-static dmq_h5 *file;
 static dmq_model *model;
 static int size;
-
-#define OK(call)                                      \
-    do {                                              \
-        dmq_status status_of_call = (call);           \
-        if (status_of_call != DMQ_OK)                 \
-            fail_msg("%s: %s", #call, dmq_message()); \
-    } while (0)
-
-static dmq_real *reals(size_t n)
-{
-    void *p = NULL;
-    OK(dmq_alloc(&p, n, sizeof(dmq_real)));
-    return p;
-}
 
 /** Numbers of so many channels. */
 static size_t pixels_of(int channels)
@@ -349,10 +318,9 @@ static int set_up(void **state)
 
     (void)state;
     size = config->resolution;
-    OK(dmq_h5_open(&file, path, DMQ_H5_READ));
+    network_open(path);
     OK(dmq_dit_create(&model, config));
     OK(dmq_model_block_read(model->params, file, "model", model));
-    OK(dmq_lanes_create(&lanes, backend, 1));
     OK(dmq_model_place(model, lanes));
     return 0;
 }
@@ -361,8 +329,7 @@ static int tear_down(void **state)
 {
     (void)state;
     dmq_model_destroy(model);
-    dmq_lanes_destroy(lanes);
-    dmq_h5_close(file);
+    network_close();
     return 0;
 }
 
@@ -374,24 +341,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(derivatives_are_pytorchs),
     };
     const char *name = argc > 1 ? argv[1] : "ref";
-    dmq_status st = DMQ_OK;
     int failed;
 
     if (argc > 2)
         path = argv[2];
-    if (strcmp(name, "simt") == 0 && dmq_backend_simt) {
-        backend = dmq_backend_simt();
-    } else {
-        st = dmq_backend_open(&backend, name);
-    }
-    if (st != DMQ_OK) {
-        fprintf(stderr, "%s%s\n", st == DMQ_ENOTSUP ? "skipped: " : "", dmq_message());
-        return st == DMQ_ENOTSUP ? 77 : 1;
-    }
-    if (backend->queue_create(&queue, 0) != DMQ_OK) {
-        fprintf(stderr, "%s\n", dmq_message());
-        return 1;
-    }
+    failed = network_backend(name);
+    if (failed)
+        return failed;
     failed = cmocka_run_group_tests(tests, set_up, tear_down);
     backend->queue_destroy(queue);
     return failed;

@@ -5,28 +5,15 @@
  *   test_ldm_unet BACKEND              the small networks of golden/ldm_unet.h5
  *   test_ldm_unet BACKEND NAME FILE    a published size: golden/make_ldm_unet.py --full beds|cin|church FILE
  */
-#include "backend/lanes.h"
 #include "base/clock.h"
-#include "base/memory.h"
-#include "io/h5.h"
 #include "model/ldm_unet.h"
 #include "model/model_file.h"
+#include "network_test.h"
 #include "tensor/layout.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 enum { N = 3, VALUES = 1024 };
-
-/** The kernels of the device on the host (simt/backend_simt.h). */
-const dmq_backend *dmq_backend_simt(void) __attribute__((weak));
 
 static const dmq_ldm_unet_config small_beds = { .in_channels = 3,
                                                 .out_channels = 3,
@@ -77,24 +64,13 @@ static const struct {
     { "church", &small_church, &dmq_ldm_unet_church },
 };
 
-static const dmq_backend *backend;
-static dmq_queue *queue;
-static dmq_lanes *lanes;
 static const char *path = DMQ_GOLDEN_DIR "/ldm_unet.h5", *only;
-static dmq_h5 *file;
 
 /* The network under test. */
 static const char *name;
 static dmq_model *model;
 static int size, channels;
 static size_t per;
-
-#define OK(call)                                      \
-    do {                                              \
-        dmq_status status_of_call = (call);           \
-        if (status_of_call != DMQ_OK)                 \
-            fail_msg("%s: %s", #call, dmq_message()); \
-    } while (0)
 
 static const char *key(const char *part)
 {
@@ -104,13 +80,6 @@ static const char *key(const char *part)
 
     snprintf(out, sizeof text[0], "%s/%s", name, part);
     return out;
-}
-
-static dmq_real *reals(size_t n)
-{
-    void *p = NULL;
-    OK(dmq_alloc(&p, n, sizeof(dmq_real)));
-    return p;
 }
 
 /** An image batch of the file, in memory order. */
@@ -450,8 +419,7 @@ static void one_token_makes_its_queries_idle(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    OK(dmq_h5_open(&file, path, DMQ_H5_READ));
-    OK(dmq_lanes_create(&lanes, backend, 1));
+    network_open(path);
     return 0;
 }
 
@@ -459,8 +427,7 @@ static int tear_down(void **state)
 {
     (void)state;
     dmq_model_destroy(model);
-    dmq_lanes_destroy(lanes);
-    dmq_h5_close(file);
+    network_close();
     return 0;
 }
 
@@ -474,26 +441,15 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_token_makes_its_queries_idle),
     };
     const char *on = argc > 1 ? argv[1] : "ref";
-    dmq_status st = DMQ_OK;
     int failed;
 
     if (argc > 3) {
         only = argv[2];
         path = argv[3];
     }
-    if (strcmp(on, "simt") == 0 && dmq_backend_simt) {
-        backend = dmq_backend_simt();
-    } else {
-        st = dmq_backend_open(&backend, on);
-    }
-    if (st != DMQ_OK) {
-        fprintf(stderr, "%s%s\n", st == DMQ_ENOTSUP ? "skipped: " : "", dmq_message());
-        return st == DMQ_ENOTSUP ? 77 : 1;
-    }
-    if (backend->queue_create(&queue, 0) != DMQ_OK) {
-        fprintf(stderr, "%s\n", dmq_message());
-        return 1;
-    }
+    failed = network_backend(on);
+    if (failed)
+        return failed;
     failed = cmocka_run_group_tests(tests, set_up, tear_down);
     backend->queue_destroy(queue);
     return failed;
