@@ -270,7 +270,6 @@ static dmq_status bench_network(const network *net, const bench_setup *setup)
     char shape[64] = "";
     bench_result result;
     double macs, bytes;
-    int tf32 = strcmp(setup->precision, "tf32") == 0;
     bench_case c = bench_setup_case(setup, "forward", shape, run, &f);
 
     (void)snprintf(shape, sizeof shape, "%s/b%d", net->name, net->batch);
@@ -279,9 +278,8 @@ static dmq_status bench_network(const network *net, const bench_setup *setup)
     DMQ_TRY(open_forward(&f, net, setup->lanes, net->batch));
     if (setup->check) {
         DMQ_TRY(compare(&c.worst_error, &f, net, setup));
-        /* Quantized: a code more or less where a number lies between two of them. TF32 is off by 4e-4 in
-           each of 60 layers, so that a network may be by what one product must not. */
-        DMQ_TRY(bench_setup_within(setup, &c, net->quant ? 1e-2 : tf32 ? 5e-4 : 1e-4));
+        /* Quantized: a code more or less where a number lies between two of them. */
+        DMQ_TRY(bench_setup_within(setup, &c, net->quant ? 1e-2 : 1e-4));
     }
     dmq_tape_cost(dmq_shards_tape(f.shards, 0), &macs, &bytes);
     c.flop = 2 * macs * dmq_shards_count(f.shards, net->batch);

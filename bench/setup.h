@@ -36,8 +36,8 @@ int bench_setup_wants(const bench_setup *s, const char *shape);
 bench_case bench_setup_case(const bench_setup *s, const char *op, const char *shape, bench_fn *run,
                             void *context);
 
-/** EDIVERGE where the error of the case, set by the caller, is not below the limit: that of fp32; operands
-    in tf32 may be off by 30 times as much. */
+/** EDIVERGE where the error of the case, set by the caller, is not below the limit, which is that of fp32. With
+    operands in other precisions it must be finite, and is told: what it may be has not been measured. */
 dmq_status bench_setup_within(const bench_setup *s, const bench_case *c, double limit);
 
 /** What a device's results are compared with: cpu, which takes seconds where ref would take minutes; for a
