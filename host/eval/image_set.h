@@ -1,0 +1,63 @@
+/**
+ * A set of images of one size, as 8-bit levels (n, H, W, C), whatever it is kept as:
+ *
+ *   an image file of ours (.h5)      numbers in about [-1, 1], brought to levels by `levels`
+ *   a pack (.npz)                    arr_0 (n, H, W, 3) u8, labels in arr_1 if there: ADM's sample packs
+ *   a folder of images               .png .jpg .jpeg .webp in the order of their names, also in folders below it; JPEG
+ *                                    and WebP are read for references and warned of for samples [lossy-images]
+ *   a folder of CIFAR-10's           data_batch_1.bin ... data_batch_5.bin (or test_batch.bin): 50,000 (10,000)
+ *   a name of train/dataset.h        "shapes32": its held-out images, `count` of them
+ *
+ * Images that are larger than asked for are cropped to the square in their middle and shrunk as LDM's and ADM's loaders
+ * do (`prepare`); which way it was is part of the set's text.
+ *
+ * @see specs: models.md 4.5, 6.2, 6.7
+ */
+#ifndef DMQ_EVAL_IMAGE_SET_H
+#define DMQ_EVAL_IMAGE_SET_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+/** How images are made square and small; in the order of evaluate.prepare. */
+typedef enum dmq_prepare {
+    DMQ_PREPARE_NONE, /**< all must have one size already */
+    DMQ_PREPARE_LDM,  /**< square in the middle, then bicubic with antialias to `size` */
+    DMQ_PREPARE_ADM /**< halved by boxes while both sides are twice `size`, bicubic until the shorter is `size`, square
+                           in the middle */
+} dmq_prepare;
+
+typedef struct dmq_image_set_config {
+    dmq_prepare prepare;
+    int size;      /**< of prepared images */
+    int64_t count; /**< of a procedural set; 0: all of any other, else the first so many */
+    int truncate;  /**< 1: levels of our own files are floor(255 u), else floor(255 u + 0.5) */
+    int lossless;  /**< 1: warn of JPEG and WebP, which move FID by units */
+} dmq_image_set_config;
+
+typedef struct dmq_image_set {
+    int64_t n;
+    int h, w, c;
+    int has_labels;
+    const char *kind; /**< "images.h5", "pack", "folder", "cifar10-binary", "data set" */
+    char text[96]; /**< "cifar10-train", "folder, 50000 png, ldm-crop-256": for ids and messages */
+    void *state;
+} dmq_image_set;
+
+/**
+ * @param name  a path, or the name of a data set
+ * @return      ENOINPUT, EDATA naming the file (and the image in it) that cannot be read, ESHAPE naming two images of
+ *              different sizes
+ */
+dmq_status dmq_image_set_open(dmq_image_set **out, const char *name,
+                              const dmq_image_set_config *config);
+
+/** Takes NULL. */
+void dmq_image_set_close(dmq_image_set *set);
+
+/** Images first .. first + n - 1 into out (n, h, w, c), labels (n) or NULL. */
+dmq_status dmq_image_set_read(uint8_t *out, int *labels, const dmq_image_set *set, int64_t first,
+                              int n);
+
+#endif

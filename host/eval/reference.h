@@ -1,0 +1,48 @@
+/**
+ * What images are compared with: statistics of a reference set under a feature network, a file with a name and a hash.
+ *
+ *   reference.h5 (ours)   all of it: dmq evaluate --make-reference
+ *   .npz of ADM           mu, sigma, mu_s, sigma_s, and arr_0: the 10,000 images of precision and recall
+ *   .npz of pytorch-fid   mu, sigma
+ *
+ * An npz does not say which network and which resize made it; its id tells that nobody knows (`-unstated`), and
+ * evaluate.reference_features says it in the place of the file.
+ *
+ * @see specs: models.md 4.5, 6.3, 6.4, 6.6, 6.7
+ */
+#ifndef DMQ_EVAL_REFERENCE_H
+#define DMQ_EVAL_REFERENCE_H
+
+#include "base/status.h"
+#include "eval/extractor.h"
+#include "io/hash.h"
+
+#include <stdint.h>
+
+typedef struct dmq_reference {
+    char name[64]; /**< "cifar10-train": the part of a metric's id; of an npz its file's stem */
+    char hash[DMQ_HASH_TEXT];         /**< of the file */
+    char extractor[DMQ_EXTRACTOR_ID]; /**< id of the extractor; "" when the file does not tell */
+    int64_t n;                        /**< images; 0: the file does not tell */
+    int d, d_spatial;                 /**< 0: it has none */
+    double *mean, *cov;               /**< (d), (d, d) with 1/(n - 1) */
+    double *mean_spatial, *cov_spatial;
+    float *
+        rows; /**< (n_rows, d) features of single images, for precision and recall and KID; NULL: none */
+    int64_t n_rows;
+    uint8_t *
+        images; /**< of an ADM pack: (n_images, h, w, 3), for the extractor to make rows of; NULL: none */
+    int64_t n_images;
+    int h, w;
+} dmq_reference;
+
+/** Any of the three by its content; ENOINPUT, EDATA with what is missing or does not fit. */
+dmq_status dmq_reference_load(dmq_reference **out, const char *path);
+
+/** As reference.h5; images are not kept. The same content gives the same bytes. */
+dmq_status dmq_reference_save(const char *path, const dmq_reference *reference);
+
+/** Takes NULL. */
+void dmq_reference_destroy(dmq_reference *reference);
+
+#endif
