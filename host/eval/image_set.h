@@ -5,7 +5,8 @@
  *   a pack (.npz)                    arr_0 (n, H, W, 3) u8, labels in arr_1 if there: ADM's sample packs
  *   a folder of images               .png .jpg .jpeg .webp in the order of their names, also in folders below it; JPEG
  *                                    and WebP are read for references and warned of for samples [lossy-images]
- *   a folder of CIFAR-10's           data_batch_1.bin ... data_batch_5.bin (or test_batch.bin): 50,000 (10,000)
+ *   a folder of CIFAR-10's           data_batch_1.bin ... data_batch_5.bin: 50,000; its test_batch.bin by the name of that
+ *                                    file: 10,000; also the folder that holds cifar-10-batches-bin/
  *   a name of train/dataset.h        "shapes32": its held-out images, `count` of them
  *
  * Images that are larger than asked for are cropped to the square in their middle and shrunk as LDM's and ADM's loaders
@@ -17,6 +18,7 @@
 #define DMQ_EVAL_IMAGE_SET_H
 
 #include "base/status.h"
+#include "eval/images.h"
 
 #include <stdint.h>
 
@@ -30,10 +32,10 @@ typedef enum dmq_prepare {
 
 typedef struct dmq_image_set_config {
     dmq_prepare prepare;
-    int size;      /**< of prepared images */
-    int64_t count; /**< of a procedural set; 0: all of any other, else the first so many */
-    int truncate;  /**< 1: levels of our own files are floor(255 u), else floor(255 u + 0.5) */
-    int lossless;  /**< 1: warn of JPEG and WebP, which move FID by units */
+    int size;          /**< of prepared images */
+    int64_t count;     /**< of a procedural set; 0: all of any other, else the first so many */
+    dmq_levels levels; /**< of our own image files */
+    int lossless;      /**< 1: warn of JPEG and WebP, which move FID by units */
 } dmq_image_set_config;
 
 typedef struct dmq_image_set {
@@ -41,7 +43,9 @@ typedef struct dmq_image_set {
     int h, w, c;
     int has_labels;
     const char *kind; /**< "images.h5", "pack", "folder", "cifar10-binary", "data set" */
-    char text[96]; /**< "cifar10-train", "folder, 50000 png, ldm-crop-256": for ids and messages */
+    /** What the images are, for ids and messages: "cifar10-train", "folder, 50000 png, ldm-crop-256",
+        "shapes32, 10000 held out", with ", first 1000" where `count` cuts. */
+    char text[96];
     void *state;
 } dmq_image_set;
 
@@ -56,7 +60,12 @@ dmq_status dmq_image_set_open(dmq_image_set **out, const char *name,
 /** Takes NULL. */
 void dmq_image_set_close(dmq_image_set *set);
 
-/** Images first .. first + n - 1 into out (n, h, w, c), labels (n) or NULL. */
+/**
+ * Images first .. first + n - 1 into out (n, h, w, c), labels (n) or NULL; has_labels 0: labels must be NULL. One call
+ * at a time; in order is fastest (a compressed pack is read again from its start to go back).
+ *
+ * @return  EDATA naming the image that cannot be read
+ */
 dmq_status dmq_image_set_read(uint8_t *out, int *labels, const dmq_image_set *set, int64_t first,
                               int n);
 

@@ -8,6 +8,9 @@
  * An npz does not say which network and which resize made it; its id tells that nobody knows (`-unstated`), and
  * evaluate.reference_features says it in the place of the file.
  *
+ * Images of a pack are not loaded (ADM's are 2 GB): where n_images is not 0, dmq_image_set_open of the same path gives
+ * them, for the extractor to make rows of.
+ *
  * @see specs: models.md 4.5, 6.3, 6.4, 6.6, 6.7
  */
 #ifndef DMQ_EVAL_REFERENCE_H
@@ -27,19 +30,21 @@ typedef struct dmq_reference {
     int d, d_spatial;                 /**< 0: it has none */
     double *mean, *cov;               /**< (d), (d, d) with 1/(n - 1) */
     double *mean_spatial, *cov_spatial;
-    float *
-        rows; /**< (n_rows, d) features of single images, for precision and recall and KID; NULL: none */
+    /** (n_rows, d) features of single images, for precision and recall and KID; NULL: none */
+    float *rows;
     int64_t n_rows;
-    uint8_t *
-        images; /**< of an ADM pack: (n_images, h, w, 3), for the extractor to make rows of; NULL: none */
-    int64_t n_images;
+    int64_t n_images; /**< of an ADM pack's arr_0: (n_images, h, w, 3); 0: none */
     int h, w;
 } dmq_reference;
 
 /** Any of the three by its content; ENOINPUT, EDATA with what is missing or does not fit. */
 dmq_status dmq_reference_load(dmq_reference **out, const char *path);
 
-/** As reference.h5; images are not kept. The same content gives the same bytes. */
+/**
+ * As reference.h5, without the images; hash is filled in by loading. The same content gives the same bytes.
+ *
+ * @return  EIO; EDATA when a number is not finite
+ */
 dmq_status dmq_reference_save(const char *path, const dmq_reference *reference);
 
 /** Takes NULL. */

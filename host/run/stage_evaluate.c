@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/path.h"
 #include "calib/calib_file.h"
+#include "eval/images.h"
 #include "eval/moments.h"
 #include "eval/noise_error.h"
 #include "eval/paired.h"
@@ -14,7 +15,6 @@
 #include "model/features.h"
 #include "quant/hooks.h"
 #include "quant/quant_file.h"
-#include "run/images.h"
 #include "run/stage.h"
 #include "train/dataset.h"
 

@@ -11,11 +11,11 @@
 #include "base/progress.h"
 #include "diffusion/labels.h"
 #include "diffusion/sample.h"
+#include "eval/images.h"
 #include "io/file.h"
 #include "model/decode.h"
 #include "quant/hooks.h"
 #include "quant/quant_file.h"
-#include "run/images.h"
 #include "run/stage.h"
 
 #include <stdio.h>

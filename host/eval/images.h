@@ -2,8 +2,8 @@
  * Image files: images (N, 3, H, W) f32 in about [-1, 1], and what they were made with; with a first stage
  * also, where wanted, the latents (N, c, h, w) that they were decoded from; with classes the label (N).
  */
-#ifndef DMQ_RUN_IMAGES_H
-#define DMQ_RUN_IMAGES_H
+#ifndef DMQ_EVAL_IMAGES_H
+#define DMQ_EVAL_IMAGES_H
 
 #include "io/h5.h"
 #include "kernels/kernel.h"
@@ -60,6 +60,9 @@ typedef enum dmq_levels {
     DMQ_LEVELS_ROUND,   /**< floor(255 u + 0.5), u = clamp((x + 1)/2, 0, 1): ddim, DiT */
     DMQ_LEVELS_TRUNCATE /**< floor(255 u): the scripts of latent diffusion; half a level darker */
 } dmq_levels;
+
+/** The levels themselves, of `count` numbers. NaN is 0. */
+void dmq_images_levels(uint8_t *out, const dmq_real *images, size_t count, dmq_levels levels);
 
 /** Images as their 8-bit export has them, 2 level / 255 - 1: what is scored and shown. out may be images. */
 void dmq_images_export(dmq_real *out, const dmq_real *images, size_t count, dmq_levels levels);

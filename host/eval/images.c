@@ -1,4 +1,4 @@
-#include "run/images.h"
+#include "eval/images.h"
 
 #include "base/memory.h"
 #include "tensor/layout.h"
@@ -227,18 +227,24 @@ done:
 }
 
 /* Truncation takes the steps of the released scripts, in float: elsewhere a level may end up one lower. */
+static double level_of(dmq_real x, dmq_levels levels)
+{
+    float u;
+
+    if (levels == DMQ_LEVELS_ROUND)
+        return floor(255 * fmin(fmax(((double)x + 1) / 2, 0), 1) + 0.5);
+    u = ((float)x + 1.0F) / 2.0F;
+    return (double)floorf(255.0F * fminf(fmaxf(u, 0.0F), 1.0F));
+}
+
+void dmq_images_levels(uint8_t *out, const dmq_real *images, size_t count, dmq_levels levels)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (uint8_t)level_of(images[i], levels);
+}
+
 void dmq_images_export(dmq_real *out, const dmq_real *images, size_t count, dmq_levels levels)
 {
-    for (size_t i = 0; i < count; i++) {
-        double level;
-
-        if (levels == DMQ_LEVELS_TRUNCATE) {
-            float u = ((float)images[i] + 1.0F) / 2.0F;
-
-            level = (double)floorf(255.0F * fminf(fmaxf(u, 0.0F), 1.0F));
-        } else {
-            level = floor(255 * fmin(fmax(((double)images[i] + 1) / 2, 0), 1) + 0.5);
-        }
-        out[i] = (dmq_real)(level / 255 * 2 - 1);
-    }
+    for (size_t i = 0; i < count; i++)
+        out[i] = (dmq_real)(level_of(images[i], levels) / 255 * 2 - 1);
 }
