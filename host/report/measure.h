@@ -31,7 +31,7 @@ typedef struct dmq_measure {
     int any_n;    /**< another n is another choice of units: warned of, not refused */
 } dmq_measure;
 
-enum { DMQ_MEASURES = 20 };
+enum { DMQ_MEASURES = 24 };
 
 extern const dmq_measure dmq_measures[DMQ_MEASURES];
 

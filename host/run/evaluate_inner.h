@@ -1,0 +1,53 @@
+/**
+ * Shared by the files of the evaluate stage only.
+ */
+#ifndef DMQ_RUN_EVALUATE_INNER_H
+#define DMQ_RUN_EVALUATE_INNER_H
+
+#include "eval/images.h"
+#include "model/features.h"
+#include "run/stage.h"
+
+typedef struct dmq_evaluating {
+    dmq_job *job;
+    const dmq_config *config;
+    const dmq_experiment *e;
+    dmq_levels levels;
+    dmq_images_file fp, q;
+    dmq_model *features;
+    char features_hash[DMQ_HASH_TEXT];
+    int width, classes;
+    dmq_json *out; /**< metrics.json */
+} dmq_evaluating;
+
+/** Images in memory at once: whole blocks of eval/moments.h, so that the cut changes no bit. */
+enum { DMQ_EVALUATE_BATCH = 256 };
+
+/** How many of n images are in the batch that begins at `from`. */
+int dmq_evaluate_batch(int n, int from);
+
+/** Whether evaluate.metrics names it. */
+int dmq_evaluate_wants(const dmq_config *config, const char *metric);
+
+/** One metric, {"id": ..., "value": ..., "n": ...} under a name. */
+dmq_status dmq_evaluate_put(dmq_json *list, const char *name, const char *id, double value, int n);
+
+/** What the metrics of features need: network and reference, each there and fit for the images. */
+dmq_status dmq_evaluate_features_check(const dmq_experiment *experiment);
+
+/** With a feature network, against a reference: of the full-precision images and of the quantized ones. */
+dmq_status dmq_evaluate_features(dmq_evaluating *v, dmq_json *fp, dmq_json *q);
+
+/** Images of one noise beside each other. */
+dmq_status dmq_evaluate_pairs(dmq_evaluating *v, dmq_json *q);
+
+/** The network's output at held-out states of full-precision trajectories. */
+dmq_status dmq_evaluate_steps(dmq_evaluating *v, dmq_json *q);
+
+/** What reconstruction left in blocks.json. */
+dmq_status dmq_evaluate_blocks(dmq_evaluating *v, dmq_json *q);
+
+/** Samples to look at, of the full-precision model and of the quantized one from the same noise. */
+dmq_status dmq_evaluate_grid(dmq_evaluating *v);
+
+#endif
