@@ -11,7 +11,8 @@ set -eu
 cd "$(dirname "$0")"
 
 packages="build-essential cmake ninja-build pkg-config libdnnl-dev libopenblas-openmp-dev liblapacke-dev
- libhdf5-dev libyaml-dev libjansson-dev libpng-dev libzip-dev libssl-dev librandom123-dev libcmocka-dev"
+ libhdf5-dev libyaml-dev libjansson-dev libpng-dev libjpeg-dev libwebp-dev libzip-dev libssl-dev
+ librandom123-dev libcmocka-dev"
 build=${DMQ_BUILD:-build}
 jobs=$(nproc 2>/dev/null || echo 2)
 

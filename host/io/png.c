@@ -70,12 +70,6 @@ done:
     return st;
 }
 
-void dmq_picture_release(dmq_picture *picture)
-{
-    dmq_free(picture->rgb);
-    memset(picture, 0, sizeof *picture);
-}
-
 /* ------------------------------------------------------------------ the file */
 
 typedef struct writer {

@@ -1,28 +1,19 @@
 /**
- * PNG images, 8-bit RGB: single ones and grids of samples. Equal pixels and texts give equal bytes (for one
- * version of libpng and zlib).
+ * PNG images, 8-bit RGB: single ones and grids of samples, and those of others read. Equal pixels and texts give
+ * equal bytes (for one version of libpng and zlib).
  *
  *   byte = floor(255 clamp((x + 1)/2, 0, 1) + 0.5)      x in [-1, 1], as the ddim code exports; NaN is 0
  */
 #ifndef DMQ_IO_PNG_H
 #define DMQ_IO_PNG_H
 
-#include "base/status.h"
-
-#include <stddef.h>
-#include <stdint.h>
+#include "io/picture.h"
 
 /** A tEXt member: what made the image. Key of 1 to 79 Latin letters ("Software", "dmq seed"). */
 typedef struct dmq_png_text {
     const char *key;
     const char *text;
 } dmq_png_text;
-
-/** An image in memory: (height, width, 3). */
-typedef struct dmq_picture {
-    int width, height;
-    uint8_t *rgb; /**< the owner's, dmq_free */
-} dmq_picture;
 
 uint8_t dmq_png_byte(float x);
 
@@ -36,8 +27,6 @@ uint8_t dmq_png_byte(float x);
 dmq_status dmq_png_grid(dmq_picture *out, const float *images, int n, int h, int w, int channels,
                         int columns, int padding, int scale);
 
-void dmq_picture_release(dmq_picture *picture);
-
 /** The file's bytes, for embedding. The caller frees. */
 dmq_status dmq_png_encode(uint8_t **out, size_t *size, const dmq_picture *picture,
                           const dmq_png_text *texts, int n_texts);
@@ -45,5 +34,12 @@ dmq_status dmq_png_encode(uint8_t **out, size_t *size, const dmq_picture *pictur
 /** Complete or not there at all (file.h). */
 dmq_status dmq_png_save(const char *path, const dmq_picture *picture, const dmq_png_text *texts,
                         int n_texts);
+
+/** Read one, of any colour type that picture.h allows. name: of the file, for messages. EDATA, ENOMEM. */
+dmq_status dmq_png_decode(dmq_picture *out, const char *name, const uint8_t *bytes, size_t size);
+
+/** By the header alone; bytes may end behind it. */
+dmq_status dmq_png_size(int *width, int *height, const char *name, const uint8_t *bytes,
+                        size_t size);
 
 #endif
