@@ -154,10 +154,10 @@ static void damaged_files_never_crash(void **state)
     dmq_log_fd_set(2);
 }
 
-/* The header of a PNG of w x h with its checksum, and nothing behind it. */
+/* The header of a PNG of w x h with its checksum, and the beginning of its data. */
 static void put_header(const char *path, uint32_t w, uint32_t h)
 {
-    uint8_t b[33] = "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+    uint8_t b[41] = "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
     uint32_t crc;
 
     for (int i = 0; i < 4; i++) {
@@ -169,6 +169,7 @@ static void put_header(const char *path, uint32_t w, uint32_t h)
     crc = dmq_crc32(0, b + 12, 17);
     for (int i = 0; i < 4; i++)
         b[29 + i] = (uint8_t)(crc >> (24 - 8 * i));
+    memcpy(b + 33, "\0\0\0\x10IDAT", 8);
     put(path, b, sizeof b);
 }
 
