@@ -90,8 +90,6 @@ case "${1:-}" in
         start=$(date +%s)
         "$build/dmq" sweep -c experiments/quickstart/config.yaml -o runs/quickstart
         "$build/dmq" report runs/quickstart -o runs/quickstart/report.html --overwrite
-        say "table"
-        "$build/dmq" table runs/quickstart
         say "done in $(($(date +%s) - start)) s; open runs/quickstart/report.html in a browser"
         ;;
     *)

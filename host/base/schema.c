@@ -294,6 +294,8 @@ static const dmq_config_key keys[] = {
   .help = "every arm runs once with each seed" },
 { "sweep.arms", TEXTS, "[]",
   .help = "\"LABEL: FILE... KEY=VALUE...\": a row of the table; files relative to the first -c file" },
+{ "sweep.grid", TEXTS, "[]", .quiet = true,
+  .help = "\"ARM | ARM | ...\": every combination of one arm of each line is a row; the first line varies fastest" },
 
 /* ------------------------------------------------------------------ report */
 { "report.title", TEXT, "", .stages = REPORT, .help = "heading; empty: the run's name" },

@@ -247,7 +247,7 @@ dmq_status dmq_cmd_plan(const dmq_options *o)
     DMQ_TRY(dmq_setup_folder(&folder, o, config));
     if (o->json)
         DMQ_TRY(dmq_json_object(&p.out));
-    (void)dmq_config_texts(config, "sweep.arms", &arms);
+    DMQ_TRY(dmq_sweep_count(&arms, config));
     DMQ_TRY(arms > 0 ? plan_sweep(&p, config, folder) : plan_run(&p, config, NULL));
     if (p.out && arms > 0) {
         DMQ_TRY(dmq_json_set_real(p.out, "seconds", p.seconds));

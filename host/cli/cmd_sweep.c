@@ -3,7 +3,8 @@
 #include "base/memory.h"
 #include "cli/setup.h"
 #include "cli/verbs.h"
-#include "run/sweep.h"
+#include "report/table.h"
+#include "run/sweep_record.h"
 
 #include <stdio.h>
 
@@ -56,6 +57,23 @@ static dmq_status check_all(const dmq_options *o, const dmq_sweep *sweep)
     return st;
 }
 
+/* All tasks are done: what came out, as dmq table tells it. */
+static dmq_status print_table(const char *folder)
+{
+    dmq_results *results = NULL;
+    char *text = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_results_load(&results, &folder, 1));
+    DMQ_TRY(dmq_table_render(&text, results, DMQ_TABLE_MD));
+    if (fputs(text, stdout) == EOF || fflush(stdout) != 0)
+        st = dmq_fail(DMQ_EIO, "dmq sweep: stdout cannot be written");
+done:
+    dmq_results_destroy(results);
+    dmq_free(text);
+    return st;
+}
+
 dmq_status dmq_cmd_sweep(const dmq_options *o)
 {
     dmq_config *base = NULL;
@@ -64,7 +82,7 @@ dmq_status dmq_cmd_sweep(const dmq_options *o)
     dmq_status st = DMQ_OK;
 
     if (o->n_config == 0)
-        return dmq_fail(DMQ_EUSAGE, "dmq sweep needs -c FILE with sweep.arms");
+        return dmq_fail(DMQ_EUSAGE, "dmq sweep needs -c FILE with sweep.arms or sweep.grid");
     DMQ_TRY(dmq_setup_progress(o));
     DMQ_TRY(dmq_setup_config(&base, o));
     DMQ_TRY(dmq_setup_folder(&folder, o, base));
@@ -82,10 +100,14 @@ dmq_status dmq_cmd_sweep(const dmq_options *o)
         goto done;
     }
     DMQ_TRY(check_all(o, sweep));
+    if (!o->dry_run)
+        DMQ_TRY(dmq_sweep_record(sweep, folder));
     for (int i = 0; i < sweep->n_tasks; i++) {
         if (o->task < 0 || o->task == i)
             DMQ_TRY(run_task(o, sweep, i));
     }
+    if (o->task < 0 && !o->dry_run)
+        DMQ_TRY(print_table(folder));
 done:
     dmq_sweep_destroy(sweep);
     dmq_config_destroy(base);

@@ -8,17 +8,22 @@
 #include "io/hash.h"
 #include "io/json.h"
 #include "run/stage.h"
+#include "run/sweep_record.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What is told of a run; list: as JSON instead. */
-typedef struct telling {
+typedef struct telling telling;
+
+struct telling {
     dmq_json *list;
     int bad;
-} telling;
+    dmq_status (*each_folder)(const char *folder, telling *to); /* behind its runs; may be NULL */
+};
 
 typedef dmq_status each_run_fn(const char *folder, const dmq_json *manifest, telling *to);
 
@@ -114,8 +119,11 @@ static dmq_status tell(const dmq_options *o, each_run_fn *fn, telling *to)
 
     if (o->json)
         DMQ_TRY(dmq_json_array(&to->list));
-    for (int i = 0; i < o->n_arg; i++)
+    for (int i = 0; i < o->n_arg; i++) {
         DMQ_TRY(each_run(o->arg[i], fn, to));
+        if (to->each_folder)
+            DMQ_TRY(to->each_folder(o->arg[i], to));
+    }
     if (to->list) {
         DMQ_TRY(dmq_json_dump(&text, to->list, 2));
         (void)puts(text);
@@ -253,9 +261,43 @@ static dmq_status status_run(const char *folder, const dmq_json *manifest, telli
     return DMQ_OK;
 }
 
+/* Behind its runs: how far a sweep is as a whole. */
+static dmq_status status_sweep(const char *folder, telling *to)
+{
+    dmq_sweep_progress p;
+    dmq_json *entry;
+    char left[DMQ_CLOCK_TEXT];
+    int found;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_sweep_look(&p, &found, folder));
+    if (!found)
+        return st;
+    if (!to->list) {
+        (void)printf("%s: %d of %d tasks done, %d begun (%d under way here), %d not begun", folder,
+                     p.done, p.tasks, p.begun, p.working, p.tasks - p.done - p.begun);
+        if (p.done > 0 && p.done < p.tasks) {
+            dmq_clock_duration(left, p.seconds_left);
+            (void)printf("; %s left if they take as long as the others", left);
+        }
+        (void)printf("\n");
+        return st;
+    }
+    DMQ_TRY(dmq_json_add_object(&entry, to->list));
+    DMQ_TRY(dmq_json_set_text(entry, "sweep", folder));
+    DMQ_TRY(dmq_json_set_int(entry, "tasks", p.tasks));
+    DMQ_TRY(dmq_json_set_int(entry, "done", p.done));
+    DMQ_TRY(dmq_json_set_int(entry, "begun", p.begun));
+    DMQ_TRY(dmq_json_set_int(entry, "working", p.working));
+    if (!isnan(p.seconds_left))
+        DMQ_TRY(dmq_json_set_real(entry, "seconds_left", p.seconds_left));
+done:
+    return st;
+}
+
 dmq_status dmq_cmd_status(const dmq_options *o)
 {
-    telling to = { 0 };
+    telling to = { .each_folder = status_sweep };
 
     if (o->n_arg == 0)
         return dmq_fail(DMQ_EUSAGE, "dmq status: of which folder?\n  hint: dmq status runs/NAME");

@@ -6,6 +6,7 @@
 #include "base/schema.h"
 #include "io/file.h"
 #include "io/yaml.h"
+#include "run/sweep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -91,10 +92,11 @@ dmq_status dmq_setup_stages(const dmq_options *o, int only)
 
     DMQ_TRY(dmq_setup_progress(o));
     DMQ_TRY(dmq_setup_config(&config, o));
-    (void)dmq_config_texts(config, "sweep.arms", &arms);
+    DMQ_TRY(dmq_sweep_count(&arms, config));
     if (arms > 0) {
-        st = dmq_config_refuse(config, "sweep.arms",
-                               "this is a sweep of %d arms: dmq sweep runs it", arms);
+        st = dmq_config_refuse(
+            config, dmq_config_is_set(config, "sweep.grid") ? "sweep.grid" : "sweep.arms",
+            "this is a sweep of %d arms: dmq sweep runs it", arms);
         goto done;
     }
     DMQ_TRY(dmq_setup_folder(&path, o, config));

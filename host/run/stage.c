@@ -7,6 +7,7 @@
 #include "base/schema.h"
 #include "base/text.h"
 #include "io/file.h"
+#include "run/store.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -129,71 +130,8 @@ static dmq_status refuse_other(const dmq_folder *f, const dmq_stage *s, const ch
     return dmq_fail_note(st, "  hint: --overwrite makes it again; -o DIR keeps both");
 }
 
-/* A result of the store becomes a file of the folder: a link, or a copy where links cannot be. */
-static dmq_status link_or_copy(const char *from, const char *to)
-{
-    dmq_status st = DMQ_OK;
-    char *data = NULL;
-    size_t size = 0;
-
-    if (dmq_file_exists(to))
-        DMQ_TRY(dmq_file_remove(to));
-    if (link(from, to) == 0)
-        return DMQ_OK;
-    DMQ_TRY(dmq_file_read(&data, &size, from, (size_t)1 << 40));
-    DMQ_TRY(dmq_file_write(to, data, size));
-done:
-    dmq_free(data);
-    return st;
-}
-
-static dmq_status store_path(char **out, const dmq_folder *f, const dmq_stage *s, const char *key)
-{
-    char name[128];
-
-    (void)snprintf(name, sizeof name, "%.16s-%s", key, s->file);
-    return dmq_path_join(out, f->store, name);
-}
-
-/*
- * A result of the store may be another arm's, made on another day: its hash lies beside it.
- * A file without one (its maker was killed in between) is taken as it is.
- */
-static dmq_status check_stored(const char *path, int *usable)
-{
-    char hash[DMQ_HASH_TEXT], *beside = NULL, *want = NULL;
-    dmq_status st = DMQ_OK;
-
-    *usable = dmq_file_exists(path);
-    DMQ_TRY(dmq_path_append(&beside, path, ".sha256"));
-    if (!*usable || !dmq_file_exists(beside))
-        goto done;
-    DMQ_TRY(dmq_file_read(&want, NULL, beside, DMQ_HASH_TEXT));
-    DMQ_TRY(dmq_hash_file(hash, path));
-    if (strcmp(hash, want) != 0) {
-        dmq_log_warn("store", "%s is damaged; it is made again", path);
-        *usable = 0;
-    }
-done:
-    dmq_free(beside);
-    dmq_free(want);
-    return st;
-}
-
-static dmq_status note_stored(const char *path)
-{
-    char hash[DMQ_HASH_TEXT], *beside = NULL;
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(dmq_path_append(&beside, path, ".sha256"));
-    DMQ_TRY(dmq_hash_file(hash, path));
-    DMQ_TRY(dmq_file_write_text(beside, hash));
-done:
-    dmq_free(beside);
-    return st;
-}
-
-static dmq_status tell_done(const dmq_folder *f, const dmq_stage *s, double seconds)
+/* made 0: it was there already, another run's */
+static dmq_status tell_done(const dmq_folder *f, const dmq_stage *s, int made, double seconds)
 {
     dmq_status st = DMQ_OK;
     dmq_json *event = NULL;
@@ -201,10 +139,29 @@ static dmq_status tell_done(const dmq_folder *f, const dmq_stage *s, double seco
     DMQ_TRY(dmq_json_object(&event));
     DMQ_TRY(dmq_json_set_text(event, "stage", s->name));
     DMQ_TRY(dmq_json_set_text(event, "file", s->file));
+    DMQ_TRY(dmq_json_set_bool(event, "shared", !made));
     DMQ_TRY(dmq_json_set_real(event, "seconds", seconds));
     DMQ_TRY(dmq_folder_event(f, event));
 done:
     dmq_json_destroy(event);
+    return st;
+}
+
+typedef struct making {
+    const dmq_stage *stage;
+    dmq_job *job;
+} making;
+
+static dmq_status run_maker(const char *path, void *context)
+{
+    making *m = context;
+    dmq_status st = DMQ_OK;
+
+    dmq_free(m->job->out);
+    m->job->out = NULL;
+    DMQ_TRY(dmq_strdup(&m->job->out, path));
+    DMQ_TRY(m->stage->run(m->job));
+done:
     return st;
 }
 
@@ -214,7 +171,8 @@ static dmq_status make(const dmq_experiment *e, dmq_folder *f, const dmq_stage *
     dmq_job job = {
         .experiment = e, .folder = f, .shard = o->shard, .n_shards = o->n_shards, .merge = o->merge
     };
-    int stored = s->shared && f->store, usable = 0;
+    making m = { .stage = s, .job = &job };
+    int stored = s->shared && f->store, made = 1;
     char *file = NULL;
     double start = dmq_clock_seconds(), seconds;
     dmq_status st = DMQ_OK;
@@ -224,26 +182,18 @@ static dmq_status make(const dmq_experiment *e, dmq_folder *f, const dmq_stage *
     memcpy(job.key, key, sizeof job.key);
     DMQ_TRY(dmq_folder_file(&file, f, s->file));
     if (stored) {
-        DMQ_TRY(store_path(&job.out, f, s, key));
-        DMQ_TRY(check_stored(job.out, &usable));
+        DMQ_TRY(dmq_store_take(&made, f->store, key, s->file, run_maker, &m));
     } else {
-        DMQ_TRY(dmq_strdup(&job.out, file));
+        DMQ_TRY(run_maker(file, &m));
     }
-    if (usable) {
-        dmq_log_detail("%s: taken from %s", s->name, job.out);
-    } else {
-        DMQ_TRY(s->run(&job));
-        if (job.incomplete)
-            goto done;
-        if (stored)
-            DMQ_TRY(note_stored(job.out));
-    }
+    if (job.incomplete)
+        goto done;
     DMQ_TRY(dmq_folder_begin(f, e));
     if (stored)
-        DMQ_TRY(link_or_copy(job.out, file));
+        DMQ_TRY(dmq_store_link(f->store, key, s->file, file));
     seconds = dmq_clock_seconds() - start;
     DMQ_TRY(dmq_folder_done(f, s->name, key, text, s->file, seconds));
-    DMQ_TRY(tell_done(f, s, seconds));
+    DMQ_TRY(tell_done(f, s, made, seconds));
 done:
     dmq_free(job.out);
     dmq_free(file);

@@ -2,7 +2,12 @@
  * A sweep: arms (rows of a table) times seeds, each a run of its own in a folder of its own.
  *
  *   sweep.arms: ["LABEL: FILE... KEY=VALUE...", ...]     files relative to the first -c file
+ *   sweep.grid: ["A: a.yaml | B: b.yaml", "W8: quant.weight.bits=8 | W4: quant.weight.bits=4"]
  *   sweep.seeds: [1, 2, 3]
+ *
+ * A line of the grid is a choice between arms. The grid makes an arm of every combination of one of each line:
+ * its label is theirs in the order of the lines ("A W8"), and so are its files and settings, so that a later line
+ * wins. The first line varies fastest: A W8, B W8, A W4, B W4. Arms of the grid follow those of sweep.arms.
  *
  *   DIR/store/            what arms share: calibration sets, full-precision images
  *   DIR/ARM-sSEED/        a run folder; ARM is the label in small letters
@@ -28,6 +33,9 @@ typedef struct dmq_sweep {
     int n_arms;
     char *store;
 } dmq_sweep;
+
+/** How many arms a configuration has; 0: it is no sweep. EINVAL when the grid cannot be read. */
+dmq_status dmq_sweep_count(int *n_arms, const dmq_config *config);
 
 /** How a configuration is made anew for every task: by the caller, who knows files and flags. */
 typedef dmq_status dmq_config_maker(dmq_config **out, const void *context);
