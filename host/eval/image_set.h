@@ -19,16 +19,9 @@
 
 #include "base/status.h"
 #include "eval/images.h"
+#include "eval/prepare.h"
 
 #include <stdint.h>
-
-/** How images are made square and small; in the order of evaluate.prepare. */
-typedef enum dmq_prepare {
-    DMQ_PREPARE_NONE, /**< all must have one size already */
-    DMQ_PREPARE_LDM,  /**< square in the middle, then bicubic with antialias to `size` */
-    DMQ_PREPARE_ADM /**< halved by boxes while both sides are twice `size`, bicubic until the shorter is `size`, square
-                           in the middle */
-} dmq_prepare;
 
 typedef struct dmq_image_set_config {
     dmq_prepare prepare;
