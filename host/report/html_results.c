@@ -8,7 +8,7 @@
 
 static const char *group_name(const dmq_column *c)
 {
-    static const char *const names[] = { "images", "steps", "blocks", "cost" };
+    static const char *const names[] = { "images", "steps", "blocks", "cost", "time" };
 
     return names[dmq_measures[c->measure].group];
 }
@@ -107,7 +107,9 @@ static void meanings(dmq_page *page, const dmq_column *column, int n)
         if (column[i].id) {
             dmq_text_add(out, " <code>");
             dmq_html_text(out, column[i].id);
-            dmq_text_add(out, "</code>, n&nbsp;=&nbsp;%lld", (long long)column[i].n);
+            dmq_text_add(out, "</code>");
+            if (column[i].n > 0)
+                dmq_text_add(out, ", n&nbsp;=&nbsp;%lld", (long long)column[i].n);
         }
         dmq_text_add(out, "</dd>\n");
     }

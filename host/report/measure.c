@@ -12,6 +12,7 @@
 #define STEPS  DMQ_MEASURE_STEPS
 #define BLOCKS DMQ_MEASURE_BLOCKS
 #define COST   DMQ_MEASURE_COST
+#define TIME   DMQ_MEASURE_TIME
 
 /* clang-format off */
 const dmq_measure dmq_measures[DMQ_MEASURES] = {
@@ -61,11 +62,27 @@ const dmq_measure dmq_measures[DMQ_MEASURES] = {
   "Mean cosine between the gradients of two timestep groups, at nearest rounding.",
   BLOCKS, 0, 3, 0, 1 },
 { "group_cosine_after", "cosine after", "", "The same after reconstruction.", BLOCKS, 0, 3, 0, 1 },
-{ "quantize_seconds", "time", "s", "Wall time of the quantize stage.", COST, -1, 1, 0, 0 },
-{ "size_mb", "size", "MB", "Weights at their bits, other parameters at 32; 1 MB is 1e6 bytes.",
+{ "size_mb", "size", "MB",
+  "The network: weights at their bits, scales (4 bytes) and zero points (1 byte) of weights and of "
+  "activation tables, all else at 32 bits; without the first stage. 1 MB is 1e6 bytes.",
   COST, -1, 2, 0, 0 },
+{ "size_first_mb", "size with first stage", "MB",
+  "The same and the decoder behind the network at 32 bits.", COST, -1, 1, 0, 0 },
+{ "bops", "BOPs", "",
+  "Bit operations of one call for one image: MACs times bits of both operands, full precision counts "
+  "32 bits, attention products are counted.", COST, -1, -1, 0, 0 },
+{ "bops_fp23", "BOPs, FP as 23", "",
+  "As some papers count: a MAC is two operations, and full precision counts 23 bits, the mantissa.",
+  COST, -1, -1, 1, 0 },
+{ "calibration_seconds", "calibration", "s",
+  "Wall time of calibrate and quantize; a calibration set that runs share counts in each of them.",
+  TIME, -1, 1, 0, 0 },
+{ "quantize_seconds", "quantize", "s", "Wall time of the quantize stage.", TIME, -1, 1, 0, 0 },
+{ "images_per_second", "images a second", "",
+  "Images over the wall time of the stage that samples them, decoding and files included.",
+  TIME, +1, -1, 0, 0 },
 { "peak_memory_mb", "peak memory", "MB", "Of the process, largest over its stages.",
-  COST, -1, 0, 1, 0 },
+  TIME, -1, 0, 0, 0 },
 };
 /* clang-format on */
 
@@ -90,26 +107,48 @@ static double number(const dmq_json *value)
     return dmq_json_real(value, (double)NAN);
 }
 
-static double cost(const dmq_result *run, const char *key, int fp)
-{
-    const dmq_json *m = run->manifest;
+/* Runs of older versions have a size in the manifest alone, without scales and zero points. */
+static const char old_size[] = "size/weights";
 
-    if (strcmp(key, "size_mb") == 0)
-        return fp ? number(dmq_json_find(m, "model.parameters")) * 4 / 1e6
-                  : number(dmq_json_get(m, "size_bytes")) / 1e6;
+static double older_size(const dmq_result *run, int fp)
+{
+    return fp ? number(dmq_json_find(run->manifest, "model.parameters")) * 4 / 1e6
+              : number(dmq_json_get(run->manifest, "size_bytes")) / 1e6;
+}
+
+static int has_older_size(const dmq_result *run, const char *key, int fp)
+{
+    return strcmp(key, "size_mb") == 0 && !metric(run, key, fp) && isfinite(older_size(run, fp));
+}
+
+static double stage_seconds(const dmq_result *run, const char *stage)
+{
+    return number(
+        dmq_json_get(dmq_json_get(dmq_json_get(run->manifest, "stages"), stage), "seconds"));
+}
+
+static double time_of(const dmq_result *run, const char *key, int fp)
+{
+    if (strcmp(key, "images_per_second") == 0)
+        return (double)dmq_json_int(dmq_json_get(run->metrics, "images"), 0) /
+               (fp ? run->sample_fp_seconds : run->sample_seconds);
     if (fp)
         return (double)NAN;
+    if (strcmp(key, "calibration_seconds") == 0)
+        return run->calibrate_seconds + stage_seconds(run, "quantize");
     if (strcmp(key, "quantize_seconds") == 0)
-        return number(dmq_json_find(m, "stages.quantize.seconds"));
-    return number(dmq_json_get(m, "peak_memory_bytes")) / 1e6;
+        return stage_seconds(run, "quantize");
+    return number(dmq_json_get(run->manifest, "peak_memory_bytes")) / 1e6;
 }
 
 double dmq_measure_value(const dmq_result *run, int measure, int fp)
 {
     const dmq_measure *m = &dmq_measures[measure];
 
-    if (m->group == COST)
-        return cost(run, m->key, fp);
+    if (m->group == TIME)
+        return time_of(run, m->key, fp);
+    if (has_older_size(run, m->key, fp))
+        return older_size(run, fp);
     if (strcmp(m->key, "block_ratio") == 0)
         return number(dmq_json_get(metric(run, "block_loss", fp), "value")) /
                number(dmq_json_get(metric(run, "block_loss_nearest", fp), "value"));
@@ -124,7 +163,9 @@ const char *dmq_measure_id(const dmq_result *run, int measure, int fp, int64_t *
 
     if (n)
         *n = dmq_json_int(dmq_json_get(value, "n"), 0);
-    return m->group == COST ? NULL : dmq_json_text(dmq_json_get(value, "id"), NULL);
+    if (has_older_size(run, m->key, fp))
+        return old_size;
+    return dmq_json_text(dmq_json_get(value, "id"), NULL);
 }
 
 /* ------------------------------------------------------------------ one metric a column */
@@ -357,7 +398,7 @@ void dmq_cell_text(char out[DMQ_CELL], const dmq_column *c, dmq_stat s, const ch
     if (s.n == 0)
         return;
     with_minus(mean, sizeof mean, s.mean / unit, c->decimals, minus);
-    if (s.n < 2 || (dmq_measures[c->measure].group == COST && s.squares == 0)) {
+    if (s.n < 2 || (dmq_measures[c->measure].group >= COST && s.squares == 0)) {
         (void)snprintf(out, DMQ_CELL, "%s", mean);
         return;
     }

@@ -16,7 +16,8 @@ typedef enum dmq_measure_group {
     DMQ_MEASURE_IMAGES, /**< the images themselves, against a reference or against the fp images */
     DMQ_MEASURE_STEPS,  /**< the network's output at the sampler's steps */
     DMQ_MEASURE_BLOCKS, /**< reconstruction units */
-    DMQ_MEASURE_COST
+    DMQ_MEASURE_COST, /**< what the network weighs and computes, by a convention that the id names */
+    DMQ_MEASURE_TIME  /**< of the machine: no ids; the device and its threads are told */
 } dmq_measure_group;
 
 typedef struct dmq_measure {
@@ -31,7 +32,7 @@ typedef struct dmq_measure {
     int any_n;    /**< another n is another choice of units: warned of, not refused */
 } dmq_measure;
 
-enum { DMQ_MEASURES = 24 };
+enum { DMQ_MEASURES = 29 };
 
 extern const dmq_measure dmq_measures[DMQ_MEASURES];
 

@@ -191,6 +191,43 @@ done:
     return st;
 }
 
+/* ------------------------------------------------------------------ shared work */
+
+static const dmq_json *stage_of(const dmq_result *r, const char *stage)
+{
+    return dmq_json_get(dmq_json_get(r->manifest, "stages"), stage);
+}
+
+/* Runs that find a result in the store of their sweep take no time for it: the one that made it tells. What
+   shards made and another joined has the time of none. */
+static double seconds_of(const dmq_results *all, const dmq_result *r, const char *stage)
+{
+    const char *key = dmq_json_text(dmq_json_get(stage_of(r, stage), "key"), "");
+    double most = (double)NAN;
+
+    for (int i = 0; i < all->n_runs; i++) {
+        const dmq_json *other = stage_of(&all->run[i], stage);
+
+        if (strcmp(dmq_json_text(dmq_json_get(other, "key"), "-"), key) != 0 ||
+            dmq_json_bool(dmq_json_get(other, "shared"), false) ||
+            dmq_json_bool(dmq_json_get(other, "joined"), false))
+            continue;
+        most = fmax(most, dmq_json_real(dmq_json_get(other, "seconds"), (double)NAN));
+    }
+    return most;
+}
+
+static void find_times(dmq_results *all)
+{
+    for (int i = 0; i < all->n_runs; i++) {
+        dmq_result *r = &all->run[i];
+
+        r->calibrate_seconds = seconds_of(all, r, "calibrate");
+        r->sample_fp_seconds = seconds_of(all, r, "sample-fp");
+        r->sample_seconds = seconds_of(all, r, "sample");
+    }
+}
+
 /* report.title, else the name of what was asked for. */
 static dmq_status find_title(dmq_results *all, const char *const *folders, int n_folders)
 {
@@ -228,6 +265,7 @@ dmq_status dmq_results_load(dmq_results **out, const char *const *folders, int n
             DMQ_TRY(add_below(all, folders[i], i));
         }
     }
+    find_times(all);
     DMQ_TRY(dmq_results_arrange(all, folders));
     DMQ_TRY(find_title(all, folders, n_folders));
     *out = all;

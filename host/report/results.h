@@ -33,6 +33,8 @@ typedef struct dmq_result {
     dmq_json *blocks;  /**< NULL: there is none */
     dmq_yaml *config;
     int given; /**< number of the directory it was found by */
+    /* Of the run that did the work, where a result is shared by runs of one sweep; NaN: not known. */
+    double calibrate_seconds, sample_fp_seconds, sample_seconds;
 } dmq_result;
 
 /** Runs of one label. */

@@ -128,10 +128,11 @@ static dmq_status csv_ids(dmq_text *t, const dmq_result *run, int fp)
         int64_t n;
         const char *id = dmq_measure_id(run, m, fp, &n);
 
-        if (id) {
-            dmq_text_add(&ids, "%s%s=%s n=%lld", ids.data ? "; " : "", dmq_measures[m].key, id,
-                         (long long)n);
-        }
+        if (!id)
+            continue;
+        dmq_text_add(&ids, "%s%s=%s", ids.data ? "; " : "", dmq_measures[m].key, id);
+        if (n > 0)
+            dmq_text_add(&ids, " n=%lld", (long long)n);
     }
     DMQ_TRY(dmq_text_take(&text, &ids));
     dmq_text_add(t, ",");

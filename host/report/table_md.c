@@ -191,7 +191,8 @@ static dmq_status write_sheet(dmq_text *t, const dmq_results *all, const dmq_col
     for (int i = 0; i < n; i++) {
         if (column[i].id) {
             dmq_text_add(t, "%s%s %s", before, dmq_measures[column[i].measure].title, column[i].id);
-            dmq_text_add(t, " (n %lld)", (long long)column[i].n);
+            if (column[i].n > 0)
+                dmq_text_add(t, " (n %lld)", (long long)column[i].n);
             before = "; ";
         }
     }

@@ -47,6 +47,12 @@ dmq_status dmq_evaluate_steps(dmq_evaluating *v, dmq_json *q);
 /** What reconstruction left in blocks.json. */
 dmq_status dmq_evaluate_blocks(dmq_evaluating *v, dmq_json *q);
 
+/**
+ * What the networks weigh and compute: size_mb and its parts, size_first_mb with the decoder at 32 bits (none
+ * without a first stage), bops, bops_fp23, macs; each under the id of its convention.
+ */
+dmq_status dmq_evaluate_costs(dmq_evaluating *v, dmq_json *fp, dmq_json *quantized);
+
 /** Samples to look at, of the full-precision model and of the quantized one from the same noise. */
 dmq_status dmq_evaluate_grid(dmq_evaluating *v);
 

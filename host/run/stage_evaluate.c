@@ -97,6 +97,7 @@ dmq_status dmq_stage_evaluate(dmq_job *job)
     DMQ_TRY(dmq_evaluate_pairs(&v, q));
     DMQ_TRY(dmq_evaluate_steps(&v, q));
     DMQ_TRY(dmq_evaluate_blocks(&v, q));
+    DMQ_TRY(dmq_evaluate_costs(&v, fp, q));
     DMQ_TRY(dmq_evaluate_grid(&v));
     DMQ_TRY(dmq_json_save(job->out, v.out));
 done:
