@@ -65,7 +65,7 @@ const dmq_measure dmq_measures[DMQ_MEASURES] = {
 { "size_mb", "size", "MB",
   "The network: weights at their bits, scales (4 bytes) and zero points (1 byte) of weights and of "
   "activation tables, all else at 32 bits; without the first stage. 1 MB is 1e6 bytes.",
-  COST, -1, 2, 0, 0 },
+  COST, -1, -1, 0, 0 },
 { "size_first_mb", "size with first stage", "MB",
   "The same and the decoder behind the network at 32 bits.", COST, -1, 1, 0, 0 },
 { "bops", "BOPs", "",
