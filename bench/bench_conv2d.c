@@ -121,7 +121,7 @@ static dmq_status bench_pass(layer *l, const char *name, int argc, char **argv, 
     dmq_status st = DMQ_OK;
     const dmq_conv2d_args *a = &l->args[0];
     const char *impl = "none";
-    char op[128], shape[128];
+    char op[128], shape[128], across[16] = "";
     bench_case c = { .op = op,
                      .backend = "cpu",
                      .shape = shape,
@@ -136,8 +136,10 @@ static dmq_status bench_pass(layer *l, const char *name, int argc, char **argv, 
         return DMQ_OK; /* this algorithm has no code for the shape: no line */
     DMQ_TRY(st);
     (void)snprintf(op, sizeof op, "conv2d_%s/%s", passes[l->pass], impl);
-    (void)snprintf(shape, sizeof shape, "%s:n%d,c%d,%dx%d,k%d,r%d,s%d", name, a->n, a->c, a->h,
-                   a->wd, a->k, a->r, a->stride);
+    if (a->s != a->r)
+        (void)snprintf(across, sizeof across, "x%d", a->s);
+    (void)snprintf(shape, sizeof shape, "%s:n%d,c%d,%dx%d,k%d,r%d%s,s%d", name, a->n, a->c, a->h,
+                   a->wd, a->k, a->r, across, a->stride);
     c.reps = atoi(bench_option(argc, argv, "--reps", "10"));
     c.min_ms = atof(bench_option(argc, argv, "--ms", "50"));
     c.cpu_clock = strcmp(bench_option(argc, argv, "--clock", "wall"), "cpu") == 0;
@@ -174,7 +176,8 @@ done:
     return st;
 }
 
-static void set_shape(dmq_conv2d_args *a, const int number[10], int batch)
+/* number: c h w k r s stride, and padding above, left, below, right */
+static void set_shape(dmq_conv2d_args *a, const int number[11], int batch)
 {
     memset(a, 0, sizeof *a);
     a->n = batch;
@@ -182,12 +185,31 @@ static void set_shape(dmq_conv2d_args *a, const int number[10], int batch)
     a->h = number[1];
     a->wd = number[2];
     a->k = number[3];
-    a->r = a->s = number[4];
-    a->stride = number[5];
-    a->pad_top = number[6];
-    a->pad_left = number[7];
-    a->ho = (a->h + number[6] + number[8] - a->r) / a->stride + 1;
-    a->wo = (a->wd + number[7] + number[9] - a->s) / a->stride + 1;
+    a->r = number[4];
+    a->s = number[5];
+    a->stride = number[6];
+    a->pad_top = number[7];
+    a->pad_left = number[8];
+    a->ho = (a->h + number[7] + number[9] - a->r) / a->stride + 1;
+    a->wo = (a->wd + number[8] + number[10] - a->s) / a->stride + 1;
+}
+
+/* The lines of square kernels, which tell one size, and then those of the others. */
+static int next_shape(bench_shapes **shapes, const char *path, int *others, char name[64],
+                      int number[11])
+{
+    if (!*others) {
+        if (bench_shapes_next(*shapes, "conv2d", name, number, 10)) {
+            memmove(number + 5, number + 4, 6 * sizeof *number);
+            return 1;
+        }
+        *others = 1;
+        bench_shapes_close(*shapes);
+        *shapes = NULL;
+        if (bench_shapes_open(shapes, path) != DMQ_OK)
+            return 0;
+    }
+    return bench_shapes_next(*shapes, "conv2d_rect", name, number, 11);
 }
 
 static dmq_status bench_file(int argc, char **argv, layer *l, double roof)
@@ -195,13 +217,13 @@ static dmq_status bench_file(int argc, char **argv, layer *l, double roof)
     dmq_status st = DMQ_OK;
     bench_shapes *shapes = NULL;
     char path[512], name[64];
-    int number[10], batch = atoi(bench_option(argc, argv, "--batch", "8"));
+    int number[11], others = 0, batch = atoi(bench_option(argc, argv, "--batch", "8"));
     const char *only = bench_option(argc, argv, "--layer", "");
 
     (void)snprintf(path, sizeof path, "%s/bench/shapes/%s.txt", DMQ_SOURCE_DIR,
                    bench_option(argc, argv, "--shapes", "tiny"));
     DMQ_TRY(bench_shapes_open(&shapes, path));
-    while (bench_shapes_next(shapes, "conv2d", name, number, 10)) {
+    while (next_shape(&shapes, path, &others, name, number)) {
         if (*only && !strstr(name, only))
             continue;
         for (int t = 0; t < l->threads; t++) {

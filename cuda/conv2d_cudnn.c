@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "kernels/matmul.h"
+#include "kernels/pointwise.h"
 
 dmq_status dmq_conv2d_forward_cuda(dmq_queue *queue, const dmq_conv2d_args *a);
 dmq_status dmq_conv2d_backward_data_cuda(dmq_queue *queue, const dmq_conv2d_args *a);
@@ -13,6 +14,7 @@ dmq_status dmq_conv2d_backward_weights_plain_cuda(dmq_queue *queue, const dmq_co
 dmq_status dmq_conv2d_weights_each_cuda(dmq_queue *queue, const dmq_conv2d_args *a);
 dmq_status dmq_matmul_cuda(dmq_queue *queue, const dmq_matmul_args *a);
 dmq_status dmq_col_sum_cuda(dmq_queue *queue, const dmq_col_sum_args *a);
+dmq_status dmq_unary_forward_cuda(dmq_queue *queue, const dmq_unary_args *a);
 
 static int refused(cudnnStatus_t status)
 {
@@ -176,9 +178,24 @@ done:
     return st;
 }
 
+/* Libraries' own ReLUs make a NaN 0: it is a launch of ours behind them. */
 dmq_status dmq_conv2d_forward_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
 {
-    return convolve(queue, a, DMQ_CONV_FORWARD);
+    dmq_conv2d_args sum = *a;
+    dmq_status st = DMQ_OK;
+
+    sum.relu = 0;
+    DMQ_TRY(convolve(queue, &sum, DMQ_CONV_FORWARD));
+    if (a->relu) {
+        st = dmq_unary_forward_cuda(
+            queue,
+            &(dmq_unary_args){ .kind = DMQ_RELU,
+                               .x = a->y,
+                               .y = a->y,
+                               .count = (size_t)a->n * (size_t)(a->ho * a->wo) * (size_t)a->k });
+    }
+done:
+    return st;
 }
 
 dmq_status dmq_conv2d_backward_data_cuda(dmq_queue *queue, const dmq_conv2d_args *a)

@@ -5,6 +5,7 @@
 extern "C" {
 #include "kernels/conv2d.h"
 #include "kernels/matmul.h"
+#include "kernels/pointwise_math.h"
 }
 
 DMQ_DEVICE(dmq_col_sum)(dmq_queue *queue, const dmq_col_sum_args *a);
@@ -64,7 +65,8 @@ static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
         dmq_real *to = a.y + (size_t)m * a.k + k;
         float value = sum + (a.bias ? a.bias[k] : 0);
 
-        *to = a.add ? *to + value : value;
+        value = a.add ? *to + value : value;
+        *to = a.relu ? dmq_relu(value) : value;
     });
 }
 

@@ -2,6 +2,7 @@
  * 2-d convolution (cross-correlation, as the frameworks mean it), any stride, any padding.
  *
  *   y[n,i,j,k] = bias[k] + sum_{r,s,c} x[n, i*stride - pad_top + r, j*stride - pad_left + s, c] w[k,r,s,c]
+ *   with relu: y = max(y, 0) of that, and of what it is added to; NaN stays
  *   dx         = the transpose in x, dw = the transpose in w, dbias[k] = sum_{n,i,j} dy[n,i,j,k]
  *
  * Outside of x counts as zero. Sizes: ho = (h + pad_top + pad_bottom - r)/stride + 1, wo likewise;
@@ -31,6 +32,7 @@ typedef struct dmq_conv2d_args {
     int pad_top, pad_left;
     int ho, wo;   /**< size of y; bottom and right padding follow from it */
     int add;      /**< 1: add to y, dx, or dw and dbias */
+    int relu;     /**< 1: forward ends with a ReLU */
     int per;      /**< backward_weights: images of one dw; 0: all of them */
     size_t apart; /**< with per: numbers from one dw, or dbias, to the next */
 } dmq_conv2d_args;

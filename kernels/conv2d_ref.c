@@ -1,5 +1,6 @@
 #include "kernels/conv2d.h"
 
+#include "kernels/pointwise_math.h"
 #include "kernels/ref_util.h"
 
 /*
@@ -55,14 +56,16 @@ dmq_status dmq_conv2d_forward_ref(dmq_queue *queue, const dmq_conv2d_args *a)
     FOR_OUTPUTS(a)
     {
         const dmq_real *x = a->x + n * image_size(a), *w = a->w + k * tap_count(a);
-        dmq_real sum = a->bias ? a->bias[k] : 0;
+        dmq_real *y = a->y + out_index(a, n, i, j, k), sum = a->bias ? a->bias[k] : 0;
 
         for (int r = 0; r < a->r; r++) {
             part p = part_of(a, i, j, r);
 
             sum += dmq_ref_dot(x + p.x, w + p.w, p.count);
         }
-        dmq_ref_put(a->y + out_index(a, n, i, j, k), sum, a->add);
+        dmq_ref_put(y, sum, a->add);
+        if (a->relu)
+            *y = dmq_relu(*y);
     }
     return DMQ_OK;
 }

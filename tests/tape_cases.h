@@ -399,6 +399,18 @@ static inline void case_shared(net *n)
         n, dmq_record_conv2d(n->tape, x, net_param(n, dmq_shape4(8, 1, 1, 8)), bias, 1, pad_none));
 }
 
+/* Convolutions with a ReLU: a batch for each algorithm of a host; one whose sum somebody else reads. */
+static inline void case_conv_relu(net *n)
+{
+    dmq_var *x = case_image(n), *h = case_conv_of(n, x, 8, 16, 3, 1, pad_same);
+
+    h = dmq_record_unary(n->tape, DMQ_RELU, h);
+    h = dmq_record_unary(n->tape, DMQ_RELU, case_conv_of(n, h, 16, 32, 3, 1, pad_same));
+    h = dmq_record_unary(n->tape, DMQ_RELU, case_conv_of(n, h, 32, 6, 1, 1, pad_none));
+    h = case_conv_of(n, h, 6, 5, 3, 2, pad_down);
+    net_output(n, dmq_record_binary(n->tape, DMQ_ADD, dmq_record_unary(n->tape, DMQ_RELU, h), h));
+}
+
 /* What fusion looks for: all four parts, and a result in between that somebody else reads. */
 static inline void case_fusible(net *n)
 {
@@ -457,6 +469,7 @@ static const tape_case tape_cases[] = {
     { "residuals", case_residuals, 1 },
     { "block", case_block, 1 },
     { "shared", case_shared, 1 },
+    { "conv_relu", case_conv_relu, 0 },
     { "fusible", case_fusible, 0 },
 };
 

@@ -67,6 +67,16 @@ done:
     return st;
 }
 
+/* oneDNN's own makes a NaN 0. */
+static dmq_status relu(dmq_queue *queue, const dmq_conv2d_args *a)
+{
+    return dmq_unary_forward_cpu(
+        queue, &(dmq_unary_args){ .kind = DMQ_RELU,
+                                  .x = a->y,
+                                  .y = a->y,
+                                  .count = (size_t)a->n * (size_t)(a->ho * a->wo) * (size_t)a->k });
+}
+
 dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algorithm algorithm,
                             const dmq_conv2d_args *a)
 {
@@ -83,9 +93,11 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
         st = dmq_cpu_winograd(queue, pass, a);
     } else {
         st = dmq_fail(DMQ_ENOTSUP,
-                      "conv2d: Winograd is for 3x3, stride 1, padding 1, multiples of 16 "
+                      "conv2d: Winograd is for 3x3, stride 1, padding up to 2, multiples of 16 "
                       "channels, AVX2 or AVX-512");
     }
+    if (st == DMQ_OK && pass == DMQ_CONV_FORWARD && a->relu && algorithm != DMQ_CONV_WINOGRAD)
+        st = relu(queue, a);
 done:
     dmq_cpu_threads_restore(threads);
     if (st == DMQ_OK && pass == DMQ_CONV_BACKWARD_WEIGHTS && a->dbias) {

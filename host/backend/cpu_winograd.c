@@ -33,8 +33,8 @@ static const dmq_winograd_code *code(void)
 
 int dmq_cpu_winograd_fits(const dmq_conv2d_args *a)
 {
-    return a->r == 3 && a->s == 3 && a->stride == 1 && a->pad_top == 1 && a->pad_left == 1 &&
-           a->ho == a->h && a->wo == a->wd && a->c % 16 == 0 && a->k % 16 == 0 && code();
+    return a->r == 3 && a->s == 3 && a->stride == 1 && a->pad_top <= 2 && a->pad_left <= 2 &&
+           a->c % 16 == 0 && a->k % 16 == 0 && code();
 }
 
 const char *dmq_cpu_winograd_name(void)
@@ -64,14 +64,19 @@ static dmq_winograd_job job_of(dmq_conv_pass pass, const dmq_conv2d_args *a)
                            .bias = pass == DMQ_CONV_FORWARD ? a->bias : NULL,
                            .out = data ? a->dx : a->y,
                            .dw = a->dw,
-                           .h = a->h,
-                           .w = a->wd,
+                           .h = data ? a->ho : a->h,
+                           .w = data ? a->wo : a->wd,
                            .c = data ? a->k : a->c,
                            .k = data ? a->c : a->k,
+                           .ho = data ? a->h : a->ho,
+                           .wo = data ? a->wd : a->wo,
                            .add = a->add,
-                           .across = (a->wd + DMQ_TILE - 1) / DMQ_TILE,
-                           .down = (a->h + DMQ_TILE - 1) / DMQ_TILE };
+                           .relu = pass == DMQ_CONV_FORWARD && a->relu,
+                           .top = data ? 2 - a->pad_top : a->pad_top,
+                           .left = data ? 2 - a->pad_left : a->pad_left };
 
+    j.across = (j.wo + DMQ_TILE - 1) / DMQ_TILE;
+    j.down = (j.ho + DMQ_TILE - 1) / DMQ_TILE;
     j.tiles = a->n * j.across * j.down;
     j.run = run_of(&j);
     j.plane_v = (size_t)j.run * (size_t)j.c + DMQ_LINE;

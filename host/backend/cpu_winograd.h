@@ -1,5 +1,5 @@
 /**
- * Winograd's convolution F(4x4, 3x3): 3x3, stride 1, one pixel of zeros all around, whole blocks of 16
+ * Winograd's convolution F(4x4, 3x3): 3x3, stride 1, any padding up to two pixels, whole blocks of 16
  * channels, NHWC and KRSC as they lie. 36 products instead of 144 for every 4x4 pixels and pair of channels.
  *
  *   forward   y  = A^T [ (G w G^T) . (B^T x B) ] A          by tiles of 4x4 results, 6x6 inputs
@@ -25,7 +25,7 @@ int dmq_cpu_winograd_fits(const dmq_conv2d_args *a);
 /** "winograd:avx512", "winograd:avx2"; "none". */
 const char *dmq_cpu_winograd_name(void);
 
-/** y, dx or dw of a shape that fits; bias and add as in kernels/conv2d.h, dbias is not made here. */
+/** y, dx or dw of a shape that fits; bias, add and relu as in kernels/conv2d.h, dbias is not made here. */
 dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a);
 
 /**

@@ -23,6 +23,12 @@ INLINE vec all(float x)
     return _mm256_set1_ps(x);
 }
 
+/* 0 where x <= 0; a NaN stays */
+INLINE vec positive(vec x)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_NLE_UQ), x);
+}
+
 #define CODE dmq_winograd_avx2
 #define NAME "winograd:avx2"
 #include "backend/cpu_winograd_body.h"

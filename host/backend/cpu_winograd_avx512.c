@@ -23,6 +23,12 @@ INLINE vec all(float x)
     return _mm512_set1_ps(x);
 }
 
+/* 0 where x <= 0; a NaN stays */
+INLINE vec positive(vec x)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NLE_UQ), x);
+}
+
 #define CODE dmq_winograd_avx512
 #define NAME "winograd:avx512"
 #include "backend/cpu_winograd_body.h"

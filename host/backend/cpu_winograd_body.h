@@ -1,7 +1,7 @@
 /**
  * The code of Winograd's convolution for one width of registers: included by cpu_winograd_avx512.c and
  * cpu_winograd_avx2.c, which define WIDTH (numbers of a register), BLOCK (rows of a product that registers
- * hold), vec, madd, all, INLINE, CODE and NAME; nobody else includes it.
+ * hold), vec, madd, all, positive, INLINE, CODE and NAME; nobody else includes it.
  *
  * Weights at the points lie as (36, k / 2W, c, 2W), the last k as (c, W) where W are left.
  */
@@ -205,14 +205,14 @@ INLINE void input_tile(float *mid, size_t channels, const float *map, const job 
 /* First half of A dy A^T, one tile: zeros where it reaches over the edge. */
 INLINE void gradient_tile(float *mid, size_t channels, const float *map, const job *j, int y, int x)
 {
-    const ptrdiff_t pixel = j->k, line = (ptrdiff_t)j->w * pixel;
-    const int h = j->h, w = j->w;
+    const ptrdiff_t pixel = j->k, line = (ptrdiff_t)j->wo * pixel;
+    const int ho = j->ho, wo = j->wo;
 
     for (int q = 0; q < TILE; q++) {
         const float *from[TILE];
 
         for (int r = 0; r < TILE; r++)
-            from[r] = y + r < h && x + q < w ? map + (y + r) * line + (x + q) * pixel : zeros;
+            from[r] = y + r < ho && x + q < wo ? map + (y + r) * line + (x + q) * pixel : zeros;
         expand_column(mid + q * SPAN, from, TILE, channels);
     }
 }
@@ -231,7 +231,7 @@ static void inputs(const job *j, int first, int tiles)
             place at = place_of(j, first + s.tile + i);
             const float *map = j->in + (size_t)at.image * image + s.at;
             float *mid = s.mid[0] + (size_t)i * channels;
-            int y = at.y - 1, x = at.x - 1;
+            int y = at.y - j->top, x = at.x - j->left;
 
             if (y >= 0 && x >= 0 && y + P <= j->h && x + P <= j->w)
                 input_tile(mid, channels, map, j, y, x, 1);
@@ -245,7 +245,7 @@ static void inputs(const job *j, int first, int tiles)
 /* m = A dy A^T of tiles first.. */
 static void gradients(const job *j, int first, int tiles)
 {
-    const size_t plane = j->plane_m, image = (size_t)(j->h * j->w) * (size_t)j->k;
+    const size_t plane = j->plane_m, image = (size_t)(j->ho * j->wo) * (size_t)j->k;
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->k)) {
@@ -264,9 +264,9 @@ static void gradients(const job *j, int first, int tiles)
 
 /* Second half of A^T m A of one tile, bias, and to where it belongs. */
 INLINE void output_tile(const float *mid, size_t channels, float *y, const float *bias,
-                        const job *j, int rows, int cols, int add)
+                        const job *j, int rows, int cols, int add, int relu)
 {
-    const size_t pixel = (size_t)j->k, line = (size_t)j->w * pixel;
+    const size_t pixel = (size_t)j->k, line = (size_t)j->wo * pixel;
 
     for (int r = 0; r < rows; r++, mid += P * SPAN, y += line)
         for (size_t k = 0; k < channels; k += WIDTH) {
@@ -278,8 +278,11 @@ INLINE void output_tile(const float *mid, size_t channels, float *y, const float
             for (int q = 0; q < TILE; q++) {
                 float *to = y + (size_t)q * pixel + k;
 
-                if (q < cols)
-                    store(to, add ? load(to) + (o[q] + b) : o[q] + b);
+                if (q < cols) {
+                    vec sum = add ? load(to) + (o[q] + b) : o[q] + b;
+
+                    store(to, relu ? positive(sum) : sum);
+                }
             }
         }
 }
@@ -302,7 +305,7 @@ INLINE void output_columns(float *mid, const float *m, size_t plane, size_t leng
 /* Results of tiles first.. from m. */
 static void outputs(const job *j, int first, int tiles)
 {
-    const size_t image = (size_t)(j->h * j->w), pixel = (size_t)j->k;
+    const size_t image = (size_t)(j->ho * j->wo), pixel = (size_t)j->k;
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->k)) {
@@ -312,17 +315,17 @@ static void outputs(const job *j, int first, int tiles)
                        (size_t)s.tiles * channels);
         for (int i = 0; i < s.tiles; i++) {
             place at = place_of(j, first + s.tile + i);
-            size_t first_pixel = (size_t)at.image * image + (size_t)(at.y * j->w + at.x);
+            size_t first_pixel = (size_t)at.image * image + (size_t)(at.y * j->wo + at.x);
             float *y = j->out + first_pixel * pixel + s.at;
             const float *mid = s.mid[0] + (size_t)i * channels;
             const float *bias = j->bias ? j->bias + s.at : NULL;
-            int rows = j->h - at.y < TILE ? j->h - at.y : TILE;
-            int cols = j->w - at.x < TILE ? j->w - at.x : TILE;
+            int rows = j->ho - at.y < TILE ? j->ho - at.y : TILE;
+            int cols = j->wo - at.x < TILE ? j->wo - at.x : TILE;
 
-            if (cols == TILE && !j->add)
-                output_tile(mid, channels, y, bias, j, rows, TILE, 0);
+            if (cols == TILE && !j->add && !j->relu)
+                output_tile(mid, channels, y, bias, j, rows, TILE, 0, 0);
             else
-                output_tile(mid, channels, y, bias, j, rows, cols, j->add);
+                output_tile(mid, channels, y, bias, j, rows, cols, j->add, j->relu);
         }
     }
 }

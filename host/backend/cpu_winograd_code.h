@@ -22,12 +22,13 @@ enum {
  */
 typedef struct dmq_winograd_job {
     const float *in;      /**< (n, h, w, c) */
-    const float *dy;      /**< (n, h, w, k); correlate */
+    const float *dy;      /**< (n, ho, wo, k); correlate */
     const float *bias;    /**< (k) or NULL; convolve */
     const float *weights; /**< at the points; convolve */
-    float *out;           /**< (n, h, w, k); convolve */
+    float *out;           /**< (n, ho, wo, k); convolve */
     float *dw;            /**< (k, 3, 3, c); correlate */
-    int h, w, c, k, add;
+    int h, w, c, k, ho, wo, add, relu;
+    int top, left;           /**< padding */
     int across, down, tiles; /**< tiles in a row, in a column of an image, in all */
     int run;                 /**< tiles that are worked on at a time */
     size_t plane_v, plane_m; /**< run * c + DMQ_LINE, run * k + DMQ_LINE */

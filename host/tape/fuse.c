@@ -1,8 +1,10 @@
 /*
- * Fusion: [x + shift] -> group_norm -> [silu] -> [fake_quant per tensor] becomes one group_norm node.
+ * Fusion: [x + shift] -> group_norm -> [silu] -> [fake_quant per tensor] becomes one group_norm node, and
+ * conv2d -> relu one conv2d node.
  *
  * Only where nobody else reads the results in between and none of them is an output. A quantizer whose
- * step is learned stays by itself: the fused kernel has no gradient of it.
+ * step is learned stays by itself: the fused kernel has no gradient of it. So does the ReLU of a tape with
+ * derivatives: backward of the convolution knows none.
  */
 #include "tape/node.h"
 
@@ -35,12 +37,12 @@ static dmq_node *reader_of(const dmq_tape *tape, const dmq_var *v, int from)
 }
 
 /* The fused node takes over the result of the last node of the chain, which runs no more. */
-static void take_over(dmq_node *norm, dmq_node *last)
+static void take_over(dmq_node *first, dmq_node *last)
 {
-    norm->out->maker =
+    first->out->maker =
         last; /* so that every cell still has one maker, and this one is fused away */
-    norm->out = last->out;
-    norm->out->maker = norm;
+    first->out = last->out;
+    first->out->maker = first;
     last->fused_away = 1;
 }
 
@@ -85,16 +87,28 @@ static void absorb_followers(const dmq_tape *tape, dmq_node *norm, int at)
     }
 }
 
+static void absorb_relu(const dmq_tape *tape, dmq_node *conv, int at)
+{
+    dmq_node *next = is_private(conv->out) ? reader_of(tape, conv->out, at) : NULL;
+
+    if (next && next->op == &dmq_op_unary && next->attr.unary == DMQ_RELU) {
+        conv->attr.conv.relu = 1;
+        take_over(conv, next);
+    }
+}
+
 void dmq_tape_fuse(dmq_tape *tape)
 {
     count_readers(tape);
     for (int i = 0; i < tape->n_nodes; i++) {
-        dmq_node *norm = tape->node[i];
+        dmq_node *node = tape->node[i];
 
-        if (norm->op != &dmq_op_group_norm)
-            continue;
-        absorb_shift(norm);
-        absorb_followers(tape, norm, i + 1);
-        norm->n_in = NORM_ZERO + 1;
+        if (node->op == &dmq_op_group_norm) {
+            absorb_shift(node);
+            absorb_followers(tape, node, i + 1);
+            node->n_in = NORM_ZERO + 1;
+        } else if (node->op == &dmq_op_conv2d && tape->passes == DMQ_TAPE_FORWARD) {
+            absorb_relu(tape, node, i + 1);
+        }
     }
 }

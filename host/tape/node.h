@@ -39,6 +39,7 @@ typedef union dmq_attr {
     struct {
         int stride;
         dmq_pad pad;
+        int relu; /**< fused in */
     } conv;
     struct {
         int trans_a, trans_b;
@@ -196,7 +197,7 @@ size_t dmq_shape_per(dmq_shape s);
 /** Replace what recorded patterns a fused node computes (fuse.c). */
 void dmq_tape_fuse(dmq_tape *tape);
 
-extern const dmq_op dmq_op_group_norm, dmq_op_binary, dmq_op_unary, dmq_op_fake_quant,
-    dmq_op_reshape;
+extern const dmq_op dmq_op_conv2d, dmq_op_group_norm, dmq_op_binary, dmq_op_unary,
+    dmq_op_fake_quant, dmq_op_reshape;
 
 #endif

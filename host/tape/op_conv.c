@@ -63,6 +63,7 @@ static dmq_status forward(const dmq_node *node, const dmq_backend *be, dmq_queue
 
     a.bias = node->in[BIAS] ? node->in[BIAS]->value : NULL;
     a.y = node->out->value;
+    a.relu = node->attr.conv.relu;
     return be->conv2d_forward(queue, &a);
 }
 
@@ -154,18 +155,18 @@ static double macs(const dmq_node *node)
     return (double)dmq_shape_count(node->out->shape) * w.dim[1] * w.dim[2] * w.dim[3];
 }
 
-static const dmq_op op = { .name = "conv2d",
-                           .each = 1U << W | 1U << BIAS,
-                           .infer = infer,
-                           .forward = forward,
-                           .backward = backward,
-                           .jvp = jvp,
-                           .macs = macs };
+const dmq_op dmq_op_conv2d = { .name = "conv2d",
+                               .each = 1U << W | 1U << BIAS,
+                               .infer = infer,
+                               .forward = forward,
+                               .backward = backward,
+                               .jvp = jvp,
+                               .macs = macs };
 
 dmq_var *dmq_record_conv2d(dmq_tape *tape, dmq_var *x, dmq_var *w, dmq_var *bias, int stride,
                            dmq_pad pad)
 {
-    dmq_attr attr = { .conv = { stride, pad } };
+    dmq_attr attr = { .conv = { stride, pad, 0 } };
 
-    return dmq_node_record(tape, &op, &attr, 2, 3, (dmq_var *[]){ x, w, bias });
+    return dmq_node_record(tape, &dmq_op_conv2d, &attr, 2, 3, (dmq_var *[]){ x, w, bias });
 }

@@ -382,10 +382,11 @@ static int node_text(char *line, size_t size, const dmq_node *node)
         if (node->in[i])
             n += snprintf(ins + n, sizeof ins - (size_t)n, " %d", node->in[i]->id);
     }
-    return snprintf(line, size, "%d %s%s%s%s%s -> %s%s%s\n", node->out->id, node->op->name,
+    return snprintf(line, size, "%d %s%s%s%s%s%s -> %s%s%s\n", node->out->id, node->op->name,
                     is_norm && node->n_in > NORM_SHIFT && node->in[NORM_SHIFT] ? "+shift" : "",
                     is_norm && node->attr.norm.silu ? "+silu" : "",
-                    is_norm && node->attr.norm.quant ? "+quant" : "", ins,
+                    is_norm && node->attr.norm.quant ? "+quant" : "",
+                    node->op == &dmq_op_conv2d && node->attr.conv.relu ? "+relu" : "", ins,
                     dmq_shape_text(node->out->shape), node->live ? " live" : "",
                     node->out->is_output ? " output" : "");
 }

@@ -48,6 +48,49 @@ static void an_image_does_not_know_its_batch(void **state)
     }
 }
 
+/* The slot's own ReLU is the one behind it, bit for bit: alone, on what is added to, and for a NaN. */
+static void relu_is_that_of_the_sum(void **state)
+{
+    const check_on *on = &check_device;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
+        check_op op = conv2d_op(&batches[i]);
+        uint64_t stream = check_stream(90 + i);
+        check_arrays in = check_op_arrays(&op, &stream);
+        dmq_real *old = check_random(op.count_out, &stream), *sum = check_reals(op.count_out);
+        dmq_real *got = check_reals(op.count_out);
+        int positive = 0;
+
+        in.at[0][op.count_in[0] / 2] = (dmq_real)NAN;
+        for (int add = 0; add < 2; add++) {
+            dmq_conv2d_args a = conv2d_args(&batches[i]);
+
+            memcpy(sum, old, op.count_out * sizeof *sum);
+            op.forward(&op, on, in.at, sum, add);
+            a.x = check_up_real(on, in.at[0], op.count_in[0]);
+            a.w = check_up_real(on, in.at[1], op.count_in[1]);
+            a.bias = check_up_real(on, in.at[2], op.count_in[2]);
+            a.y = check_room(on, add ? old : NULL, op.count_out);
+            a.add = add;
+            a.relu = 1;
+            CHECK_RUN(on, conv2d_forward, &a);
+            check_down_real(on, got, a.y, op.count_out);
+            assert_true(check_nans(sum, op.count_out) > 0);
+            assert_int_equal(check_nans(got, op.count_out), check_nans(sum, op.count_out));
+            for (size_t j = 0; j < op.count_out; j++) {
+                if (isnan(sum[j]))
+                    assert_true(isnan(got[j]));
+                else
+                    assert_true(got[j] == (sum[j] > 0 ? sum[j] : 0));
+                positive += got[j] > 0;
+            }
+            assert_in_range(positive, 1, (size_t)(add + 1) * op.count_out - 1);
+        }
+        (void)check_release(NULL);
+    }
+}
+
 /* Sums of small whole numbers: one term left out or taken twice is off by 1 at least. */
 static void no_term_is_missing(void **state)
 {
@@ -140,7 +183,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CHECK_TEST(values_and_derivatives_are_pytorchs), CHECK_TEST(odd_shapes_keep_the_identities),
         CHECK_TEST(an_image_does_not_know_its_batch),    CHECK_TEST(no_term_is_missing),
-        CHECK_TEST(gradients_of_single_images),
+        CHECK_TEST(gradients_of_single_images),          CHECK_TEST(relu_is_that_of_the_sum),
     };
 
     check_open(argc, argv);

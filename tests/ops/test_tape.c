@@ -107,6 +107,28 @@ static void fused_equals_composed(void **state)
     check_report("fused");
 }
 
+/* Some fusions are those of tapes without derivatives. */
+static void fused_forward_equals_composed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TAPE_CASES; i++) {
+        net *a = net_open(&check_device, DMQ_TAPE_FORWARD, CASE_SAMPLES, tape_cases[i].record);
+        net *b = net_open(&check_device, DMQ_TAPE_NO_FUSION, CASE_SAMPLES, tape_cases[i].record);
+
+        net_forward(a);
+        net_forward(b);
+        for (int k = 0; k < a->n_outputs; k++) {
+            size_t count = dmq_shape_count(a->output[k]->shape);
+
+            check_same(tape_cases[i].name, net_value(a, k), net_value(b, k), count, 1e-5, 1e-5, 1);
+        }
+        net_close(a);
+        net_close(b);
+        (void)check_release(NULL);
+    }
+    check_report("fused forward");
+}
+
 /* A tape that can do less lays out its memory otherwise, and computes the same bits. */
 static void fewer_passes_change_nothing(void **state)
 {
@@ -187,6 +209,7 @@ int main(int argc, char **argv)
         CHECK_TEST(no_sample_mixes_with_another),
         CHECK_TEST(equals_the_reference),
         CHECK_TEST(fused_equals_composed),
+        CHECK_TEST(fused_forward_equals_composed),
         CHECK_TEST(fewer_passes_change_nothing),
         CHECK_TEST(replay_is_the_same),
     };

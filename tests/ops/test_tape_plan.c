@@ -187,6 +187,25 @@ static void fusion_finds_its_patterns(void **state)
     dmq_free(text);
 }
 
+/* The ReLU of a convolution, where no pass needs what was before it. */
+static void fusion_takes_the_relu(void **state)
+{
+    static const unsigned passes[] = { DMQ_TAPE_FORWARD, DMQ_TAPE_BACKWARD, DMQ_TAPE_JVP,
+                                       DMQ_TAPE_NO_FUSION };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        net *n = net_open(&check_device, passes[i], CASE_SAMPLES, case_conv_relu);
+        char *text = NULL;
+
+        CHECK_OK(dmq_tape_text(n->tape, &text));
+        assert_text(text, "conv2d+relu", i == 0 ? 3 : 0);
+        assert_text(text, "unary", i == 0 ? 1 : 4);
+        net_close(n);
+        dmq_free(text);
+    }
+}
+
 /* An output in the chain, a learned step, a quantizer by channel, SiLU behind the quantizer. */
 static void record_unfusible(net *n)
 {
@@ -344,6 +363,7 @@ int main(int argc, char **argv)
         CHECK_TEST(inputs_alone),
         CHECK_TEST(without_any_tangent_the_output_has_none),
         CHECK_TEST(fusion_finds_its_patterns),
+        CHECK_TEST(fusion_takes_the_relu),
         CHECK_TEST(fusion_leaves_the_rest_alone),
         CHECK_TEST(fused_codes_are_equal),
         CHECK_TEST(scratch_is_shared),
