@@ -4,28 +4,23 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "io/file.h"
+#include "io/npz_inner.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
 
-enum { HEADER_LIMIT = 1 << 16, MEMBER_LIMIT = 10000, PIECE = 1 << 16, TYPES = 5 };
+enum { HEADER_LIMIT = 1 << 16, MEMBER_LIMIT = 10000, PIECE = 1 << 16 };
 
-#define COUNT_LIMIT (INT64_C(1) << 40)
-
-static const struct {
-    const char *descr, *word;
-    size_t size;
-} types[TYPES] = { { "|u1", "u1", 1 },
-                   { "<f4", "f4", 4 },
-                   { "<f8", "f8", 8 },
-                   { "<i4", "i4", 4 },
-                   { "<i8", "i8", 8 } };
+/* Deflate makes no more of a byte. */
+#define DEFLATE_LIMIT 1032
 
 struct dmq_npz {
     char *path;
@@ -38,6 +33,9 @@ struct dmq_npz {
 typedef struct stream {
     zip_file_t *member;
     int fd;
+    bool stored;  /* any place can be gone to */
+    uint64_t at;  /* of the next byte */
+    uint64_t all; /* bytes that the file says it has */
 } stream;
 
 static dmq_status refuse(const dmq_npz *file, const char *name, const char *what)
@@ -51,23 +49,32 @@ static dmq_status stream_open(stream *s, const dmq_npz *file, const char *name)
 {
     dmq_status st = DMQ_OK;
     char member[1100];
+    zip_stat_t told;
+    struct stat whole;
 
-    s->member = NULL;
-    s->fd = -1;
+    *s = (stream){ .fd = -1, .stored = true };
     if (!file->zip) {
         if (name[0]) {
             return dmq_fail(DMQ_EDATA, "%s: is one array without a name, \"%s\" was asked",
                             file->path, name);
         }
         s->fd = open(file->path, O_RDONLY | O_CLOEXEC);
-        return s->fd < 0 ? dmq_file_failed(file->path, false, errno) : DMQ_OK;
+        if (s->fd < 0 || fstat(s->fd, &whole) != 0)
+            return dmq_file_failed(file->path, false, errno);
+        s->all = (uint64_t)whole.st_size;
+        return DMQ_OK;
     }
     (void)snprintf(member, sizeof member, "%s.npy", name);
     s->member = zip_fopen(file->zip, member, 0);
     if (!s->member && zip_name_locate(file->zip, member, 0) < 0) {
         st = dmq_fail(DMQ_EDATA, "%s: has no array \"%s\"", file->path, name);
-    } else if (!s->member) {
+    } else if (!s->member || zip_stat(file->zip, member, 0, &told) != 0) {
         st = refuse(file, name, zip_strerror(file->zip));
+    } else {
+        s->stored = told.comp_method == ZIP_CM_STORE;
+        s->all = told.size;
+        if (!s->stored && told.size / DEFLATE_LIMIT > told.comp_size)
+            st = refuse(file, name, "says that it unpacks to more than its bytes can");
     }
     return st;
 }
@@ -95,6 +102,7 @@ static dmq_status stream_read(void *out, stream *s, const dmq_npz *file, const c
         if (n == 0)
             return refuse(file, name, "is cut short");
         to += n;
+        s->at += (uint64_t)n;
         size -= (size_t)n;
     }
     return DMQ_OK;
@@ -109,113 +117,6 @@ static dmq_status stream_end(stream *s, const dmq_npz *file, const char *name)
     if (n < 0)
         return refuse(file, name, s->member ? zip_file_strerror(s->member) : strerror(errno));
     return n > 0 ? refuse(file, name, "has more bytes than its shape needs") : DMQ_OK;
-}
-
-/* ------------------------------------------------------------------ the header of an array */
-
-static const char *skip(const char *p)
-{
-    return p + strspn(p, " ");
-}
-
-/* 'text' -> the length of text, p behind it; -1 when there is none. */
-static int quoted(const char **p)
-{
-    const char *end;
-
-    *p = skip(*p);
-    if (**p != '\'' && **p != '"')
-        return -1;
-    end = strchr(*p + 1, **p);
-    if (!end)
-        return -1;
-    (*p)++;
-    return (int)(end - *p);
-}
-
-static bool tuple(dmq_npz_info *info, const char **p)
-{
-    const char *q = skip(*p);
-
-    info->rank = 0;
-    info->count = 1;
-    if (*q++ != '(')
-        return false;
-    for (q = skip(q); *q != ')'; q = skip(q)) {
-        char *end;
-        long long n;
-
-        if (info->rank == DMQ_NPZ_RANK || *q < '0' || *q > '9')
-            return false;
-        errno = 0;
-        n = strtoll(q, &end, 10);
-        if (errno || __builtin_mul_overflow(info->count, (int64_t)n, &info->count) ||
-            info->count > COUNT_LIMIT)
-            return false;
-        info->dims[info->rank++] = n;
-        q = skip(end + (*end == 'L'));
-        if (*q == ',') {
-            q++;
-        } else if (*q != ')') {
-            return false;
-        }
-    }
-    *p = q + 1;
-    return true;
-}
-
-/* {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } and nothing else. NULL when it is so. */
-static const char *parse(dmq_npz_info *info, const char *p)
-{
-    unsigned seen = 0;
-
-    p = skip(p);
-    if (*p++ != '{')
-        return "its header is not a dictionary";
-    for (p = skip(p); *p != '}'; p = skip(p)) {
-        const char *key;
-        int n = quoted(&p);
-
-        if (n < 0)
-            return "its header holds a key that is no text";
-        key = p;
-        p = skip(p + n + 1);
-        if (*p++ != ':')
-            return "its header has a key without a value";
-        p = skip(p);
-        if (n == 5 && strncmp(key, "descr", 5) == 0) {
-            int length = quoted(&p), type = 0;
-
-            while (type < TYPES && (length != 3 || strncmp(p, types[type].descr, 3) != 0))
-                type++;
-            if (type == TYPES)
-                return "its numbers are not |u1, <f4, <f8, <i4 or <i8";
-            info->type = (dmq_npz_type)type;
-            p += length + 1;
-            seen |= 1U;
-        } else if (n == 13 && strncmp(key, "fortran_order", 13) == 0) {
-            if (strncmp(p, "False", 5) != 0)
-                return "it is in Fortran order: save numpy.ascontiguousarray of it";
-            p += 5;
-            seen |= 2U;
-        } else if (n == 5 && strncmp(key, "shape", 5) == 0) {
-            if (!tuple(info, &p))
-                return "its shape is not a tuple of at most 8 sizes below 2^40 elements";
-            seen |= 4U;
-        } else {
-            return "its header has an unknown key";
-        }
-        p = skip(p);
-        if (*p == ',') {
-            p++;
-        } else if (*p != '}') {
-            return "its header is not a dictionary";
-        }
-    }
-    p++;
-    if (seen != 7 || p[strspn(p, " \n")] != '\0')
-        return "its header must have descr, fortran_order and shape, nothing else";
-    return NULL;
 }
 
 static dmq_status read_header(dmq_npz_info *info, stream *s, const dmq_npz *file, const char *name)
@@ -239,7 +140,7 @@ static dmq_status read_header(dmq_npz_info *info, stream *s, const dmq_npz *file
         return refuse(file, name, "its header is larger than 64 KiB");
     DMQ_TRY(dmq_alloc((void **)&text, n + 1, 1));
     DMQ_TRY(stream_read(text, s, file, name, n));
-    fault = memchr(text, 0, n) ? "its header holds a NUL byte" : parse(info, text);
+    fault = memchr(text, 0, n) ? "its header holds a NUL byte" : dmq_npz_parse(info, text);
     if (fault)
         st = refuse(file, name, fault);
 done:
@@ -345,15 +246,34 @@ const char *dmq_npz_name(const dmq_npz *file, int i)
     return i >= 0 && i < file->count ? file->name[i] : NULL;
 }
 
+/* The header, and whether the bytes behind it are as many as it says: then a caller may allocate by it. */
+static dmq_status open_array(dmq_npz_info *info, stream *s, const dmq_npz *file, const char *name)
+{
+    uint64_t needed, there;
+    dmq_status st = DMQ_OK;
+
+    memset(info, 0, sizeof *info);
+    DMQ_TRY(stream_open(s, file, name));
+    DMQ_TRY(read_header(info, s, file, name));
+    needed = (uint64_t)info->count * dmq_npz_kinds[info->type].size;
+    there = s->all > s->at ? s->all - s->at : 0;
+    if (there < needed) {
+        st = refuse(file, name, "is cut short");
+        st = dmq_fail_note(st,
+                           "  hint: its shape needs %llu bytes, the file has %llu: copy it again",
+                           (unsigned long long)needed, (unsigned long long)there);
+    } else if (there > needed) {
+        st = refuse(file, name, "has more bytes than its shape needs");
+    }
+done:
+    return st;
+}
+
 dmq_status dmq_npz_shape(dmq_npz_info *out, dmq_npz *file, const char *name)
 {
-    dmq_status st;
     stream s;
+    dmq_status st = open_array(out, &s, file, name);
 
-    memset(out, 0, sizeof *out);
-    st = stream_open(&s, file, name);
-    if (st == DMQ_OK)
-        st = read_header(out, &s, file, name);
     stream_close(&s);
     return st;
 }
@@ -372,7 +292,7 @@ static dmq_status check(const dmq_npz_info *info, const dmq_npz *file, const cha
         same = dims[i] < 0 || dims[i] == info->dims[i];
     if (same && (accepted >> info->type & 1U))
         return DMQ_OK;
-    dmq_text_add(&text, "%s [", types[info->type].word);
+    dmq_text_add(&text, "%s [", dmq_npz_kinds[info->type].word);
     for (int i = 0; i < info->rank; i++)
         dmq_text_add(&text, "%s%lld", i ? "," : "", (long long)info->dims[i]);
     dmq_text_add(&text, "], %s [", kind);
@@ -419,7 +339,7 @@ typedef enum target { TO_F32, TO_F64, TO_I64, TO_U8 } target;
 static void convert(void *out, size_t at, const unsigned char *bytes, size_t n, dmq_npz_type type,
                     target to)
 {
-    size_t size = types[type].size;
+    size_t size = dmq_npz_kinds[type].size;
 
     for (size_t i = 0; i < n; i++) {
         if (to == TO_F32) {
@@ -445,8 +365,7 @@ static dmq_status get(void *out, dmq_npz *file, const char *name, target to, int
     stream s;
     size_t n, width;
 
-    DMQ_TRY(stream_open(&s, file, name));
-    DMQ_TRY(read_header(&info, &s, file, name));
+    DMQ_TRY(open_array(&info, &s, file, name));
     DMQ_TRY(check(&info, file, name,
                   to == TO_U8    ? 1U << DMQ_NPZ_U1
                   : to == TO_I64 ? wholes
@@ -455,7 +374,7 @@ static dmq_status get(void *out, dmq_npz *file, const char *name, target to, int
                   : to == TO_I64 ? "i8"
                                  : "f4",
                   rank, dims));
-    width = types[info.type].size;
+    width = dmq_npz_kinds[info.type].size;
     for (size_t at = 0; at < (size_t)info.count; at += n) {
         n = (size_t)info.count - at;
         n = n < PIECE / width ? n : PIECE / width;
@@ -492,6 +411,99 @@ dmq_status dmq_npz_read_u8(uint8_t *out, dmq_npz *file, const char *name, int ra
     return get(out, file, name, TO_U8, rank, dims);
 }
 
+/* ------------------------------------------------------------------ rows */
+
+struct dmq_npz_rows {
+    const dmq_npz *file;
+    char *name;
+    dmq_npz_info info;
+    stream stream;
+    uint64_t start; /* of the first row */
+    size_t row;     /* bytes of one */
+};
+
+dmq_status dmq_npz_rows_open(dmq_npz_rows **out, const dmq_npz *file, const char *name)
+{
+    dmq_status st = DMQ_OK;
+    dmq_npz_rows *rows = NULL;
+
+    *out = NULL;
+    DMQ_TRY(dmq_alloc((void **)&rows, 1, sizeof *rows));
+    rows->file = file;
+    rows->stream.fd = -1;
+    DMQ_TRY(dmq_strdup(&rows->name, name));
+    DMQ_TRY(open_array(&rows->info, &rows->stream, file, name));
+    if (rows->info.rank == 0 || rows->info.count == 0) {
+        st = refuse(file, name, "has no rows");
+        goto done;
+    }
+    rows->start = rows->stream.at;
+    rows->row =
+        (size_t)(rows->info.count / rows->info.dims[0]) * dmq_npz_kinds[rows->info.type].size;
+    *out = rows;
+    rows = NULL;
+done:
+    dmq_npz_rows_close(rows);
+    return st;
+}
+
+void dmq_npz_rows_close(dmq_npz_rows *rows)
+{
+    if (!rows)
+        return;
+    stream_close(&rows->stream);
+    dmq_free(rows->name);
+    dmq_free(rows);
+}
+
+const dmq_npz_info *dmq_npz_rows_info(const dmq_npz_rows *rows)
+{
+    return &rows->info;
+}
+
+/* A compressed member knows no places: going back is beginning again, going on is unpacking what lies between. */
+static dmq_status go_to(dmq_npz_rows *rows, uint64_t place)
+{
+    char piece[PIECE];
+    stream *s = &rows->stream;
+    dmq_npz_info info;
+    dmq_status st = DMQ_OK;
+
+    if (s->at == place)
+        return DMQ_OK;
+    if (s->stored) {
+        if (s->member ? zip_fseek(s->member, (zip_int64_t)place, SEEK_SET) != 0
+                      : lseek(s->fd, (off_t)place, SEEK_SET) < 0)
+            return refuse(rows->file, rows->name, "cannot be read from the middle");
+        s->at = place;
+        return DMQ_OK;
+    }
+    if (place < s->at) {
+        stream_close(s);
+        DMQ_TRY(open_array(&info, s, rows->file, rows->name));
+    }
+    while (s->at < place) {
+        uint64_t n = place - s->at < PIECE ? place - s->at : PIECE;
+
+        DMQ_TRY(stream_read(piece, s, rows->file, rows->name, (size_t)n));
+    }
+done:
+    return st;
+}
+
+dmq_status dmq_npz_rows_read(void *out, dmq_npz_rows *rows, int64_t first, int64_t count)
+{
+    dmq_status st = DMQ_OK;
+
+    assert(first >= 0 && count >= 0 && first + count <= rows->info.dims[0]);
+    DMQ_TRY(go_to(rows, rows->start + (uint64_t)first * rows->row));
+    DMQ_TRY(stream_read(out, &rows->stream, rows->file, rows->name, (size_t)count * rows->row));
+    if (first + count == rows->info.dims[0])
+        DMQ_TRY(stream_end(&rows->stream, rows->file, rows->name));
+done:
+    return st;
+}
+
 /* ------------------------------------------------------------------ writing */
 
 dmq_status dmq_npy_save(const char *path, dmq_npz_type type, int rank, const int64_t *dims,
@@ -504,7 +516,8 @@ dmq_status dmq_npy_save(const char *path, dmq_npz_type type, int rank, const int
     size_t header;
 
     dmq_text_add_bytes(&text, "\x93NUMPY\1\0..", 10);
-    dmq_text_add(&text, "{'descr': '%s', 'fortran_order': False, 'shape': (", types[type].descr);
+    dmq_text_add(&text, "{'descr': '%s', 'fortran_order': False, 'shape': (",
+                 dmq_npz_kinds[type].descr);
     for (int i = 0; i < rank; i++) {
         dmq_text_add(&text, i + 1 < rank ? "%lld, " : "%lld,", (long long)dims[i]);
         count *= (uint64_t)dims[i];
@@ -515,7 +528,7 @@ dmq_status dmq_npy_save(const char *path, dmq_npz_type type, int rank, const int
     dmq_text_add_bytes(&text, "\n", 1);
     header = text.size - 10;
     if (count > 0)
-        dmq_text_add_bytes(&text, data, (size_t)count * types[type].size);
+        dmq_text_add_bytes(&text, data, (size_t)count * dmq_npz_kinds[type].size);
     header = text.status == DMQ_OK ? header : 0;
     count = text.size;
     DMQ_TRY(dmq_text_take(&bytes, &text));

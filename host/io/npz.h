@@ -46,7 +46,10 @@ int dmq_npz_count(const dmq_npz *file);
 
 const char *dmq_npz_name(const dmq_npz *file, int i);
 
-/** EDATA when there is none, or of a kind that is not read. */
+/**
+ * EDATA when there is none, or of a kind that is not read, or when the file has not as many bytes as the shape needs: a
+ * caller may allocate by it.
+ */
 dmq_status dmq_npz_shape(dmq_npz_info *out, dmq_npz *file, const char *name);
 
 /**
@@ -68,6 +71,25 @@ dmq_status dmq_npz_read_i64(int64_t *out, dmq_npz *file, const char *name, int r
 
 dmq_status dmq_npz_read_u8(uint8_t *out, dmq_npz *file, const char *name, int rank,
                            const int64_t *dims);
+
+/** The rows of an array (dims[0], ...), some at a time, so that no memory has to hold all: packs of images. */
+typedef struct dmq_npz_rows dmq_npz_rows;
+
+/** file must outlive it. As dmq_npz_shape; EDATA also when there is no row. */
+dmq_status dmq_npz_rows_open(dmq_npz_rows **out, const dmq_npz *file, const char *name);
+
+/** Takes NULL. */
+void dmq_npz_rows_close(dmq_npz_rows *rows);
+
+const dmq_npz_info *dmq_npz_rows_info(const dmq_npz_rows *rows);
+
+/**
+ * Rows first .. first + count - 1, in the type of the file. In order is fastest: a compressed array is unpacked again
+ * from its start to go back. A checksum is compared when all rows have been read in order.
+ *
+ * @return  EDATA when they cannot be read, or the checksum is another one
+ */
+dmq_status dmq_npz_rows_read(void *out, dmq_npz_rows *rows, int64_t first, int64_t count);
 
 /** Write one array as .npy. */
 dmq_status dmq_npy_save(const char *path, dmq_npz_type type, int rank, const int64_t *dims,

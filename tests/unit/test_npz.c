@@ -40,21 +40,17 @@ static void write_npy(const char *name, int major, const char *header, const voi
     dmq_text_release(&t);
 }
 
-static void write_npz(const char *name, int method)
+/* labels NULL: arr_0 alone. */
+static void put_archive(const char *name, int method, const dmq_text *arr_0, const dmq_text *labels)
 {
-    static const float f4[6] = { 0, 1, 2, 3, 4, 5.5F };
-    static const uint8_t u1[4] = { 0, 1, 2, 255 };
-    dmq_text a =
-        npy(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", f4, sizeof f4);
-    dmq_text b = npy(2, "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", u1, sizeof u1);
     int error;
     zip_t *zip;
 
     (void)unlink(in_folder(name));
     zip = zip_open(in_folder(name), ZIP_CREATE, &error);
     assert_non_null(zip);
-    for (int i = 0; i < 2; i++) {
-        const dmq_text *t = i ? &b : &a;
+    for (int i = 0; i < (labels ? 2 : 1); i++) {
+        const dmq_text *t = i ? labels : arr_0;
         zip_int64_t at = zip_file_add(zip, i ? "labels.npy" : "arr_0.npy",
                                       zip_source_buffer(zip, t->data, t->size, 0), 0);
 
@@ -62,6 +58,17 @@ static void write_npz(const char *name, int method)
         assert_int_equal(zip_set_file_compression(zip, (zip_uint64_t)at, method, 0), 0);
     }
     assert_int_equal(zip_close(zip), 0);
+}
+
+static void write_npz(const char *name, int method)
+{
+    static const float f4[6] = { 0, 1, 2, 3, 4, 5.5F };
+    static const uint8_t u1[4] = { 0, 1, 2, 255 };
+    dmq_text a =
+        npy(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", f4, sizeof f4);
+    dmq_text b = npy(2, "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", u1, sizeof u1);
+
+    put_archive(name, method, &a, &b);
     dmq_text_release(&a);
     dmq_text_release(&b);
 }
@@ -125,6 +132,94 @@ static void single_arrays_come_back(void **state)
     assert_int_equal(dmq_npz_open(&f, in_folder("n.npy")), DMQ_OK);
     assert_int_equal(dmq_npz_read_i64(&whole, f, "", 0, NULL), DMQ_OK);
     assert_int_equal(whole, -5);
+    dmq_npz_close(f);
+}
+
+/* 40 rows of 5000 bytes: more than one piece of the reader; level (i * 5000 + k) * 7 mod 251. */
+enum { ROWS = 40, ROW = 5000 };
+
+static uint8_t in_row(int64_t row, int k)
+{
+    return (uint8_t)((row * ROW + k) * 7 % 251);
+}
+
+static void rows_are_right(dmq_npz_rows *rows, int64_t first, int64_t count)
+{
+    static uint8_t got[ROWS * ROW];
+
+    assert_int_equal(dmq_npz_rows_read(got, rows, first, count), DMQ_OK);
+    for (int64_t i = 0; i < count * ROW; i++)
+        assert_int_equal(got[i], in_row(first + i / ROW, (int)(i % ROW)));
+}
+
+static void rows_are_read_at_any_place(void **state)
+{
+    static const char *const names[] = { "stored.npz", "deflated.npz", "plain.npy" };
+    static const int64_t order[][2] = { { 0, 3 }, { 3, 20 }, { 30, 10 },
+                                        { 7, 1 }, { 8, 1 },  { 0, 40 } };
+    static uint8_t data[ROWS * ROW];
+    dmq_text t;
+
+    (void)state;
+    for (int i = 0; i < ROWS * ROW; i++)
+        data[i] = in_row(i / ROW, i % ROW);
+    t = npy(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (40, 50, 100), }", data,
+            sizeof data);
+    put(in_folder("plain.npy"), t.data, t.size);
+    put_archive("stored.npz", ZIP_CM_STORE, &t, NULL);
+    put_archive("deflated.npz", ZIP_CM_DEFLATE, &t, NULL);
+    for (int i = 0; i < 3; i++) {
+        dmq_npz *f;
+        dmq_npz_rows *rows;
+
+        assert_int_equal(dmq_npz_open(&f, in_folder(names[i])), DMQ_OK);
+        assert_int_equal(dmq_npz_rows_open(&rows, f, i < 2 ? "arr_0" : ""), DMQ_OK);
+        assert_int_equal(dmq_npz_rows_info(rows)->dims[0], ROWS);
+        assert_int_equal(dmq_npz_rows_info(rows)->type, DMQ_NPZ_U1);
+        for (size_t k = 0; k < sizeof order / sizeof *order; k++)
+            rows_are_right(rows, order[k][0], order[k][1]);
+        dmq_npz_rows_close(rows);
+        dmq_npz_close(f);
+    }
+    dmq_text_release(&t);
+}
+
+static void rows_of_damaged_archives_are_refused(void **state)
+{
+    static uint8_t got[ROWS * ROW];
+    dmq_text t = npy(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (40, 5000), }", got,
+                     ROWS * ROW - 1);
+    dmq_npz_rows *rows;
+    dmq_npz *f;
+    char *bytes;
+    size_t size;
+
+    (void)state;
+    put_archive("short.npz", ZIP_CM_DEFLATE, &t, NULL);
+    assert_int_equal(dmq_npz_open(&f, in_folder("short.npz")), DMQ_OK);
+    assert_int_equal(dmq_npz_rows_open(&rows, f, "arr_0"), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "short.npz: array arr_0: is cut short"));
+    assert_non_null(strstr(dmq_message(), "needs 200000 bytes, the file has 199999"));
+    assert_int_equal(dmq_npz_rows_open(&rows, f, "arr_1"), DMQ_EDATA);
+    dmq_npz_close(f);
+    dmq_text_release(&t);
+    t = npy(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (0, 5000), }", NULL, 0);
+    put_archive("none.npz", ZIP_CM_STORE, &t, NULL);
+    assert_int_equal(dmq_npz_open(&f, in_folder("none.npz")), DMQ_OK);
+    assert_int_equal(dmq_npz_rows_open(&rows, f, "arr_0"), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "none.npz: array arr_0: has no rows"));
+    dmq_npz_close(f);
+    dmq_text_release(&t);
+    /* one level changed: the checksum tells when the last row is read */
+    assert_int_equal(dmq_file_read(&bytes, &size, in_folder("stored.npz"), 1 << 20), DMQ_OK);
+    put_flipped(in_folder("flip.npz"), bytes, size, 100000, 1);
+    dmq_free(bytes);
+    assert_int_equal(dmq_npz_open(&f, in_folder("flip.npz")), DMQ_OK);
+    assert_int_equal(dmq_npz_rows_open(&rows, f, "arr_0"), DMQ_OK);
+    assert_int_equal(dmq_npz_rows_read(got, rows, 0, ROWS - 1), DMQ_OK);
+    assert_int_equal(dmq_npz_rows_read(got, rows, ROWS - 1, 1), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "flip.npz: array arr_0: "));
+    dmq_npz_rows_close(rows);
     dmq_npz_close(f);
 }
 
@@ -213,6 +308,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(archives_are_read),
         cmocka_unit_test(single_arrays_come_back),
+        cmocka_unit_test(rows_are_read_at_any_place),
+        cmocka_unit_test(rows_of_damaged_archives_are_refused),
         cmocka_unit_test(malformed_arrays_are_refused),
         cmocka_unit_test(damaged_archives_never_crash),
     };
