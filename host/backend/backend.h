@@ -31,7 +31,9 @@
 #include "kernels/observe.h"
 #include "kernels/optim.h"
 #include "kernels/pointwise.h"
+#include "kernels/pool2d.h"
 #include "kernels/resample.h"
+#include "kernels/resize.h"
 #include "kernels/sampler.h"
 #include "kernels/schedule.h"
 #include "kernels/simplex.h"
@@ -79,6 +81,10 @@
     X(upsample_backward, dmq_resample_args)     \
     X(avg_pool_forward, dmq_resample_args)      \
     X(avg_pool_backward, dmq_resample_args)     \
+    X(pool2d_forward, dmq_pool2d_args)          \
+    X(pool2d_backward, dmq_pool2d_args)         \
+    X(pool2d_jvp, dmq_pool2d_args)              \
+    X(resize_levels, dmq_resize_args)           \
     X(embed_forward, dmq_embed_args)            \
     X(embed_backward, dmq_embed_args)           \
     X(time_embed, dmq_time_embed_args)          \

@@ -60,6 +60,10 @@ dmq_status dmq_axpby_cpu(dmq_queue *queue, const dmq_axpby_args *a);
 /* cpu_nearest.c */
 dmq_status dmq_nearest_cpu(dmq_queue *queue, const dmq_nearest_args *a);
 
+/* cpu_pool.c */
+dmq_status dmq_pool2d_forward_cpu(dmq_queue *queue, const dmq_pool2d_args *a);
+dmq_status dmq_resize_levels_cpu(dmq_queue *queue, const dmq_resize_args *a);
+
 /* cpu_layout.c */
 dmq_status dmq_col_sum_cpu(dmq_queue *queue, const dmq_col_sum_args *a);
 dmq_status dmq_copy2d_cpu(dmq_queue *queue, const dmq_copy2d_args *a);

@@ -9,20 +9,17 @@
  *
  * Images are 8-bit levels: what is scored is what an image file would hold.
  *
+ * Images are brought to the 299x299 of Inception by a dmq_resize (kernels/resize.h).
+ *
  * @see specs: models.md 6.1, 6.2, 6.4, 6.5
  */
 #ifndef DMQ_EVAL_EXTRACTOR_H
 #define DMQ_EVAL_EXTRACTOR_H
 
 #include "backend/lanes.h"
+#include "kernels/resize.h"
 
 #include <stdint.h>
-
-/** How images are brought to the 299x299 of Inception; in the order of evaluate.resize. */
-typedef enum dmq_resize {
-    DMQ_RESIZE_TF1, /**< source = d in/out, x first, then y: torch-fidelity, ADM's evaluator */
-    DMQ_RESIZE_HALF_PIXEL /**< source = (d + 0.5) in/out - 0.5, not below 0: pytorch-fid */
-} dmq_resize;
 
 /** Room for an id. */
 enum { DMQ_EXTRACTOR_ID = 96 };

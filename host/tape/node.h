@@ -66,7 +66,11 @@ typedef union dmq_attr {
     struct {
         int axis, from, count;
     } slice;
-    int factor;             /**< upsample, avg_pool */
+    int factor; /**< upsample, avg_pool */
+    struct {
+        dmq_pool_kind kind;
+        int k, stride, pad;
+    } pool;
     const dmq_index *index; /**< embed, xent */
     struct {
         int d, cos_first;

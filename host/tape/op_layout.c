@@ -1,6 +1,8 @@
 /* concat, slice, reshape, permute: numbers move, none is computed. */
 #include "tape/node.h"
 
+#include <assert.h>
+
 static dmq_status copy2d(const dmq_backend *be, dmq_queue *queue, dmq_real *dst, size_t dst_ld,
                          const dmq_real *src, size_t src_ld, size_t rows, size_t cols, int add)
 {
@@ -15,39 +17,48 @@ static dmq_status copy2d(const dmq_backend *be, dmq_queue *queue, dmq_real *dst,
 
 static dmq_status concat_infer(dmq_node *node)
 {
-    dmq_shape a = node->in[0]->shape, b = node->in[1]->shape;
-    int last = a.rank - 1;
+    dmq_shape a = node->in[0]->shape;
+    int last = a.rank - 1, channels = 0;
 
-    for (int d = 0; d < last || a.rank != b.rank; d++) {
-        if (a.rank != b.rank || a.dim[d] != b.dim[d]) {
-            return dmq_fail(DMQ_ESHAPE, "concat: %s and %s differ in more than the channels",
-                            dmq_var_text(node->in[0]), dmq_var_text(node->in[1]));
+    for (int i = 0; i < node->n_in; i++) {
+        dmq_shape b = node->in[i]->shape;
+
+        for (int d = 0; d < last || a.rank != b.rank; d++) {
+            if (a.rank != b.rank || a.dim[d] != b.dim[d]) {
+                return dmq_fail(DMQ_ESHAPE, "concat: %s and %s differ in more than the channels",
+                                dmq_var_text(node->in[0]), dmq_var_text(node->in[i]));
+            }
         }
+        channels += b.dim[last];
     }
-    a.dim[last] += b.dim[last];
+    a.dim[last] = channels;
     node->out->shape = a;
     return DMQ_OK;
 }
 
-/* One half of the columns of out (part 0 or 1) and the input that belongs there. */
-typedef struct half {
+/* Some columns of rows of ld numbers. */
+typedef struct columns {
     size_t rows, cols, from, ld;
-} half;
+} columns;
 
-static half half_of(const dmq_node *node, int part)
+/* Those of out that belong to an input. */
+static columns part_of(const dmq_node *node, int part)
 {
-    return (half){ .rows = (size_t)dmq_shape_rows(node->out->shape),
-                   .cols = (size_t)dmq_shape_cols(node->in[part]->shape),
-                   .from = part ? (size_t)dmq_shape_cols(node->in[0]->shape) : 0,
-                   .ld = (size_t)dmq_shape_cols(node->out->shape) };
+    columns h = { .rows = (size_t)dmq_shape_rows(node->out->shape),
+                  .cols = (size_t)dmq_shape_cols(node->in[part]->shape),
+                  .ld = (size_t)dmq_shape_cols(node->out->shape) };
+
+    for (int i = 0; i < part; i++)
+        h.from += (size_t)dmq_shape_cols(node->in[i]->shape);
+    return h;
 }
 
 static dmq_status concat_forward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < 2; i++) {
-        half h = half_of(node, i);
+    for (int i = 0; i < node->n_in; i++) {
+        columns h = part_of(node, i);
 
         DMQ_TRY(copy2d(be, queue, node->out->value + h.from, h.ld, node->in[i]->value, h.cols,
                        h.rows, h.cols, 0));
@@ -60,8 +71,8 @@ static dmq_status concat_backward(const dmq_node *node, const dmq_backend *be, d
 {
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < 2; i++) {
-        half h = half_of(node, i);
+    for (int i = 0; i < node->n_in; i++) {
+        columns h = part_of(node, i);
         dmq_real *dx;
         int add = dmq_grad_take(&dx, node->in[i]);
 
@@ -78,8 +89,8 @@ static dmq_status concat_jvp(const dmq_node *node, const dmq_backend *be, dmq_qu
 {
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < 2; i++) {
-        half h = half_of(node, i);
+    for (int i = 0; i < node->n_in; i++) {
+        columns h = part_of(node, i);
         dmq_real *dst = node->out->tan + h.from;
         const dmq_real *tan = node->in[i]->tan;
 
@@ -99,9 +110,15 @@ static const dmq_op concat_op = { .name = "concat",
                                   .backward = concat_backward,
                                   .jvp = concat_jvp };
 
+dmq_var *dmq_record_concat_all(dmq_tape *tape, dmq_var *const *part, int n)
+{
+    assert(n >= 1 && n <= DMQ_NODE_INPUTS);
+    return dmq_node_record(tape, &concat_op, NULL, n, n, part);
+}
+
 dmq_var *dmq_record_concat(dmq_tape *tape, dmq_var *a, dmq_var *b)
 {
-    return dmq_node_record(tape, &concat_op, NULL, 2, 2, (dmq_var *[]){ a, b });
+    return dmq_record_concat_all(tape, (dmq_var *[]){ a, b }, 2);
 }
 
 static dmq_status slice_infer(dmq_node *node)
@@ -119,22 +136,22 @@ static dmq_status slice_infer(dmq_node *node)
 }
 
 /* x as rows of ld numbers, of which cols from `from` are taken */
-static half slice_of(const dmq_node *node)
+static columns slice_of(const dmq_node *node)
 {
     dmq_shape x = node->in[0]->shape;
     size_t inner = 1;
 
     for (int d = node->attr.slice.axis + 1; d < x.rank; d++)
         inner *= (size_t)x.dim[d];
-    return (half){ .rows = dmq_shape_count(x) / inner / (size_t)x.dim[node->attr.slice.axis],
-                   .cols = (size_t)node->attr.slice.count * inner,
-                   .from = (size_t)node->attr.slice.from * inner,
-                   .ld = (size_t)x.dim[node->attr.slice.axis] * inner };
+    return (columns){ .rows = dmq_shape_count(x) / inner / (size_t)x.dim[node->attr.slice.axis],
+                      .cols = (size_t)node->attr.slice.count * inner,
+                      .from = (size_t)node->attr.slice.from * inner,
+                      .ld = (size_t)x.dim[node->attr.slice.axis] * inner };
 }
 
 static dmq_status slice_forward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
-    half h = slice_of(node);
+    columns h = slice_of(node);
 
     return copy2d(be, queue, node->out->value, h.cols, node->in[0]->value + h.from, h.ld, h.rows,
                   h.cols, 0);
@@ -142,7 +159,7 @@ static dmq_status slice_forward(const dmq_node *node, const dmq_backend *be, dmq
 
 static dmq_status slice_backward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
-    half h = slice_of(node);
+    columns h = slice_of(node);
     size_t after = h.from + h.cols;
     dmq_real *dx;
     dmq_status st = DMQ_OK;
@@ -161,7 +178,7 @@ done:
 
 static dmq_status slice_jvp(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
-    half h = slice_of(node);
+    columns h = slice_of(node);
 
     return copy2d(be, queue, node->out->tan, h.cols, node->in[0]->tan + h.from, h.ld, h.rows,
                   h.cols, 0);

@@ -59,12 +59,19 @@ dmq_var *dmq_record_binary(dmq_tape *tape, dmq_binary_kind kind, dmq_var *p, dmq
 /** Along the last axis (channels). */
 dmq_var *dmq_record_concat(dmq_tape *tape, dmq_var *a, dmq_var *b);
 
+/** The same of n, 1 to 6, in their order. */
+dmq_var *dmq_record_concat_all(dmq_tape *tape, dmq_var *const *part, int n);
+
 /** count positions from `from` along an axis. */
 dmq_var *dmq_record_slice(dmq_tape *tape, dmq_var *x, int axis, int from, int count);
 
 /** Nearest, (N,H,W,C) -> (N,fH,fW,C); average pooling, (N,H,W,C) -> (N,H/f,W/f,C). */
 dmq_var *dmq_record_upsample(dmq_tape *tape, dmq_var *x, int factor);
 dmq_var *dmq_record_avg_pool(dmq_tape *tape, dmq_var *x, int factor);
+
+/** Windows of k x k with any stride, 0 <= pad < k: kernels/pool2d.h. */
+dmq_var *dmq_record_pool2d(dmq_tape *tape, dmq_pool_kind kind, dmq_var *x, int k, int stride,
+                           int pad);
 
 /** table (rows,D) -> (N,D). */
 dmq_var *dmq_record_embed(dmq_tape *tape, dmq_var *table, const dmq_index *index);
