@@ -9,6 +9,7 @@
 #include "cli/verbs.h"
 #include "io/file.h"
 #include "model/import.h"
+#include "model/inception.h"
 #include "model/published.h"
 #include "run/network.h"
 
@@ -20,7 +21,8 @@ typedef struct importing {
     const char *path;
     dmq_config *config;
     dmq_model *model;
-    dmq_model_info info; /* its text is ours */
+    const dmq_published *published; /* NULL: of a configuration */
+    dmq_model_info info;            /* its text is ours */
     dmq_checkpoint *file;
     dmq_import_report taken;
     dmq_lanes *lanes;
@@ -53,13 +55,12 @@ static dmq_status check_usage(const dmq_options *o)
 /* Of a published network by its name, else of the configuration. */
 static dmq_status make_model(importing *im)
 {
-    const dmq_published *p = NULL;
     dmq_status st = DMQ_OK;
 
     if (im->o->network) {
-        DMQ_TRY(dmq_published_find(&p, im->o->network));
-        DMQ_TRY(p->create(&im->model));
-        im->info = p->info;
+        DMQ_TRY(dmq_published_find(&im->published, im->o->network));
+        DMQ_TRY(im->published->create(&im->model));
+        im->info = im->published->info;
         goto done;
     }
     DMQ_TRY(dmq_setup_config(&im->config, im->o));
@@ -165,6 +166,42 @@ done:
     return st;
 }
 
+/* As the table of its layers tells them, to be compared. */
+static dmq_status tell_inception(importing *im)
+{
+    dmq_inception_totals t = dmq_inception_totals_of(im->model);
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_json_set_int(im->report, "convolutions", t.convolutions));
+    DMQ_TRY(dmq_json_set_int(im->report, "convolution_weights", (int64_t)t.conv_weights));
+    DMQ_TRY(dmq_json_set_int(im->report, "batch_norm_channels", (int64_t)t.norm_channels));
+    DMQ_TRY(dmq_json_set_int(im->report, "learnable", (int64_t)t.learnable));
+    DMQ_TRY(dmq_json_set_text(im->report, "batch_norm", "folded into the convolutions"));
+done:
+    return st;
+}
+
+/* From the form in which a network is published to the one that it runs in. */
+static dmq_status finish(importing *im)
+{
+    dmq_model *finished = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (dmq_inception_is(im->model))
+        DMQ_TRY(tell_inception(im));
+    if (!im->published || !im->published->finish)
+        goto done;
+    st = im->published->finish(&finished, im->model);
+    if (st != DMQ_OK) {
+        st = dmq_fail_note(st, "  in %s", im->path);
+        goto done;
+    }
+    dmq_model_destroy(im->model);
+    im->model = finished;
+done:
+    return st;
+}
+
 /* What the model file keeps: names and hashes, no places, so that equal input gives equal bytes. */
 static dmq_status describe(char **out, const importing *im)
 {
@@ -257,6 +294,7 @@ dmq_status dmq_cmd_import(const dmq_options *o)
     DMQ_TRY(dmq_json_object(&im.report));
     DMQ_TRY(tell_source(&im));
     DMQ_TRY(tell_taken(&im));
+    DMQ_TRY(finish(&im));
     DMQ_TRY(check(&im));
     DMQ_TRY(describe(&im.info.training, &im));
     if (!o->dry_run)

@@ -6,6 +6,7 @@
 #include "io/checkpoint.h"
 #include "kernels/noise.h"
 #include "model/decode.h"
+#include "model/inception.h"
 #include "tensor/layout.h"
 
 #include <math.h>
@@ -76,6 +77,50 @@ done:
     return st;
 }
 
+/* Pool, spatial features and logits of one image of noise. */
+static dmq_status check_inception(dmq_json *report, dmq_model *model, dmq_lanes *lanes)
+{
+    const dmq_backend *be = dmq_lanes_backend(lanes);
+    dmq_queue *queue = dmq_lanes_queue(lanes, 0);
+    size_t n = dmq_shape_count(model->input);
+    dmq_real *x = NULL, *nhwc = NULL;
+    const int *d = model->input.dim;
+    dmq_inception_vars v;
+    dmq_tape *tape = NULL;
+    dmq_status st = DMQ_OK;
+    dmq_json *list;
+    dmq_var *in;
+
+    DMQ_TRY(dmq_alloc((void **)&x, n, sizeof *x));
+    DMQ_TRY(dmq_alloc((void **)&nhwc, n, sizeof *nhwc));
+    DMQ_TRY(draw(x, model, 1));
+    dmq_nhwc_from_nchw(nhwc, x, 1, d[3], d[1], d[2]);
+    DMQ_TRY(dmq_model_place(model, lanes));
+    DMQ_TRY(dmq_tape_create(&tape, be, DMQ_TAPE_FORWARD));
+    in = dmq_tape_input(tape, "x", model->input);
+    v = dmq_inception_record(model, tape, in);
+    dmq_tape_output(tape, v.pool);
+    dmq_tape_output(tape, v.spatial);
+    dmq_tape_output(tape, v.logits);
+    DMQ_TRY(dmq_tape_plan(tape));
+    DMQ_TRY(be->upload(queue, in->value, nhwc, n * sizeof *nhwc));
+    DMQ_TRY(dmq_tape_forward(tape, queue, DMQ_PART_ALL));
+    DMQ_TRY(dmq_json_set_array(&list, report, "check"));
+    for (int i = 0; i < 3; i++) {
+        const dmq_var *out = i == 0 ? v.pool : i == 1 ? v.spatial : v.logits;
+        size_t count = dmq_shape_count(out->shape);
+
+        DMQ_TRY(be->download(queue, x, out->value, count * sizeof *x));
+        DMQ_TRY(be->sync(queue));
+        DMQ_TRY(tell(list, -1, x, count));
+    }
+done:
+    dmq_tape_destroy(tape);
+    dmq_free(x);
+    dmq_free(nhwc);
+    return st;
+}
+
 /* The noise that the network makes of x, both in the order of files. */
 static dmq_status run(dmq_real *eps, dmq_model *model, dmq_lanes *lanes, const dmq_real *x,
                       const dmq_real *t, const int *label, int n)
@@ -111,6 +156,8 @@ dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_l
 
     if (dmq_decoder_is(model))
         return check_decoder(report, model, lanes);
+    if (dmq_inception_is_folded(model))
+        return check_inception(report, model, lanes);
     if (!dmq_forward_fits(model)) {
         return dmq_json_set_text(report, "check",
                                  "not made: no network from x and t to a noise like x");

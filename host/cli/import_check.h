@@ -15,7 +15,8 @@
 /**
  * x of standard normal numbers (Philox, the same everywhere) at a small, a middle and a large t: mean, standard
  * deviation, least and greatest of each output, into the array "check" of the report; of a decoder the image of one
- * latent of such numbers. Not for other networks; then the text "check" says so.
+ * latent of such numbers, of Inception pool, spatial features and logits of one image of them. Not for other networks;
+ * then the text "check" says so.
  */
 dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_lanes *lanes);
 

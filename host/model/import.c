@@ -258,12 +258,26 @@ static bool begins_with_one_of(const char *name, const char *const *list, int n)
     return false;
 }
 
+static bool ends_with_one_of(const char *name, const char *const *list)
+{
+    size_t length = strlen(name);
+
+    for (; list && *list; list++) {
+        size_t n = strlen(*list);
+
+        if (length >= n && strcmp(name + length - n, *list) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Whether a tensor of the state dict that is no parameter may be there. */
 static bool may_stand_beside(const import *im, const char *name)
 {
     if (strncmp(name, "module.", 7) == 0)
         name += 7;
     return begins_with_one_of(name, im->map->beside, -1) ||
+           ends_with_one_of(name, im->map->beside_ends) ||
            begins_with_one_of(name, im->options->ignore, im->options->n_ignore);
 }
 

@@ -7,6 +7,7 @@
 #include "model/decoder.h"
 #include "model/dit.h"
 #include "model/features.h"
+#include "model/inception.h"
 #include "model/ldm_unet.h"
 #include "model/match.h"
 #include "tensor/layout.h"
@@ -28,6 +29,7 @@ static const struct {
     { "decoder", dmq_decoder_create_text },
     { "dit", dmq_dit_create_text },
     { "features", dmq_features_create_text },
+    { "inception", dmq_inception_create_text },
     { "ldm_unet", dmq_ldm_unet_create_text },
 };
 
@@ -39,7 +41,7 @@ dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *confi
     }
     return dmq_fail(DMQ_EDATA,
                     "model: unknown kind \"%s\"; this version knows ddpm_unet, decoder, dit, "
-                    "features, ldm_unet",
+                    "features, inception, ldm_unet",
                     kind);
 }
 

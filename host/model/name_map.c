@@ -36,6 +36,8 @@ static const char *const beside_stage[] = { "model.",
                                             "scale_factor",
                                             NULL };
 static const char *const beside_decoder[] = { "encoder.", "quant_conv.", "loss.", NULL };
+static const char *const beside_inception[] = { "AuxLogits.", NULL };
+static const char *const ends_inception[] = { ".bn.num_batches_tracked", NULL };
 
 /* By kind; the order within a kind is the order in which they are tried. */
 static const struct {
@@ -62,6 +64,11 @@ static const struct {
         .name = dmq_decoder_diffusers_name,
         .beside = beside_decoder,
         .check = dmq_decoder_diffusers_check } },
+    { "inception",
+      { .layout = "pytorch-fid",
+        .prefix = "",
+        .beside = beside_inception,
+        .beside_ends = ends_inception } },
 };
 
 static const dmq_name_map plain = { .layout = "as published", .prefix = "" };

@@ -40,6 +40,7 @@ typedef struct dmq_name_map {
     const char *ema;
     /** Names that begin so may stand beside the network's and are passed over; ends with NULL. NULL: none. */
     const char *const *beside;
+    const char *const *beside_ends; /**< the same of names that end so */
     /** Hold a config.json that lies beside the file against the network; NULL: it is not looked at. */
     dmq_status (*check)(const dmq_model *model, const dmq_json *config, const char *path);
 } dmq_name_map;

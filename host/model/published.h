@@ -14,6 +14,8 @@ typedef struct dmq_published {
     size_t numbers;      /**< of its parameters, as a state dict holds them */
     int entries;         /**< of that state dict */
     dmq_model_info info; /**< its schedule; training is NULL */
+    /** What is saved, of one that was filled; NULL: itself. */
+    dmq_status (*finish)(dmq_model **out, const dmq_model *filled);
 } dmq_published;
 
 /** The i-th; NULL behind the last. */
