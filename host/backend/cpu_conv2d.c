@@ -9,11 +9,12 @@
  * result has few channels and direct code leaves most of a register empty. Winograd from maps of 4x4
  * on; on those of less than a tile the products are mostly of zeros.
  */
-static dmq_conv_algorithm preferred_map(const dmq_conv2d_args *a, int in, int out)
+static dmq_conv_algorithm preferred_map(dmq_conv_pass pass, const dmq_conv2d_args *a, int in,
+                                        int out)
 {
     if (out < 16 && in >= 16)
         return DMQ_CONV_IM2COL;
-    if (dmq_cpu_winograd_fits(a) && a->ho >= 4 && a->wo >= 4)
+    if (dmq_cpu_winograd_fits(pass, a) && a->ho >= 4 && a->wo >= 4)
         return DMQ_CONV_WINOGRAD;
     return DMQ_CONV_DIRECT;
 }
@@ -28,7 +29,7 @@ static dmq_conv_algorithm preferred_weights(const dmq_conv2d_args *a)
 
     if (a->k < 16 && a->c >= 16)
         return DMQ_CONV_IM2COL;
-    if (dmq_cpu_winograd_fits(a) && tiles * a->n >= 8)
+    if (dmq_cpu_winograd_fits(DMQ_CONV_BACKWARD_WEIGHTS, a) && tiles * a->n >= 8)
         return DMQ_CONV_WINOGRAD;
     if (a->n * a->ho * a->wo < 256 || (a->stride > 1 && a->c * a->k >= 64 * 64))
         return DMQ_CONV_IM2COL;
@@ -37,8 +38,8 @@ static dmq_conv_algorithm preferred_weights(const dmq_conv2d_args *a)
 
 static dmq_conv_algorithm preferred(dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
-    return pass == DMQ_CONV_FORWARD         ? preferred_map(a, a->c, a->k)
-           : pass == DMQ_CONV_BACKWARD_DATA ? preferred_map(a, a->k, a->c)
+    return pass == DMQ_CONV_FORWARD         ? preferred_map(pass, a, a->c, a->k)
+           : pass == DMQ_CONV_BACKWARD_DATA ? preferred_map(pass, a, a->k, a->c)
                                             : preferred_weights(a);
 }
 
@@ -89,12 +90,13 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
         st = im2col(queue, pass, a);
     } else if (algorithm == DMQ_CONV_DIRECT) {
         st = dmq_cpu_conv_dnnl(queue, pass, a, NULL);
-    } else if (dmq_cpu_winograd_fits(a)) {
+    } else if (dmq_cpu_winograd_fits(pass, a)) {
         st = dmq_cpu_winograd(queue, pass, a);
     } else {
-        st = dmq_fail(DMQ_ENOTSUP,
-                      "conv2d: Winograd is for 3x3, stride 1, padding up to 2, multiples of 16 "
-                      "channels, AVX2 or AVX-512");
+        st = dmq_fail(DMQ_ENOTSUP, "conv2d: Winograd is for 3x3, padding up to 2 (forward: also "
+                                   "for lines of 3 and 7 taps), "
+                                   "stride 1, multiples of 16 "
+                                   "channels, AVX2 or AVX-512");
     }
     if (st == DMQ_OK && pass == DMQ_CONV_FORWARD && a->relu && algorithm != DMQ_CONV_WINOGRAD)
         st = relu(queue, a);
@@ -121,7 +123,7 @@ dmq_status dmq_cpu_conv_name(const char **out, dmq_conv_pass pass, dmq_conv_algo
         DMQ_TRY(dmq_cpu_conv_choose(&algorithm, pass, a));
     if (algorithm == DMQ_CONV_DIRECT) {
         st = dmq_cpu_conv_dnnl(NULL, pass, a, out);
-    } else if (algorithm == DMQ_CONV_WINOGRAD && !dmq_cpu_winograd_fits(a)) {
+    } else if (algorithm == DMQ_CONV_WINOGRAD && !dmq_cpu_winograd_fits(pass, a)) {
         st = DMQ_ENOTSUP;
     } else if (algorithm == DMQ_CONV_WINOGRAD) {
         *out = dmq_cpu_winograd_name();

@@ -10,10 +10,9 @@
 enum { OLD = 10000, BUCKETS = 256 };
 
 struct dmq_prepared {
-    const float *w; /* where the weights were seen; only compared */
-    int k, c, turned;
-    int users;   /* who reads u or copy, or fills them */
-    int filling; /* 1: not to be read; by its one user */
+    dmq_prepare what; /* w: where the weights were seen; only compared */
+    int users;        /* who reads u or copy, or fills them */
+    int filling;      /* 1: not to be read; by its one user */
     unsigned long last;
     size_t bytes;
     float *copy, *u;
@@ -27,13 +26,7 @@ static struct {
     unsigned long calls;
 } all = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* What is asked for. */
-typedef struct wish {
-    const float *w;
-    int k, c, turned;
-} wish;
-
-static size_t count_of(const wish *q)
+static size_t count_of(const dmq_prepare *q)
 {
     return (size_t)q->k * (size_t)q->c;
 }
@@ -72,25 +65,23 @@ static void drop_old(void)
 }
 
 /* A new entry, or NULL. With the lock held. */
-static dmq_prepared *entry_create(const wish *q)
+static dmq_prepared *entry_create(const dmq_prepare *q)
 {
-    size_t count = count_of(q), bytes = count * (9 + 36) * sizeof(float);
+    size_t count = count_of(q), bytes;
     dmq_prepared *e = NULL;
 
+    bytes = count * (size_t)(q->taps + q->points) * sizeof(float);
     if (all.bytes + bytes > DMQ_PREPARED_BYTES)
         drop_old();
     if (all.bytes + bytes > DMQ_PREPARED_BYTES)
         return NULL;
     if (dmq_alloc((void **)&e, 1, sizeof *e) != DMQ_OK ||
-        dmq_alloc((void **)&e->copy, count * 9, sizeof(float)) != DMQ_OK ||
-        dmq_alloc((void **)&e->u, count * 36, sizeof(float)) != DMQ_OK) {
+        dmq_alloc((void **)&e->copy, count * (size_t)q->taps, sizeof(float)) != DMQ_OK ||
+        dmq_alloc((void **)&e->u, count * (size_t)q->points, sizeof(float)) != DMQ_OK) {
         entry_free(e);
         return NULL;
     }
-    e->w = q->w;
-    e->k = q->k;
-    e->c = q->c;
-    e->turned = q->turned;
+    e->what = *q;
     e->bytes = bytes;
     e->next = *bucket_of(q->w);
     *bucket_of(q->w) = e;
@@ -98,17 +89,20 @@ static dmq_prepared *entry_create(const wish *q)
     return e;
 }
 
-static dmq_prepared *find(const wish *q)
+static dmq_prepared *find(const dmq_prepare *q)
 {
     for (dmq_prepared *e = *bucket_of(q->w); e; e = e->next) {
-        if (e->w == q->w && e->turned == q->turned && e->k == q->k && e->c == q->c)
+        const dmq_prepare *p = &e->what;
+
+        if (p->w == q->w && p->turned == q->turned && p->k == q->k && p->c == q->c &&
+            p->taps == q->taps && p->points == q->points)
             return e;
     }
     return NULL;
 }
 
 /* One user more, if the entry can be read or filled; *fill: it is empty and the caller fills it. */
-static dmq_prepared *take(const wish *q, int *fill)
+static dmq_prepared *take(const dmq_prepare *q, int *fill)
 {
     dmq_prepared *e;
 
@@ -146,23 +140,22 @@ static int take_over(dmq_prepared *e)
     return alone;
 }
 
-dmq_prepared *dmq_cpu_prepared_get(int k, int c, const float *w, int turned)
+dmq_prepared *dmq_cpu_prepared_get(const dmq_prepare *what)
 {
-    wish q = { w, k, c, turned };
-    size_t bytes = count_of(&q) * 9 * sizeof(float);
+    size_t bytes = count_of(what) * (size_t)what->taps * sizeof(float);
     int fill;
-    dmq_prepared *e = take(&q, &fill);
+    dmq_prepared *e = take(what, &fill);
 
     if (!e)
         return NULL;
     if (!fill) {
-        if (memcmp(e->copy, w, bytes) == 0)
+        if (memcmp(e->copy, what->w, bytes) == 0)
             return e;
         if (!take_over(e))
             return NULL;
     }
-    memcpy(e->copy, w, bytes);
-    dmq_cpu_winograd_weights(e->u, k, c, w, turned);
+    memcpy(e->copy, what->w, bytes);
+    what->make(e->u, what);
     pthread_mutex_lock(&all.lock);
     e->filling = 0;
     pthread_mutex_unlock(&all.lock);

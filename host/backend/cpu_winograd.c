@@ -31,9 +31,20 @@ static const dmq_winograd_code *code(void)
     return NULL;
 }
 
-int dmq_cpu_winograd_fits(const dmq_conv2d_args *a)
+/* 1x3, 1x7 or turned, as long a line of results as of inputs or shorter. */
+static int is_line(const dmq_conv2d_args *a)
 {
-    return a->r == 3 && a->s == 3 && a->stride == 1 && a->pad_top <= 2 && a->pad_left <= 2 &&
+    int along_x = a->r == 1, taps = along_x ? a->s : a->r;
+
+    return (along_x || a->s == 1) && (taps == 3 || taps == 7) &&
+           (along_x ? a->pad_top == 0 && a->ho == a->h : a->pad_left == 0 && a->wo == a->wd);
+}
+
+int dmq_cpu_winograd_fits(dmq_conv_pass pass, const dmq_conv2d_args *a)
+{
+    int is_square = a->r == 3 && a->s == 3 && a->pad_top <= 2 && a->pad_left <= 2;
+
+    return (is_square || (pass == DMQ_CONV_FORWARD && is_line(a))) && a->stride == 1 &&
            a->c % 16 == 0 && a->k % 16 == 0 && code();
 }
 
@@ -84,17 +95,104 @@ static dmq_winograd_job job_of(dmq_conv_pass pass, const dmq_conv2d_args *a)
     return j;
 }
 
+static void make_square(float *u, const dmq_prepare *what)
+{
+    dmq_cpu_winograd_weights(u, what->k, what->c, what->w, what->turned);
+}
+
+static void make_line(float *u, const dmq_prepare *what)
+{
+    code()->line_weights(u, what->k, what->c, what->w, what->taps);
+}
+
+/* ------------------------------------------------------------------ along a line */
+
+static dmq_winograd_line_job line_job_of(const dmq_conv2d_args *a)
+{
+    ptrdiff_t c = a->c, k = a->k;
+    int along_x = a->r == 1, taps = along_x ? a->s : a->r, tile = taps == 7 ? 3 : 4, run, all;
+    dmq_winograd_line_job j = { .in = a->x,
+                                .bias = a->bias,
+                                .out = a->y,
+                                .c = a->c,
+                                .k = a->k,
+                                .taps = taps,
+                                .add = a->add,
+                                .relu = a->relu,
+                                .lines = along_x ? a->h : a->wd,
+                                .length_in = along_x ? a->wd : a->h,
+                                .length_out = along_x ? a->wo : a->ho,
+                                .pad = along_x ? a->pad_left : a->pad_top,
+                                .in_image = a->h * a->wd * c,
+                                .in_line = along_x ? a->wd * c : c,
+                                .in_step = along_x ? c : a->wd * c,
+                                .out_image = a->ho * a->wo * k,
+                                .out_line = along_x ? a->wo * k : k,
+                                .out_step = along_x ? k : a->wo * k,
+                                .tile = tile };
+
+    j.across = (j.length_out + tile - 1) / tile;
+    j.tiles = a->n * j.lines * j.across;
+    run = RUN_BYTES / ((tile + taps - 1) * (int)sizeof(float) * (j.c + j.k)) / DMQ_ROWS * DMQ_ROWS;
+    all = (j.tiles + DMQ_ROWS - 1) / DMQ_ROWS * DMQ_ROWS;
+    run = run < RUN_LEAST ? RUN_LEAST : run;
+    j.run = run < all ? run : all;
+    j.plane_v = (size_t)j.run * (size_t)j.c + DMQ_LINE;
+    j.plane_m = (size_t)j.run * (size_t)j.k + DMQ_LINE;
+    return j;
+}
+
+static dmq_status line(dmq_queue *queue, const dmq_conv2d_args *a)
+{
+    dmq_status st = DMQ_OK;
+    dmq_winograd_line_job j = line_job_of(a);
+    dmq_prepare what = { .w = a->w,
+                         .k = a->k,
+                         .c = a->c,
+                         .taps = j.taps,
+                         .points = j.taps + j.tile - 1,
+                         .make = make_line };
+    size_t points = (size_t)what.points, weights = points * (size_t)j.c * (size_t)j.k;
+    dmq_prepared *kept = NULL;
+    void *scratch = NULL;
+    float *u;
+
+    DMQ_TRY(dmq_cpu_scratch(&scratch, queue,
+                            (weights + points * (j.plane_v + j.plane_m)) * sizeof(float)));
+    u = scratch;
+    j.v = u + weights;
+    j.m = j.v + points * j.plane_v;
+    kept = dmq_cpu_prepared_get(&what);
+    if (!kept)
+        make_line(u, &what);
+    j.weights = kept ? dmq_cpu_prepared_weights(kept) : u;
+    code()->line_convolve(&j);
+done:
+    dmq_cpu_prepared_put(kept);
+    return st;
+}
+
+/* ------------------------------------------------------------------ squares */
+
 dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
     dmq_status st = DMQ_OK;
     dmq_winograd_job j = job_of(pass, a);
     size_t weights = DMQ_POINTS * (size_t)j.c * (size_t)j.k;
     size_t run = DMQ_POINTS * (j.plane_v + j.plane_m);
-    int turned = pass == DMQ_CONV_BACKWARD_DATA;
+    dmq_prepare what = { .w = a->w,
+                         .k = j.k,
+                         .c = j.c,
+                         .taps = 9,
+                         .points = DMQ_POINTS,
+                         .turned = pass == DMQ_CONV_BACKWARD_DATA,
+                         .make = make_square };
     dmq_prepared *kept = NULL;
     void *scratch = NULL;
 
-    assert(dmq_cpu_winograd_fits(a));
+    assert(dmq_cpu_winograd_fits(pass, a));
+    if (is_line(a))
+        return line(queue, a);
     DMQ_TRY(dmq_cpu_scratch(&scratch, queue, (weights + run) * sizeof(float)));
     j.u = scratch;
     j.v = j.u + weights;
@@ -103,9 +201,9 @@ dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv
         code()->correlate(&j);
         goto done;
     }
-    kept = dmq_cpu_prepared_get(j.k, j.c, a->w, turned);
+    kept = dmq_cpu_prepared_get(&what);
     if (!kept)
-        dmq_cpu_winograd_weights(j.u, j.k, j.c, a->w, turned);
+        make_square(j.u, &what);
     j.weights = kept ? dmq_cpu_prepared_weights(kept) : j.u;
     code()->convolve(&j);
 done:

@@ -29,7 +29,14 @@ INLINE vec positive(vec x)
     return _mm256_and_ps(_mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_NLE_UQ), x);
 }
 
-#define CODE dmq_winograd_avx2
-#define NAME "winograd:avx2"
 #include "backend/cpu_winograd_body.h"
+
+#include "backend/cpu_winograd_line_body.h"
+
+const dmq_winograd_code dmq_winograd_avx2 = { .name = "winograd:avx2",
+                                              .weights = weights_to_points,
+                                              .convolve = convolve,
+                                              .correlate = correlate,
+                                              .line_weights = line_weights,
+                                              .line_convolve = line_convolve };
 #endif

@@ -29,7 +29,14 @@ INLINE vec positive(vec x)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NLE_UQ), x);
 }
 
-#define CODE dmq_winograd_avx512
-#define NAME "winograd:avx512"
 #include "backend/cpu_winograd_body.h"
+
+#include "backend/cpu_winograd_line_body.h"
+
+const dmq_winograd_code dmq_winograd_avx512 = { .name = "winograd:avx512",
+                                                .weights = weights_to_points,
+                                                .convolve = convolve,
+                                                .correlate = correlate,
+                                                .line_weights = line_weights,
+                                                .line_convolve = line_convolve };
 #endif

@@ -1,7 +1,7 @@
 /**
  * The code of Winograd's convolution for one width of registers: included by cpu_winograd_avx512.c and
  * cpu_winograd_avx2.c, which define WIDTH (numbers of a register), BLOCK (rows of a product that registers
- * hold), vec, madd, all, positive, INLINE, CODE and NAME; nobody else includes it.
+ * hold), vec, madd, all, positive, and INLINE; nobody else includes it.
  *
  * Weights at the points lie as (36, k / 2W, c, 2W), the last k as (c, W) where W are left.
  */
@@ -362,24 +362,26 @@ INLINE void product(float *m, const float *v, const float *u, size_t c, size_t k
     }
 }
 
-/* m = v u at every point, for `rows` tiles (a multiple of 8). */
+/* m = v u at one point, for `rows` tiles (a multiple of 8). */
+static void products_at(float *m, const float *v, const float *u, int rows, size_t c, size_t k)
+{
+    for (size_t at = 0; at < k; at += PAIR) {
+        for (size_t i = 0; i < (size_t)rows; i += BLOCK) {
+            if (at + PAIR <= k)
+                product(m + i * k + at, v + i * c, u + at * c, c, k, 1);
+            else
+                product(m + i * k + at, v + i * c, u + at * c, c, k, 0);
+        }
+    }
+}
+
 static void products(const job *j, int rows)
 {
     size_t c = (size_t)j->c, k = (size_t)j->k;
 
-    for (int p = 0; p < POINTS; p++) {
-        const float *u = j->weights + (size_t)p * c * k, *v = j->v + (size_t)p * j->plane_v;
-        float *m = j->m + (size_t)p * j->plane_m;
-
-        for (size_t at = 0; at < k; at += PAIR) {
-            for (size_t i = 0; i < (size_t)rows; i += BLOCK) {
-                if (at + PAIR <= k)
-                    product(m + i * k + at, v + i * c, u + at * c, c, k, 1);
-                else
-                    product(m + i * k + at, v + i * c, u + at * c, c, k, 0);
-            }
-        }
-    }
+    for (size_t p = 0; p < POINTS; p++)
+        products_at(j->m + p * j->plane_m, j->v + p * j->plane_v, j->weights + p * c * k, rows, c,
+                    k);
 }
 
 /* u (8 k, 2W or W c) (+)= m^T (8 k, rows) v (rows, 2W or W c) */
@@ -557,7 +559,3 @@ static void correlate(const job *j)
     }
     weights_from_points(j);
 }
-
-const dmq_winograd_code CODE = {
-    .name = NAME, .weights = weights_to_points, .convolve = convolve, .correlate = correlate
-};

@@ -36,11 +36,31 @@ typedef struct dmq_winograd_job {
     float *v, *m;            /**< scratch */
 } dmq_winograd_job;
 
+/**
+ * A convolution of lines of pixels, each by itself: along x (kernel 1 x taps) or y (taps x 1). `lines` of an
+ * image lie in_line apart, the pixels of one in_step; results likewise.
+ */
+typedef struct dmq_winograd_line_job {
+    const float *in;      /**< (n, h, w, c) */
+    const float *bias;    /**< (k) or NULL */
+    const float *weights; /**< at the points */
+    float *out;           /**< (n, ho, wo, k) */
+    int c, k, taps, add, relu;
+    int lines, length_in, length_out, pad;
+    ptrdiff_t in_image, in_line, in_step, out_image, out_line, out_step;
+    int tile, across, tiles; /**< results of a tile; tiles of a line, in all */
+    int run;                 /**< tiles that are worked on at a time */
+    size_t plane_v, plane_m; /**< run * c + DMQ_LINE, run * k + DMQ_LINE */
+    float *v, *m;            /**< scratch */
+} dmq_winograd_line_job;
+
 typedef struct dmq_winograd_code {
     const char *name;
     void (*weights)(float *u, int k, int c, const float *w, int turned);
     void (*convolve)(const dmq_winograd_job *job);
     void (*correlate)(const dmq_winograd_job *job);
+    void (*line_weights)(float *u, int k, int c, const float *w, int taps);
+    void (*line_convolve)(const dmq_winograd_line_job *job);
 } dmq_winograd_code;
 
 extern const dmq_winograd_code dmq_winograd_avx512, dmq_winograd_avx2;
