@@ -32,6 +32,7 @@ typedef enum dmq_purpose {
     DMQ_FOR_OBSERVE = 13,
     DMQ_FOR_LABEL = 14,       /**< the class of image `sample` */
     DMQ_FOR_CALIB_LABEL = 15, /**< of calibration trajectories */
+    DMQ_FOR_BOOTSTRAP = 16,   /**< which images resample `sample` of a metric holds */
     DMQ_FOR_TEST = 99
 } dmq_purpose;
 

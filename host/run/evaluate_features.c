@@ -2,6 +2,8 @@
 #include "run/evaluate_inner.h"
 
 #include "base/memory.h"
+#include "eval/frechet.h"
+#include "eval/inception_score.h"
 #include "eval/moments.h"
 #include "io/file.h"
 #include "train/dataset.h"
@@ -155,7 +157,8 @@ dmq_status dmq_evaluate_features(dmq_evaluating *v, dmq_json *fp, dmq_json *q)
             DMQ_TRY(dmq_evaluate_put(to, "fd", id, fd, im->n));
         }
         if (dmq_evaluate_wants(v->config, "is")) {
-            DMQ_TRY(dmq_inception_score(&is, &sd, logits, (size_t)im->n, v->classes, 1));
+            DMQ_TRY(dmq_inception_score(&is, &sd, logits, (size_t)im->n, v->classes,
+                                        &(dmq_score_parts){ .splits = 1 }));
             (void)snprintf(id, sizeof id, "is%d/%.12s/1-split", im->n, v->features_hash);
             DMQ_TRY(dmq_evaluate_put(to, "is", id, is, im->n));
         }

@@ -1,20 +1,16 @@
-/* Frechet distance and inception score against scipy in float64; splits of the moments; the split of the
-   paired error. */
+/* Moments: against plain sums in long double, any split at blocks in any order to the bit, files, and what is refused;
+   the split of the paired error. */
 #include "eval/moments.h"
 #include "eval/paired.h"
 
 #include "base/memory.h"
-#include "io/h5.h"
+#include "scratch.h"
+#include "wide_features.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
+#include <omp.h>
 
-#include <cmocka.h>
-
-enum { D = 12 };
+enum { D = 12, WIDE = 300 }; /* WIDE: several tiles, the last one cut */
 
 static void ok(dmq_status st)
 {
@@ -22,110 +18,186 @@ static void ok(dmq_status st)
         fail_msg("%s", dmq_message());
 }
 
-static double distance(const float *a, size_t na, const float *b, size_t nb)
+static dmq_moments *moments(const float *x, size_t rows, int d)
 {
     dmq_moments *m = NULL;
-    double mean[2][D], cov[2][D * D], out;
 
-    for (int i = 0; i < 2; i++) {
-        ok(dmq_moments_create(&m, D));
-        ok(dmq_moments_add(m, i ? b : a, i ? nb : na));
-        ok(dmq_moments_result(m, mean[i], cov[i]));
-        dmq_moments_destroy(m);
-    }
-    ok(dmq_frechet_distance(&out, D, mean[0], cov[0], mean[1], cov[1]));
-    return out;
+    ok(dmq_moments_create(&m, d));
+    ok(dmq_moments_add(m, x, rows));
+    return m;
 }
 
-static void against_scipy(void **state)
+static void same(const dmq_moments *a, const dmq_moments *b)
 {
-    static const struct {
-        const char *name;
-        int na, nb;
-    } sets[] = { { "full", 90, 75 }, { "deficient", 7, 9 } };
-    float a[90 * D], b[75 * D], logits[50 * 10];
-    double want[2], mean, sd;
-    dmq_h5 *f = NULL;
+    size_t d = (size_t)a->d;
+
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->sum, b->sum, 3 * d * sizeof(double));
+    assert_memory_equal(a->outer, b->outer, 3 * d * d * sizeof(double));
+}
+
+/* Mean and covariance by their definition in long double: numbers of every size, means far from 0. */
+static void by_definition(void **state)
+{
+    enum { N = 333 };
+    float *x = malloc((size_t)N * D * sizeof *x);
+    double mean[D], cov[D * D], worst = 0, left;
+    long double want_mean[D] = { 0 };
+    dmq_moments *m;
 
     (void)state;
-    ok(dmq_h5_open(&f, DMQ_GOLDEN_DIR "/moments.h5", DMQ_H5_READ));
-    for (int i = 0; i < 2; i++) {
-        char name[32];
-        double got;
-
-        (void)snprintf(name, sizeof name, "%s/a", sets[i].name);
-        ok(dmq_h5_read_f32(a, f, name, DMQ_DIMS(sets[i].na, D)));
-        (void)snprintf(name, sizeof name, "%s/b", sets[i].name);
-        ok(dmq_h5_read_f32(b, f, name, DMQ_DIMS(sets[i].nb, D)));
-        (void)snprintf(name, sizeof name, "%s/distance", sets[i].name);
-        ok(dmq_h5_read_f64(want, f, name, DMQ_DIMS(1)));
-        got = distance(a, (size_t)sets[i].na, b, (size_t)sets[i].nb);
-        print_message("  %s: %.9f, relative error %.1e\n", sets[i].name, got,
-                      fabs(got / want[0] - 1));
-        assert_true(fabs(got / want[0] - 1) < 1e-6);
-        assert_true(fabs(distance(a, (size_t)sets[i].na, a, (size_t)sets[i].na)) < 1e-6);
+    for (int i = 0; i < N; i++) {
+        for (int j = 0; j < D; j++) {
+            x[i * D + j] = (float)((sin(0.37 * i * (j + 1)) + (j % 3) * 5) * pow(10, j - 6));
+            want_mean[j] += (long double)x[i * D + j] / N;
+        }
     }
-    ok(dmq_h5_read_f32(logits, f, "logits", DMQ_DIMS(50, 10)));
-    ok(dmq_h5_read_f64(want, f, "score", DMQ_DIMS(2)));
-    ok(dmq_inception_score(&mean, &sd, logits, 50, 10, 4));
-    assert_true(fabs(mean / want[0] - 1) < 1e-10);
-    assert_true(fabs(sd / want[1] - 1) < 1e-6);
-    dmq_h5_close(f);
+    m = moments(x, N, D);
+    ok(dmq_moments_result(m, mean, cov));
+    for (int j = 0; j < D; j++) {
+        assert_true(fabs(mean[j] - (double)want_mean[j]) <= 1e-14 * fabs((double)want_mean[j]));
+        for (int k = 0; k < D; k++) {
+            long double want = 0, scale = 0;
+
+            for (int i = 0; i < N; i++) {
+                want += (x[i * D + j] - want_mean[j]) * (x[i * D + k] - want_mean[k]) / (N - 1);
+                scale += fabsl((long double)x[i * D + j] * x[i * D + k]) / (N - 1);
+            }
+            /* six blocks leave 2^-69 each: it matters to products of 1e-12 alone */
+            left = fmax(fabs(cov[j * D + k] - (double)want) - 6 * 0x1p-69 / (N - 1), 0);
+            worst = fmax(worst, left / (double)scale);
+            assert_true(cov[j * D + k] == cov[k * D + j]);
+        }
+    }
+    print_message("  worst error of a covariance: %.1e of the mean product\n", worst);
+    assert_true(worst < 2e-15);
+    dmq_moments_destroy(m);
+    free(x);
 }
 
-/* Two diagonal Gaussians: sum (sqrt a - sqrt b)^2. */
-static void closed_form(void **state)
+/* Shards of a set split at multiples of 64, each added in calls of its own, merged forwards, backwards, in a tree. */
+static void any_sharding(void **state)
 {
-    double m[D] = { 0 }, a[D * D] = { 0 }, b[D * D] = { 0 }, want = 0, got;
+    enum { N = 64 * 11 + 40 };
+    static const int ends[][6] = { { 0, N },
+                                   { 0, 64, N },
+                                   { 0, 128, 192, N },
+                                   { 0, 64 * 5, 64 * 10, N },
+                                   { 0, 64, 128, 256, 64 * 11, N } };
+    float *x = malloc((size_t)N * WIDE * sizeof *x);
+    dmq_moments *all, *part[5] = { NULL };
 
     (void)state;
-    for (int i = 0; i < D; i++) {
-        a[i * D + i] = i;
-        b[i * D + i] = 0.5 + 2.0 * i;
-        want += pow(sqrt(i) - sqrt(0.5 + 2.0 * i), 2);
+    wide_features(x, 7, N, WIDE);
+    all = moments(x, N, WIDE);
+    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
+        for (int way = 0; way < 2; way++) {
+            int parts = 0, kept;
+
+            for (; ends[k][parts] < N; parts++) {
+                size_t from = (size_t)ends[k][parts], n = (size_t)ends[k][parts + 1] - from;
+                size_t first = n > 64 * 3 ? 64 * 3 : n;
+
+                part[parts] = moments(x + from * WIDE, first, WIDE);
+                ok(dmq_moments_add(part[parts], x + (from + first) * WIDE, n - first));
+            }
+            kept = way ? parts - 1 : 0;
+            for (int i = 0; i < parts; i++) {
+                if (i != kept)
+                    ok(dmq_moments_merge(part[kept], part[i]));
+            }
+            same(part[kept], all);
+            for (int i = 0; i < parts; i++)
+                dmq_moments_destroy(part[i]);
+        }
     }
-    ok(dmq_frechet_distance(&got, D, m, a, m, b));
-    assert_true(fabs(got - want) < 1e-12 * want);
+    /* which a split elsewhere does not give: the test would see other bits */
+    part[0] = moments(x, 100, WIDE);
+    ok(dmq_moments_add(part[0], x + 100 * WIDE, N - 100));
+    assert_memory_not_equal(part[0]->outer, all->outer, 3 * WIDE * WIDE * sizeof(double));
+    dmq_moments_destroy(part[0]);
+    dmq_moments_destroy(all);
+    free(x);
 }
 
-static void inception_limits(void **state)
+static void any_threads(void **state)
 {
-    float same[20 * 4] = { 0 }, distinct[20 * 4];
-    double mean, sd;
+    float *x = malloc((size_t)500 * WIDE * sizeof *x);
+    int threads = omp_get_max_threads();
+    dmq_moments *one, *five;
 
     (void)state;
-    for (int i = 0; i < 20; i++) {
-        for (int j = 0; j < 4; j++)
-            distinct[i * 4 + j] = i % 4 == j ? 200 : -200;
-    }
-    ok(dmq_inception_score(&mean, &sd, same, 20, 4, 1));
-    assert_true(fabs(mean - 1) < 1e-12);
-    ok(dmq_inception_score(&mean, &sd, distinct, 20, 4, 1));
-    assert_true(fabs(mean - 4) < 1e-9);
-    assert_int_equal(dmq_inception_score(&mean, &sd, same, 3, 4, 10), DMQ_EDATA);
+    wide_features(x, 0, 500, WIDE);
+    omp_set_num_threads(1);
+    one = moments(x, 500, WIDE);
+    omp_set_num_threads(5);
+    five = moments(x, 500, WIDE);
+    omp_set_num_threads(threads);
+    same(one, five);
+    dmq_moments_destroy(one);
+    dmq_moments_destroy(five);
+    free(x);
 }
 
-/* Blocks of 64 rows in order: a split there gives the same bits. */
-static void split_at_a_block(void **state)
+static void in_a_file(void **state)
 {
     float x[200 * D];
-    dmq_moments *one = NULL, *two = NULL;
+    dmq_moments *m, *back = NULL;
+    dmq_h5 *f = NULL;
+    double sums[3 * D] = { 0 };
 
     (void)state;
-    for (int i = 0; i < 200 * D; i++)
-        x[i] = (float)sin(0.37 * i);
-    ok(dmq_moments_create(&one, D));
-    ok(dmq_moments_create(&two, D));
-    ok(dmq_moments_add(one, x, 200));
-    ok(dmq_moments_add(two, x, 128));
-    ok(dmq_moments_add(two, x + 128 * D, 72));
-    assert_memory_equal(one->sum, two->sum, D * sizeof(double));
-    assert_memory_equal(one->outer, two->outer, D * D * sizeof(double));
-    x[5 * D] = NAN;
-    assert_int_equal(dmq_moments_add(two, x, 200), DMQ_EDATA);
-    assert_non_null(strstr(dmq_message(), "row 205"));
-    dmq_moments_destroy(one);
-    dmq_moments_destroy(two);
+    wide_features(x, 3, 200, D);
+    m = moments(x, 200, D);
+    ok(dmq_h5_open(&f, in_folder("m.h5"), DMQ_H5_WRITE));
+    ok(dmq_moments_save(f, "pool", m));
+    ok(dmq_moments_save(f, "spatial", m));
+    sums[2 * D] = 1e-30; /* no multiple of 2^-68 */
+    ok(dmq_h5_write_f64(f, "odd/sum", DMQ_DIMS(3, D), sums));
+    ok(dmq_h5_create(f, "odd/outer", DMQ_H5_F64, DMQ_DIMS(3, D * (D + 1) / 2)));
+    ok(dmq_h5_attr_set_i64(f, "odd", "n", 2));
+    ok(dmq_h5_attr_set_i64(f, "odd", "d", D));
+    ok(dmq_h5_create(f, "wide/outer", DMQ_H5_F64, DMQ_DIMS(3, D * (D + 1) / 2)));
+    ok(dmq_h5_attr_set_i64(f, "wide", "n", 2));
+    ok(dmq_h5_attr_set_i64(f, "wide", "d", 60000)); /* room for it would be 86 GB */
+    ok(dmq_h5_commit(f));
+    dmq_h5_close(f);
+    ok(dmq_h5_open(&f, in_folder("m.h5"), DMQ_H5_READ));
+    ok(dmq_moments_load(&back, f, "spatial"));
+    same(back, m);
+    dmq_moments_destroy(back);
+    assert_int_equal(dmq_moments_load(&back, f, "odd"), DMQ_EDATA);
+    assert_int_equal(dmq_moments_load(&back, f, "wide"), DMQ_ESHAPE);
+    dmq_h5_close(f);
+    dmq_moments_destroy(m);
+}
+
+/* What cannot be added is named, and changes nothing. */
+static void refused(void **state)
+{
+    float x[130 * D];
+    double mean[D], cov[D * D];
+    dmq_moments *m, *before, *other = NULL;
+
+    (void)state;
+    wide_features(x, 0, 130, D);
+    m = moments(x, 130, D);
+    before = moments(x, 130, D);
+    x[129 * D + 3] = NAN;
+    assert_int_equal(dmq_moments_add(m, x, 130), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "row 259 is not finite: nan at place 3"));
+    x[129 * D + 3] = 0x1p24f;
+    assert_int_equal(dmq_moments_add(m, x, 130), DMQ_EDATA);
+    assert_non_null(strstr(dmq_message(), "row 259 has 1.67772e+07 at place 3"));
+    same(m, before);
+    ok(dmq_moments_create(&other, D + 1));
+    assert_int_equal(dmq_moments_merge(m, other), DMQ_ESHAPE);
+    assert_int_equal(dmq_moments_result(other, mean, cov), DMQ_EDATA);
+    m->n = DMQ_MOMENTS_ROWS; /* as if */
+    assert_int_equal(dmq_moments_merge(m, before), DMQ_EDATA);
+    dmq_moments_destroy(other);
+    dmq_moments_destroy(before);
+    dmq_moments_destroy(m);
 }
 
 static void paired(void **state)
@@ -152,35 +224,37 @@ static void paired(void **state)
 
 static void out_of_memory(void **state)
 {
-    double m[D] = { 0 }, c[D * D] = { 0 }, got;
+    float x[70 * D];
     int failures = 0;
 
     (void)state;
+    wide_features(x, 0, 70, D);
     for (long n = 1; n < 100; n++) {
-        dmq_moments *x = NULL;
+        dmq_moments *m = NULL;
         dmq_status st;
 
         dmq_alloc_fail_at(n);
-        st = dmq_moments_create(&x, D);
+        st = dmq_moments_create(&m, D);
         if (st == DMQ_OK)
-            st = dmq_frechet_distance(&got, D, m, c, m, c);
+            st = dmq_moments_add(m, x, 70);
         dmq_alloc_fail_at(0);
-        dmq_moments_destroy(x);
+        dmq_moments_destroy(m);
         if (st == DMQ_OK)
             break;
         assert_int_equal(st, DMQ_ENOMEM);
         failures++;
     }
-    assert_true(failures >= 8);
+    assert_int_equal(failures, 6);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_scipy),    cmocka_unit_test(closed_form),
-        cmocka_unit_test(inception_limits), cmocka_unit_test(split_at_a_block),
-        cmocka_unit_test(paired),           cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(by_definition), cmocka_unit_test(any_sharding),
+        cmocka_unit_test(any_threads),   cmocka_unit_test(in_a_file),
+        cmocka_unit_test(refused),       cmocka_unit_test(paired),
+        cmocka_unit_test(out_of_memory),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
