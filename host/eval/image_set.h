@@ -27,7 +27,7 @@ typedef struct dmq_image_set_config {
     dmq_prepare prepare;
     int size;          /**< of prepared images */
     int64_t count;     /**< of a procedural set; 0: all of any other, else the first so many */
-    dmq_levels levels; /**< of our own image files */
+    dmq_levels levels; /**< of our own image files and of data sets: they hold numbers */
     int lossless;      /**< 1: warn of JPEG and WebP, which move FID by units */
 } dmq_image_set_config;
 

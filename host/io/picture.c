@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Headers lie here, but for those of JPEGs with large profiles. */
-enum { HEAD = 1 << 16 };
+enum { HEAD = 1 << 14 };
 
 typedef dmq_status decode_fn(dmq_picture *out, const char *name, const uint8_t *bytes, size_t size);
 typedef dmq_status size_fn(int *width, int *height, const char *name, const uint8_t *bytes,

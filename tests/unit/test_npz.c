@@ -3,33 +3,13 @@
 #include "base/text.h"
 #include "io/file.h"
 #include "io/npz.h"
+#include "npz_bytes.h"
 #include "scratch.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <zip.h>
-
-/* An .npy of a header as given, padded as numpy does, and data. */
-static dmq_text npy(int major, const char *header, const void *data, size_t size)
-{
-    dmq_text t = { 0 };
-    size_t before = major == 1 ? 10 : 12, n = strlen(header), padded;
-    unsigned char start[12] = { 0x93, 'N', 'U', 'M', 'P', 'Y', 0, 0 };
-
-    padded = (before + n + 1 + 63) / 64 * 64 - before;
-    start[6] = (unsigned char)major;
-    start[8] = (unsigned char)(padded & 255U);
-    start[9] = (unsigned char)(padded >> 8);
-    dmq_text_add_bytes(&t, (const char *)start, before);
-    dmq_text_add(&t, "%-*s\n", (int)padded - 1, header);
-    if (size)
-        dmq_text_add_bytes(&t, data, size);
-    assert_int_equal(t.status, DMQ_OK);
-    return t;
-}
 
 static void write_npy(const char *name, int major, const char *header, const void *data,
                       size_t size)
@@ -40,26 +20,6 @@ static void write_npy(const char *name, int major, const char *header, const voi
     dmq_text_release(&t);
 }
 
-/* labels NULL: arr_0 alone. */
-static void put_archive(const char *name, int method, const dmq_text *arr_0, const dmq_text *labels)
-{
-    int error;
-    zip_t *zip;
-
-    (void)unlink(in_folder(name));
-    zip = zip_open(in_folder(name), ZIP_CREATE, &error);
-    assert_non_null(zip);
-    for (int i = 0; i < (labels ? 2 : 1); i++) {
-        const dmq_text *t = i ? labels : arr_0;
-        zip_int64_t at = zip_file_add(zip, i ? "labels.npy" : "arr_0.npy",
-                                      zip_source_buffer(zip, t->data, t->size, 0), 0);
-
-        assert_true(at >= 0);
-        assert_int_equal(zip_set_file_compression(zip, (zip_uint64_t)at, method, 0), 0);
-    }
-    assert_int_equal(zip_close(zip), 0);
-}
-
 static void write_npz(const char *name, int method)
 {
     static const float f4[6] = { 0, 1, 2, 3, 4, 5.5F };
@@ -68,7 +28,8 @@ static void write_npz(const char *name, int method)
         npy(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", f4, sizeof f4);
     dmq_text b = npy(2, "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", u1, sizeof u1);
 
-    put_archive(name, method, &a, &b);
+    put_npz(in_folder(name), method, 2,
+            (npz_member[]){ { "arr_0.npy", &a }, { "labels.npy", &b } });
     dmq_text_release(&a);
     dmq_text_release(&b);
 }
@@ -166,8 +127,8 @@ static void rows_are_read_at_any_place(void **state)
     t = npy(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (40, 50, 100), }", data,
             sizeof data);
     put(in_folder("plain.npy"), t.data, t.size);
-    put_archive("stored.npz", ZIP_CM_STORE, &t, NULL);
-    put_archive("deflated.npz", ZIP_CM_DEFLATE, &t, NULL);
+    put_npz(in_folder("stored.npz"), ZIP_CM_STORE, 1, (npz_member[]){ { "arr_0.npy", &t } });
+    put_npz(in_folder("deflated.npz"), ZIP_CM_DEFLATE, 1, (npz_member[]){ { "arr_0.npy", &t } });
     for (int i = 0; i < 3; i++) {
         dmq_npz *f;
         dmq_npz_rows *rows;
@@ -195,7 +156,7 @@ static void rows_of_damaged_archives_are_refused(void **state)
     size_t size;
 
     (void)state;
-    put_archive("short.npz", ZIP_CM_DEFLATE, &t, NULL);
+    put_npz(in_folder("short.npz"), ZIP_CM_DEFLATE, 1, (npz_member[]){ { "arr_0.npy", &t } });
     assert_int_equal(dmq_npz_open(&f, in_folder("short.npz")), DMQ_OK);
     assert_int_equal(dmq_npz_rows_open(&rows, f, "arr_0"), DMQ_EDATA);
     assert_non_null(strstr(dmq_message(), "short.npz: array arr_0: is cut short"));
@@ -204,7 +165,7 @@ static void rows_of_damaged_archives_are_refused(void **state)
     dmq_npz_close(f);
     dmq_text_release(&t);
     t = npy(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (0, 5000), }", NULL, 0);
-    put_archive("none.npz", ZIP_CM_STORE, &t, NULL);
+    put_npz(in_folder("none.npz"), ZIP_CM_STORE, 1, (npz_member[]){ { "arr_0.npy", &t } });
     assert_int_equal(dmq_npz_open(&f, in_folder("none.npz")), DMQ_OK);
     assert_int_equal(dmq_npz_rows_open(&rows, f, "arr_0"), DMQ_EDATA);
     assert_non_null(strstr(dmq_message(), "none.npz: array arr_0: has no rows"));
