@@ -32,7 +32,7 @@ typedef struct folder {
     size_t n, room;
     long count[FORMS];
     long others; /* files that are no images */
-    char other[256];
+    char other[PATH_ROOM];
 } folder;
 
 static void close_folder(void *state)
