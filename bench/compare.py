@@ -23,6 +23,7 @@ REQUIRED = {
     "forward/shapes16/b16": (1.8, 2.6),
     "forward/shapes32/b16": (1.8, 2.6),
     "forward/cifar10/b8": (1.8, 2.6),
+    "forward/inception/b48": (1.5, 2.5),
 }
 LAYOUTS = ("nchw", "nhwc")
 

@@ -28,7 +28,7 @@ raw=$(mktemp -d)
 trap 'rm -rf "$raw"' EXIT
 few=$((reps / 4 > 3 ? reps / 4 : 3)) # of what takes PyTorch seconds
 
-for program in roof iteration meta forward conv2d; do
+for program in roof iteration meta forward inception conv2d; do
     [ -x "$build/bench/bench_$program" ] || { echo "cpu.sh: $build/bench/bench_$program is missing: build first" >&2; exit 2; }
 done
 "$python" -c 'import torch' || { echo "cpu.sh: $python has no torch (PYTHON=...)" >&2; exit 2; }
@@ -45,7 +45,7 @@ ours() { # program, file, options
 torch() { # script, layout, file, options
     local script=$1 layout=$2 file=$3 n=$reps
     shift 3
-    [ "$script" != meta ] || n=$few
+    case $script in meta | inception) n=$few ;; esac
     (cd "$here/reference" && "$python" "$script.py" --threads "$threads" --repeats "$n" --warmup "$((n / 4 + 1))" \
         $([ "$layout" = nhwc ] && echo --channels-last) "$@") >>"$raw/torch-$layout.$file" || exit 2
 }
@@ -77,6 +77,7 @@ small="--ch 32 --mult 1,2,2 --res-blocks 1 --groups 8 --batch 16"
 case_ forward/shapes16 forward "--only shapes16" "--resolution 16 --attention 8 $small --name forward/shapes16/b16"
 case_ forward/shapes32 forward "--only shapes32" "--resolution 32 --attention 16 $small --name forward/shapes32/b16"
 case_ forward/cifar10 forward "--only cifar10" "--batch 8 --name forward/cifar10/b8"
+case_ forward/inception inception "--batch 48" "--batch 48"
 [ -n "$only" ] || "$build/bench/bench_conv2d" --shapes tiny --threads "$threads" --check 0 >"$raw/conv2d"
 "$build/bench/bench_roof" >>"$raw/roof"
 

@@ -217,3 +217,21 @@ def resize_half_pixel(levels):
     x = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
     x = F.interpolate(x, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
     return (2 * x - 1).permute(0, 2, 3, 1).numpy()
+
+
+def main():
+    """The forward pass of bench_inception, as pytorch-fid runs it: batch norm by itself, float32, no gradient."""
+    import timing
+
+    parser = timing.parser(main.__doc__)
+    parser.add_argument("--batch", type=int, default=16)
+    args = parser.parse_args()
+    timing.start(args)
+    net = timing.layout(args, made_up())
+    x = timing.layout(args, torch.from_numpy(resize_tf1(images(args.batch, SIZE))).permute(0, 3, 1, 2).contiguous())
+    with torch.no_grad():
+        timing.report(args, f"forward/inception/b{args.batch}", lambda: net(x))
+
+
+if __name__ == "__main__":
+    main()

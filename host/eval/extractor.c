@@ -76,13 +76,14 @@ done:
     return st;
 }
 
-/* An image is 11 GFLOP: two keep a core busy, and a device wants more at once. */
+/* An image is 11 GFLOP. On a core the last blocks, of 8x8 pixels and half of the weights, want several; more than four
+   gain 3 % and leave lanes without work. A device wants more at once. */
 static dmq_status inception_open(state *s)
 {
     const dmq_backend *be = dmq_lanes_backend(s->lanes);
     dmq_status st = DMQ_OK;
 
-    s->group = be->host_memory ? 2 : be->shard;
+    s->group = be->host_memory ? 4 : be->shard;
     DMQ_TRY(dmq_alloc((void **)&s->lane, (size_t)dmq_lanes_count(s->lanes), sizeof *s->lane));
     s->n_lanes = dmq_lanes_count(s->lanes);
     for (int i = 0; i < s->n_lanes; i++)
