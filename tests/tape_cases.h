@@ -218,6 +218,28 @@ static inline void case_resample(net *n)
     net_output(n, dmq_record_avg_pool(n->tape, case_image(n), 2));
 }
 
+/* Three parts, one of them twice and one that nothing learned reaches; one part alone. */
+static inline void case_concat_all(net *n)
+{
+    dmq_var *x = case_image(n), *data = net_data(n, dmq_shape4(n->samples, 4, 6, 3), 0, 1);
+    dmq_var *other = net_input(n, dmq_shape4(n->samples, 4, 6, 5));
+
+    net_output(n, dmq_record_concat_all(n->tape, (dmq_var *[]){ x, data, other, x }, 4));
+    net_output(n, dmq_record_concat_all(n->tape, &other, 1));
+}
+
+static inline void case_mean_pool(net *n)
+{
+    net_output(n, dmq_record_pool2d(n->tape, DMQ_POOL_MEAN, case_image(n), 3, 1, 1));
+    net_output(n, dmq_record_pool2d(n->tape, DMQ_POOL_MEAN, case_image(n), 2, 2, 0));
+}
+
+static inline void case_max_pool(net *n)
+{
+    net_output(n, dmq_record_pool2d(n->tape, DMQ_POOL_MAX, case_image(n), 3, 1, 1));
+    net_output(n, dmq_record_pool2d(n->tape, DMQ_POOL_MAX, case_image(n), 2, 1, 1));
+}
+
 static inline void case_embed(net *n)
 {
     dmq_var *table = net_param(n, dmq_shape2(5, 6));
@@ -457,7 +479,10 @@ static const tape_case tape_cases[] = {
     { "binary_sides", case_binary_sides, 1 },
     { "concat", case_concat, 1 },
     { "slice", case_slice, 1 },
+    { "concat_all", case_concat_all, 1 },
     { "resample", case_resample, 1 },
+    { "mean_pool", case_mean_pool, 1 },
+    { "max_pool", case_max_pool, 0 },
     { "embed", case_embed, 1 },
     { "time", case_time, 1 },
     { "moves", case_moves, 1 },

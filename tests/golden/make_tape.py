@@ -254,6 +254,20 @@ def case_heads(n):
     n.out(heads_of(*qkv.chunk(3, -1), 3, 0.6))
 
 
+def case_concat_all(n):
+    x, data, other = n.image(), n.data((N, 4, 6, 3)), n.leaf((N, 4, 6, 5))
+    n.out(torch.cat([x, data, other, x], -1), other * 1)
+
+
+def case_mean_pool(n):
+    n.out(nhwc(F.avg_pool2d(nchw(n.image()), 3, 1, 1, count_include_pad=False)))
+    n.out(nhwc(F.avg_pool2d(nchw(n.image()), 2)))
+
+
+def case_max_pool(n):
+    n.out(nhwc(F.max_pool2d(nchw(n.image()), 3, 1, 1)), nhwc(F.max_pool2d(nchw(n.image()), 2, 1, 1)))
+
+
 def main():
     torch.manual_seed(SEED)
     out = {}

@@ -88,6 +88,23 @@ static void bad_pool(dmq_tape *t)
     (void)dmq_record_avg_pool(t, image(t), 3);
 }
 
+static void bad_window(dmq_tape *t)
+{
+    (void)dmq_record_pool2d(t, DMQ_POOL_MAX, image(t), 9, 1, 0);
+}
+
+static void bad_padding(dmq_tape *t)
+{
+    (void)dmq_record_pool2d(t, DMQ_POOL_MEAN, image(t), 3, 1, 3);
+}
+
+static void bad_list(dmq_tape *t)
+{
+    dmq_var *x = image(t);
+
+    (void)dmq_record_concat_all(t, (dmq_var *[]){ x, x, input(t, "skip", 4, 2, 8, 4, 3) }, 3);
+}
+
 static void bad_geglu(dmq_tape *t)
 {
     (void)dmq_record_geglu(t, image(t));
@@ -174,6 +191,9 @@ static const struct refusal {
     { bad_reshape, DMQ_ESHAPE, "384 numbers", "(2, 191) has 382" },
     { bad_permute, DMQ_ESHAPE, "0 1 1 2", "x (2, 3, 8, 8)" },
     { bad_pool, DMQ_ESHAPE, "x (2, 3, 8, 8)", "3 x 3" },
+    { bad_window, DMQ_ESHAPE, "x (2, 3, 8, 8)", "a window of 9 x 9" },
+    { bad_padding, DMQ_ESHAPE, "x (2, 3, 8, 8)", "windows of 3, stride 1, padding 3" },
+    { bad_list, DMQ_ESHAPE, "x (2, 3, 8, 8)", "skip (2, 3, 8, 4)" },
     { bad_geglu, DMQ_ESHAPE, "x (2, 3, 8, 8)", "even" },
     { bad_loss, DMQ_ESHAPE, "x (2, 3, 8, 8)", "target (2, 4, 8, 8)" },
     { bad_labels, DMQ_ESHAPE, "3 labels", "logits (4, 10)" },
