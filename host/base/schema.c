@@ -41,15 +41,17 @@ static const dmq_config_key keys[] = {
   .help = "of training, calibration noise and draws of batches; images have sample.seed" },
 
 /* ------------------------------------------------------------------ the network: a card */
-{ "model.kind", ENUM, "ddpm_unet", .names = "ddpm_unet|ldm_unet|dit", .stages = TRAIN | RUNS,
-  .help = "architecture" },
+{ "model.kind", ENUM, "ddpm_unet", .names = "ddpm_unet|ldm_unet|dit|decoder",
+  .stages = TRAIN | RUNS, .help = "architecture" },
 { "model.checkpoint", PATH, "",
-  .help = "weights: a model.h5; \"data:NAME\" is in the data folder",
+  .help = "weights: a model.h5; \"data:NAME\" is in the data folder; a .yaml: model.* with random weights",
   .hint = "dmq train makes one, dmq import makes one of a checkpoint; experiments/cards names those that ship" },
 { "model.sha256", TEXT, "",
   .help = "what the checkpoint must hash to; empty: not checked" },
 { "model.source", TEXTS, "[]", .quiet = true,
   .help = "where the checkpoint comes from: files, sizes, checksums, the command that imports it" },
+{ "model.network", TEXT, "", .quiet = true,
+  .help = "published network that the checkpoint holds: where it is missing, dmq plan and --dry-run know it by this" },
 { "model.ch", INT, "128", 1, 4096, .stages = TRAIN | RUNS,
   .help = "channels of the first level" },
 { "model.ch_mult", INTS, "[1, 2, 2, 2]", 1, 64, .min_items = 1, .max_items = 8,
@@ -83,12 +85,15 @@ static const dmq_config_key keys[] = {
   .help = "dit: width of a token" },
 { "model.depth", INT, "0", 0, 64, .stages = TRAIN | RUNS, .quiet = true,
   .help = "dit: blocks" },
+{ "model.n_embed", INT, "0", 0, 1048576, .stages = TRAIN | RUNS, .quiet = true,
+  .help = "decoder: codes, to the nearest of which a latent is rounded; 0: it is taken as it is (KL)" },
 
 { "first_stage.checkpoint", PATH, "",
-  .help = "decoder that makes images of the network's latents; empty: it makes images itself",
+  .help = "decoder that makes images of the network's latents; a .yaml: as model.checkpoint; empty: none",
   .hint = "\"data:NAME\" is in the data folder" },
 { "first_stage.sha256", TEXT, "",
   .help = "what the decoder's file must hash to; empty: not checked" },
+{ "first_stage.network", TEXT, "", .quiet = true, .help = "as model.network" },
 { "first_stage.source", TEXTS, "[]", .quiet = true, .help = "as model.source" },
 { "first_stage.scale_factor", REAL, "1", TINY, 1e6, .stages = SAMPLE, .quiet = true,
   .help = "latents are divided by it before they are decoded" },
@@ -329,7 +334,14 @@ static dmq_status and_at(const dmq_config *c, const char *other, dmq_status st)
 }
 
 /* In the order of model.kind. */
-enum { OF_DDPM = 1, OF_LDM = 2, OF_DIT = 4, OF_UNETS = OF_DDPM | OF_LDM };
+enum {
+    OF_DDPM = 1,
+    OF_LDM = 2,
+    OF_DIT = 4,
+    OF_DECODER = 8,
+    OF_UNETS = OF_DDPM | OF_LDM,
+    OF_LEVELS = OF_UNETS | OF_DECODER
+};
 
 /* Keys that not every kind of network has, and what they are where they say nothing. */
 static dmq_status check_kind(const dmq_config *c)
@@ -338,11 +350,11 @@ static dmq_status check_kind(const dmq_config *c)
         const char *key, *nothing;
         unsigned kinds;
     } own[] = {
-        { "model.ch", "128", OF_UNETS },
-        { "model.ch_mult", "[1, 2, 2, 2]", OF_UNETS },
-        { "model.num_res_blocks", "2", OF_UNETS },
+        { "model.ch", "128", OF_LEVELS },
+        { "model.ch_mult", "[1, 2, 2, 2]", OF_LEVELS },
+        { "model.num_res_blocks", "2", OF_LEVELS },
         { "model.attn_resolutions", "[16]", OF_UNETS },
-        { "model.norm_groups", "32", OF_UNETS },
+        { "model.norm_groups", "32", OF_LEVELS },
         { "model.num_heads", "0", OF_LDM | OF_DIT },
         { "model.n_classes", "0", OF_LDM | OF_DIT },
         { "model.head_channels", "0", OF_LDM },
@@ -352,6 +364,7 @@ static dmq_status check_kind(const dmq_config *c)
         { "model.patch", "0", OF_DIT },
         { "model.hidden", "0", OF_DIT },
         { "model.depth", "0", OF_DIT },
+        { "model.n_embed", "0", OF_DECODER },
     };
     unsigned kind = 1U << dmq_config_enum(c, "model.kind");
 
@@ -393,7 +406,7 @@ static dmq_status check_model(const dmq_config *c)
 {
     dmq_status st = check_kind(c);
 
-    if (st == DMQ_OK && OF_UNETS >> dmq_config_enum(c, "model.kind") & 1)
+    if (st == DMQ_OK && OF_LEVELS >> dmq_config_enum(c, "model.kind") & 1)
         st = check_levels(c);
     if (st != DMQ_OK)
         return st;

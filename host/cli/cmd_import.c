@@ -66,10 +66,7 @@ static dmq_status make_model(importing *im)
     DMQ_TRY(dmq_setup_config(&im->config, im->o));
     DMQ_TRY(dmq_schema_check(im->config));
     DMQ_TRY(dmq_model_from_config(&im->model, im->config));
-    im->info.T = dmq_config_int(im->config, "schedule.T");
-    im->info.scaled = dmq_config_enum(im->config, "schedule.kind") == 1;
-    im->info.beta_start = dmq_config_real(im->config, "schedule.beta_start");
-    im->info.beta_end = dmq_config_real(im->config, "schedule.beta_end");
+    dmq_model_info_from_config(&im->info, im->config);
 done:
     return st;
 }

@@ -1,5 +1,6 @@
 /* dmq plan: what a run or a sweep will take, measured on a miniature; nothing is written */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
 #include "base/path.h"
@@ -20,6 +21,8 @@ typedef struct planning {
     double seconds, host_bytes, device_bytes, disk_bytes;
     char (*seen)[DMQ_HASH_TEXT]; /* keys of shared stages that are counted already */
     int n_seen, room;
+    dmq_missing missing; /* files that random weights stand in for */
+    dmq_forecast *last;  /* of the run before: a seed changes no cost */
 } planning;
 
 static void tell_bytes(char *out, double bytes)
@@ -37,9 +40,10 @@ static void tell_bytes(char *out, double bytes)
 
 static void tell_line(const char *name, double passes, double seconds, const double bytes[3])
 {
-    char time[DMQ_CLOCK_TEXT], text[3][32];
+    char time[DMQ_CLOCK_TEXT] = "-", text[3][32];
 
-    dmq_clock_duration(time, seconds);
+    if (seconds > 0)
+        dmq_clock_duration(time, seconds);
     for (int i = 0; i < 3; i++)
         tell_bytes(text[i], bytes[i]);
     if (passes > 0) {
@@ -66,11 +70,14 @@ static void tell_forecast(const dmq_experiment *e, const dmq_forecast *f, unsign
     double iterations = 0;
     char text[64];
 
-    (void)printf("%.4g M parameters, %.4g GMAC a pass; on %s, %d lane(s): %.3g ms a pass, %.3g ms "
-                 "quantized\n\n",
-                 f->params / 1e6, f->macs_per_pass / 1e9, e->backend->name,
-                 f->round / e->backend->shard, 1e3 * f->pass / f->round,
-                 1e3 * f->pass_q / f->round);
+    (void)printf("%.4g M parameters, %.4g GMAC a pass", f->params / 1e6, f->macs_per_pass / 1e9);
+    if (f->counts_only) {
+        (void)printf("; nothing was measured\n\n");
+    } else {
+        (void)printf("; on %s, %d lane(s): %.3g ms a pass, %.3g ms quantized\n\n", e->backend->name,
+                     f->round / e->backend->shard, 1e3 * f->pass / f->round,
+                     1e3 * f->pass_q / f->round);
+    }
     (void)printf("%-22s %14s %9s %9s %9s %9s\n", "stage", "passes", "time", "memory", "device",
                  "disk");
     for (int id = 0; id < DMQ_RUN_STAGES; id++) {
@@ -87,6 +94,8 @@ static void tell_forecast(const dmq_experiment *e, const dmq_forecast *f, unsign
         for (int i = 0; i < f->n_units; i++)
             iterations += f->unit[i].iterations;
         (void)snprintf(text, sizeof text, "%.0f iterations", iterations);
+        if (f->counts_only)
+            (void)printf("  %s of %d units\n", text, f->n_units);
         tell_part("weight ranges", q->ranges);
         tell_part("inputs of units", q->prefix);
         tell_part("sample weights", q->weigh);
@@ -122,21 +131,36 @@ done:
     return st;
 }
 
-/* One run: told or put into the list; what it shares with those before counts once. */
-static dmq_status plan_run(planning *p, dmq_config *config, const char *label)
+/* again: what the run before took, with the units that it has. */
+static dmq_status forecast(planning *p, const dmq_experiment *e, int again)
+{
+    if (again)
+        return DMQ_OK;
+    dmq_forecast_destroy(p->last);
+    p->last = NULL;
+    return dmq_forecast_make(&p->last, e, p->o->dry_run);
+}
+
+/*
+ * One run: told or put into the list; what it shares with those before counts once.
+ * again: it differs in its seed alone from the run before.
+ */
+static dmq_status plan_run(planning *p, dmq_config *config, const char *label, int again)
 {
     const dmq_options *o = p->o;
     dmq_experiment *e = NULL;
-    dmq_forecast *f = NULL;
+    dmq_forecast told, *f = &told;
     dmq_json *to = p->out;
     char key[DMQ_HASH_TEXT];
     unsigned known = 0;
     int seen;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_experiment_open(&e, config, o->device, o->threads));
-    DMQ_TRY(dmq_stages_check(e, -1));
-    DMQ_TRY(dmq_forecast_make(&f, e));
+    p->missing.weights = !o->dry_run && !again; /* nothing is computed with them again */
+    DMQ_TRY(dmq_experiment_open_anyway(&e, config, o->device, o->threads, &p->missing));
+    DMQ_TRY(dmq_stages_check(e, -1, &p->missing));
+    DMQ_TRY(forecast(p, e, again));
+    told = *p->last; /* its units stay the other's */
     for (int id = 0; id < DMQ_RUN_STAGES && label; id++) {
         if (!dmq_stages[id].shared)
             continue;
@@ -166,7 +190,6 @@ static dmq_status plan_run(planning *p, dmq_config *config, const char *label)
             (void)printf("\n");
     }
 done:
-    dmq_forecast_destroy(f);
     dmq_experiment_close(e);
     return st;
 }
@@ -189,7 +212,8 @@ static dmq_status plan_sweep(planning *p, const dmq_config *base, const char *fo
 
         (void)snprintf(label, sizeof label, "%s, seed %lld", sweep->task[i].label,
                        (long long)sweep->task[i].seed);
-        DMQ_TRY(plan_run(p, sweep->task[i].config, label));
+        DMQ_TRY(plan_run(p, sweep->task[i].config, label,
+                         i > 0 && sweep->task[i].label == sweep->task[i - 1].label));
     }
 done:
     dmq_sweep_destroy(sweep);
@@ -236,7 +260,7 @@ done:
 
 dmq_status dmq_cmd_plan(const dmq_options *o)
 {
-    planning p = { .o = o };
+    planning p = { .o = o, .missing = { .weights = !o->dry_run } };
     dmq_config *config = NULL;
     char *folder = NULL, *text = NULL;
     int arms;
@@ -248,7 +272,7 @@ dmq_status dmq_cmd_plan(const dmq_options *o)
     if (o->json)
         DMQ_TRY(dmq_json_object(&p.out));
     DMQ_TRY(dmq_sweep_count(&arms, config));
-    DMQ_TRY(arms > 0 ? plan_sweep(&p, config, folder) : plan_run(&p, config, NULL));
+    DMQ_TRY(arms > 0 ? plan_sweep(&p, config, folder) : plan_run(&p, config, NULL, 0));
     if (p.out && arms > 0) {
         DMQ_TRY(dmq_json_set_real(p.out, "seconds", p.seconds));
         DMQ_TRY(dmq_json_set_real(p.out, "host_bytes", p.host_bytes));
@@ -261,8 +285,17 @@ dmq_status dmq_cmd_plan(const dmq_options *o)
     } else {
         tell_line("all", 0, p.seconds, (double[]){ p.host_bytes, p.device_bytes, p.disk_bytes });
     }
-    DMQ_TRY(check_fits(&p, folder));
+    if (p.missing.n > 0) {
+        (void)dmq_setup_missing(&p.missing);
+        dmq_log_info(o->dry_run ? "plan: passes are those of the published networks"
+                                : "plan: passes and times are those of the published networks with "
+                                  "random weights");
+    }
+    if (!o->dry_run) /* nobody knows how much memory it will take */
+        DMQ_TRY(check_fits(&p, folder));
 done:
+    dmq_missing_release(&p.missing);
+    dmq_forecast_destroy(p.last);
     dmq_json_destroy(p.out);
     dmq_config_destroy(config);
     dmq_free(p.seen);

@@ -13,7 +13,9 @@ static dmq_status make_config(dmq_config **out, const void *context)
     return dmq_setup_config(out, context);
 }
 
-static dmq_status run_task(const dmq_options *o, const dmq_sweep *sweep, int i)
+/* @param missing  of a dry run; NULL: nothing may be */
+static dmq_status run_task(const dmq_options *o, const dmq_sweep *sweep, int i,
+                           dmq_missing *missing)
 {
     const dmq_task *t = &sweep->task[i];
     dmq_experiment *experiment = NULL;
@@ -30,13 +32,15 @@ static dmq_status run_task(const dmq_options *o, const dmq_sweep *sweep, int i)
 
     dmq_log_info("task %d of %d: %s, seed %lld", i + 1, sweep->n_tasks, t->label,
                  (long long)t->seed);
-    DMQ_TRY(dmq_experiment_open(&experiment, t->config, o->device, o->threads));
+    DMQ_TRY(dmq_experiment_open_anyway(&experiment, t->config, o->device, o->threads, missing));
+    if (o->dry_run)
+        DMQ_TRY(dmq_stages_check(experiment, -1, missing));
     DMQ_TRY(dmq_folder_open(&folder, &where));
     DMQ_TRY(dmq_stages_run(experiment, folder, &what));
 done:
     dmq_folder_close(folder);
     dmq_experiment_close(experiment);
-    return st;
+    return st == DMQ_OK || !o->dry_run ? st : dmq_fail_note(st, "  in arm \"%s\"", t->label);
 }
 
 /* Every task's configuration is checked before the first one computes anything. */
@@ -49,7 +53,7 @@ static dmq_status check_all(const dmq_options *o, const dmq_sweep *sweep)
 
         st = dmq_experiment_open(&experiment, sweep->task[i].config, o->device, 1);
         if (st == DMQ_OK)
-            st = dmq_stages_check(experiment, -1);
+            st = dmq_stages_check(experiment, -1, NULL);
         dmq_experiment_close(experiment);
         if (st != DMQ_OK)
             (void)dmq_fail_note(st, "  in arm \"%s\"", sweep->task[i].label);
@@ -78,6 +82,7 @@ dmq_status dmq_cmd_sweep(const dmq_options *o)
 {
     dmq_config *base = NULL;
     dmq_sweep *sweep = NULL;
+    dmq_missing missing = { 0 }, *look = o->dry_run ? &missing : NULL;
     char *folder = NULL;
     dmq_status st = DMQ_OK;
 
@@ -99,18 +104,21 @@ dmq_status dmq_cmd_sweep(const dmq_options *o)
         }
         goto done;
     }
-    DMQ_TRY(check_all(o, sweep));
-    if (!o->dry_run)
+    if (!o->dry_run) {
+        DMQ_TRY(check_all(o, sweep));
         DMQ_TRY(dmq_sweep_record(sweep, folder));
+    }
     for (int i = 0; i < sweep->n_tasks; i++) {
         if (o->task < 0 || o->task == i)
-            DMQ_TRY(run_task(o, sweep, i));
+            DMQ_TRY(run_task(o, sweep, i, look));
     }
+    DMQ_TRY(dmq_setup_missing(&missing));
     if (o->task < 0 && !o->dry_run)
         DMQ_TRY(print_table(folder));
 done:
     dmq_sweep_destroy(sweep);
     dmq_config_destroy(base);
+    dmq_missing_release(&missing);
     dmq_free(folder);
     return st;
 }

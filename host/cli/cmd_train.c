@@ -73,6 +73,8 @@ static dmq_status train_diffusion(training *t, const dmq_train_place *place, cha
     dmq_train_diffusion_defaults(&d);
     settings(&d.train, c);
     DMQ_TRY(dmq_schedule_from_config(&t->schedule, c));
+    if (strcmp(dmq_config_text(c, "model.kind"), "decoder") == 0)
+        return dmq_config_refuse(c, "model.kind", "decoders are imported, not trained here");
     DMQ_TRY(dmq_model_from_config(&t->model, c));
     dmq_model_init(t->model, d.train.seed);
     DMQ_TRY(
@@ -136,13 +138,9 @@ dmq_status dmq_cmd_train(const dmq_options *o)
     } else {
         DMQ_TRY(train_features(&t, &place, text));
     }
+    if (diffusion)
+        dmq_model_info_from_config(&info, t.config);
     info.training = text;
-    if (diffusion) {
-        info.T = t.schedule->T;
-        info.scaled = dmq_config_enum(t.config, "schedule.kind") == 1;
-        info.beta_start = dmq_config_real(t.config, "schedule.beta_start");
-        info.beta_end = dmq_config_real(t.config, "schedule.beta_end");
-    }
     DMQ_TRY(
         dmq_model_save(t.model, &info, t.out, dmq_config_enum(t.config, "train.out_dtype") == 0));
     DMQ_TRY(dmq_file_exists(t.checkpoint) ? dmq_file_remove(t.checkpoint) : DMQ_OK);

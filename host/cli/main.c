@@ -39,7 +39,8 @@ const dmq_verb dmq_verbs[] = {
       "verbose",
       dmq_cmd_evaluate },
     { "plan", "-c FILE [-o DIR]", "what a run or sweep will take: passes, time, memory, disk",
-      "config set seed output model device threads progress json quiet verbose", dmq_cmd_plan },
+      "config set seed output model device threads dry-run progress json quiet verbose",
+      dmq_cmd_plan },
     { "sweep", "-c FILE [-o DIR] [--task I]", "several arms and seeds of one experiment",
       "config set output model list task device threads resume overwrite dry-run progress "
       "quiet "

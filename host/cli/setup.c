@@ -1,5 +1,6 @@
 #include "cli/setup.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/progress.h"
@@ -72,6 +73,16 @@ done:
     return st;
 }
 
+dmq_status dmq_setup_missing(const dmq_missing *missing)
+{
+    if (missing->n == 0)
+        return DMQ_OK;
+    for (int i = 0; i < missing->n; i++)
+        dmq_log_info("missing: %s", missing->text[i]);
+    return dmq_fail(DMQ_ENOINPUT, "%d file%s missing; all else is in order", missing->n,
+                    missing->n == 1 ? " is" : "s are");
+}
+
 dmq_status dmq_setup_stages(const dmq_options *o, int only)
 {
     dmq_config *config = NULL;
@@ -86,6 +97,7 @@ dmq_status dmq_setup_stages(const dmq_options *o, int only)
                                .n_shards = o->n_shards,
                                .merge = o->merge,
                                .dry_run = o->dry_run };
+    dmq_missing missing = { 0 }, *look = o->dry_run ? &missing : NULL;
     char *path = NULL;
     dmq_status st = DMQ_OK;
     int arms;
@@ -100,17 +112,19 @@ dmq_status dmq_setup_stages(const dmq_options *o, int only)
         goto done;
     }
     DMQ_TRY(dmq_setup_folder(&path, o, config));
-    DMQ_TRY(dmq_experiment_open(&experiment, config, o->device, o->threads));
-    DMQ_TRY(dmq_stages_check(experiment, only));
+    DMQ_TRY(dmq_experiment_open_anyway(&experiment, config, o->device, o->threads, look));
+    DMQ_TRY(dmq_stages_check(experiment, only, look));
     where.path = path;
     DMQ_TRY(dmq_folder_open(&folder, &where));
     DMQ_TRY(dmq_stages_run(experiment, folder, &what));
+    DMQ_TRY(dmq_setup_missing(&missing));
     if (o->json && !o->dry_run)
         DMQ_TRY(print_metrics(folder));
 done:
     dmq_folder_close(folder);
     dmq_experiment_close(experiment);
     dmq_config_destroy(config);
+    dmq_missing_release(&missing);
     dmq_free(path);
     return st;
 }

@@ -17,6 +17,13 @@ dmq_status dmq_setup_folder(char **out, const dmq_options *options, const dmq_co
 /** Form of progress, as asked for. */
 dmq_status dmq_setup_progress(const dmq_options *options);
 
+/**
+ * What a dry run or a plan found missing, on stderr, each with the way to get it.
+ *
+ * @return  ENOINPUT with how many there are; OK when there is none
+ */
+dmq_status dmq_setup_missing(const dmq_missing *missing);
+
 /** Open experiment and folder, run stages, close: what run, calibrate, quantize, ... are. */
 dmq_status dmq_setup_stages(const dmq_options *options, int only);
 

@@ -23,7 +23,24 @@ static double scale_of(const char *name)
     return 1;
 }
 
-void dmq_model_init(dmq_model *model, uint64_t seed)
+static int is_table(const char *name)
+{
+    return ends_in(name, "embedding.weight") || ends_in(name, "embedding_table.weight");
+}
+
+/* Uniform in +-sqrt(3 v), whose variance is v. */
+static void draw(dmq_real *value, size_t count, double variance, uint64_t seed, int e)
+{
+    double limit = sqrt(3 * variance);
+
+    for (size_t i = 0; i < count; i++) {
+        value[i] =
+            (dmq_real)(limit *
+                       (2 * dmq_uniform(seed, DMQ_FOR_INIT, (uint64_t)e, 0, (uint32_t)i) - 1));
+    }
+}
+
+static void init(dmq_model *model, uint64_t seed, int random)
 {
     for (int e = 0; e < model->n_entries; e++) {
         const dmq_entry *entry = &model->entry[e];
@@ -34,16 +51,23 @@ void dmq_model_init(dmq_model *model, uint64_t seed)
             dmq_real fill = ends_in(entry->name, ".weight") ? 1 : 0;
             for (size_t i = 0; i < count; i++)
                 value[i] = fill;
+        } else if (random && is_table(entry->name)) {
+            draw(value, count, 1, seed, e);
         } else {
             size_t area = entry->rank4 ? (size_t)(entry->shape.dim[1] * entry->shape.dim[2]) : 1;
             size_t fan_in = count / out, fan_out = out * area;
             double fan = (double)(fan_in + fan_out) / 2;
-            double limit = sqrt(3 * scale_of(entry->name) / fan);
-            for (size_t i = 0; i < count; i++) {
-                value[i] = (dmq_real)(limit * (2 * dmq_uniform(seed, DMQ_FOR_INIT, (uint64_t)e, 0,
-                                                               (uint32_t)i) -
-                                               1));
-            }
+            draw(value, count, (random ? 1 : scale_of(entry->name)) / fan, seed, e);
         }
     }
+}
+
+void dmq_model_init(dmq_model *model, uint64_t seed)
+{
+    init(model, seed, 0);
+}
+
+void dmq_model_init_random(dmq_model *model, uint64_t seed)
+{
+    init(model, seed, 1);
 }

@@ -19,4 +19,11 @@
 
 void dmq_model_init(dmq_model *model, uint64_t seed);
 
+/**
+ * Weights of a network that nobody trains: as above with s = 1 everywhere, so that every layer has a part in what comes
+ * out, and rows of tables (codes, classes) of variance 1. Such a network computes as one of its size does, and makes
+ * nothing of its input that means anything.
+ */
+void dmq_model_init_random(dmq_model *model, uint64_t seed);
+
 #endif

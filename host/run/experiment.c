@@ -82,10 +82,33 @@ done:
     return st;
 }
 
-static dmq_status open_model(dmq_experiment *e, dmq_config *config)
+/* A file of weights, as model.sha256 says. */
+static dmq_status load_model(dmq_experiment *e)
+{
+    const char *hash = dmq_config_text(e->config, "model.sha256");
+    dmq_status st = DMQ_OK;
+
+    if (dmq_stand_in_described(e->model_path)) {
+        DMQ_TRY(dmq_stand_in_random(&e->model, &e->info, e->model_hash, e->model_path));
+    } else {
+        DMQ_TRY(dmq_hash_file(e->model_hash, e->model_path));
+    }
+    if (*hash && strcmp(hash, e->model_hash) != 0) {
+        (void)dmq_fail(DMQ_EDATA, "%s has sha256 %s, model.sha256 says %s", e->model_path,
+                       e->model_hash, hash);
+        (void)dmq_origin_note(DMQ_EDATA, dmq_config_origin(e->config, "model.sha256"));
+        return dmq_fail_note(DMQ_EDATA, "  hint: fetch the file again, or correct model.sha256");
+    }
+    if (!e->model)
+        st = dmq_model_load(&e->model, &e->info, e->model_path);
+done:
+    return st == DMQ_OK ? st
+                        : dmq_origin_note(st, dmq_config_origin(e->config, "model.checkpoint"));
+}
+
+static dmq_status open_model(dmq_experiment *e, dmq_config *config, dmq_missing *missing)
 {
     const char *path = dmq_config_text(e->config, "model.checkpoint");
-    const char *hash = dmq_config_text(e->config, "model.sha256");
     dmq_status st = DMQ_OK;
 
     if (!*path) {
@@ -93,23 +116,15 @@ static dmq_status open_model(dmq_experiment *e, dmq_config *config)
                                  "the run needs a checkpoint (--model FILE, or a card in extends)");
     }
     DMQ_TRY(dmq_path_resolve(&e->model_path, path));
-    if (!dmq_file_exists(e->model_path)) {
+    if (dmq_file_exists(e->model_path)) {
+        DMQ_TRY(load_model(e));
+    } else {
         (void)dmq_fail(DMQ_ENOINPUT, "there is no checkpoint %s", e->model_path);
         (void)dmq_origin_note(DMQ_ENOINPUT, dmq_config_origin(e->config, "model.checkpoint"));
-        return dmq_config_hints(e->config, "model.source", DMQ_ENOINPUT,
-                                "dmq train makes one; data:NAME is a file of $DMQ_DATA");
-    }
-    DMQ_TRY(dmq_hash_file(e->model_hash, e->model_path));
-    if (*hash && strcmp(hash, e->model_hash) != 0) {
-        (void)dmq_fail(DMQ_EDATA, "%s has sha256 %s, model.sha256 says %s", e->model_path,
-                       e->model_hash, hash);
-        (void)dmq_origin_note(DMQ_EDATA, dmq_config_origin(e->config, "model.sha256"));
-        return dmq_fail_note(DMQ_EDATA, "  hint: fetch the file again, or correct model.sha256");
-    }
-    st = dmq_model_load(&e->model, &e->info, e->model_path);
-    if (st != DMQ_OK) {
-        (void)dmq_origin_note(st, dmq_config_origin(e->config, "model.checkpoint"));
-        goto done;
+        (void)dmq_config_hints(e->config, "model.source", DMQ_ENOINPUT,
+                               "dmq train makes one; data:NAME is a file of $DMQ_DATA");
+        DMQ_TRY(dmq_stand_in_published(&e->model, &e->info, e->model_hash, e->config,
+                                       "model.network", missing));
     }
     DMQ_TRY(adopt_settings(config, e));
 done:
@@ -207,6 +222,12 @@ dmq_status dmq_experiment_precision(const dmq_backend *backend, const dmq_config
 dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const char *device,
                                int threads)
 {
+    return dmq_experiment_open_anyway(out, config, device, threads, NULL);
+}
+
+dmq_status dmq_experiment_open_anyway(dmq_experiment **out, dmq_config *config, const char *device,
+                                      int threads, dmq_missing *missing)
+{
     dmq_status st = DMQ_OK;
     dmq_experiment *e = NULL;
 
@@ -215,8 +236,8 @@ dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const c
     e->config = config;
     DMQ_TRY(dmq_backend_open(&e->backend, device));
     DMQ_TRY(dmq_experiment_precision(e->backend, config));
-    DMQ_TRY(open_model(e, config));
-    DMQ_TRY(dmq_first_stage_open(&e->first, config, e->model->input));
+    DMQ_TRY(open_model(e, config, missing));
+    DMQ_TRY(dmq_first_stage_open(&e->first, config, e->model->input, missing));
     e->image = dmq_first_stage_image(&e->first, e->model->input);
     DMQ_TRY(open_sampler(e));
     DMQ_TRY(dmq_lanes_create(&e->lanes, e->backend, threads));

@@ -13,6 +13,7 @@
 #include "io/hash.h"
 #include "model/model_file.h"
 #include "run/first_stage.h"
+#include "run/stand_in.h"
 
 typedef struct dmq_experiment {
     const dmq_config *config; /**< the caller's */
@@ -41,6 +42,14 @@ dmq_status dmq_experiment_precision(const dmq_backend *backend, const dmq_config
  */
 dmq_status dmq_experiment_open(dmq_experiment **out, dmq_config *config, const char *device,
                                int threads);
+
+/**
+ * As dmq_experiment_open, but published networks stand in for checkpoints that are missing (run/stand_in.h).
+ *
+ * @param missing  gets what is missing; NULL: it is refused
+ */
+dmq_status dmq_experiment_open_anyway(dmq_experiment **out, dmq_config *config, const char *device,
+                                      int threads, dmq_missing *missing);
 
 /** Takes NULL. */
 void dmq_experiment_close(dmq_experiment *experiment);

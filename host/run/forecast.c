@@ -72,6 +72,8 @@ static dmq_status make_mini(dmq_forecasting *g)
 
     dmq_calib_settings(&config, c);
     count_scale(&g->full, &config, e->sampler->n_steps);
+    if (g->f->counts_only)
+        return st;
     steps = min_int(g->full.weight_steps, max_int(8, dmq_config_int(c, "reweight.groups")));
     per = (batch + steps - 1) / steps + 2;
     config.per_timestep = min_int(config.per_timestep, per);
@@ -222,7 +224,7 @@ static void sample(dmq_forecasting *g, dmq_stage_id id, double pass, double byte
     int count = dmq_config_int(c, "sample.count"), batch = dmq_config_int(c, "sample.batch");
     int piece = (batch + 7) / 8 * 8, whole = count / piece;
     int calls = dmq_moves_count(g->e->sampler) * dmq_sampler_branches(g->e->sampler);
-    double images = (double)count * (double)dmq_shape_count(g->e->model->input) * sizeof(dmq_real);
+    double images = count * image_bytes(g->e);
 
     s->passes = (double)calls * count;
     s->seconds = calls * pass *
@@ -241,7 +243,7 @@ static dmq_status quantize(dmq_forecasting *g)
     dmq_ranges_config ranges;
     dmq_tables_config tables;
     dmq_coverage cover;
-    double states, start, rows, passes;
+    double states, start, rows;
     int any = 0;
     dmq_status st = DMQ_OK;
 
@@ -252,8 +254,9 @@ static dmq_status quantize(dmq_forecasting *g)
     DMQ_TRY(dmq_qmodel_place(g->q, e->lanes));
     dmq_ranges_settings(&ranges, c);
     start = dmq_clock_seconds();
-    DMQ_TRY(dmq_ranges_run(g->q, e->lanes, &ranges));
-    q->ranges = dmq_clock_seconds() - start;
+    if (!g->f->counts_only)
+        DMQ_TRY(dmq_ranges_run(g->q, e->lanes, &ranges));
+    q->ranges = g->f->counts_only ? 0 : dmq_clock_seconds() - start;
     if (dmq_config_enum(c, "quant.weight.round") == 1)
         DMQ_TRY(dmq_forecast_units(g));
     dmq_process_peak_begin();
@@ -263,25 +266,27 @@ static dmq_status quantize(dmq_forecasting *g)
         int batch, met;
 
         dmq_tables_settings(&tables, c);
-        start = dmq_clock_seconds();
-        DMQ_TRY(dmq_tables_run(g->q, g->calib, e->lanes, &tables));
-        q->tables = dmq_clock_seconds() - start;
-        /* of the miniature: rows x passes of min(batch, samples); of the run alike */
-        met = g->mini.per_step - (g->mini.held_out > 0);
-        batch = min_int(tables.batch, met);
-        rows = tables.single ? 1 : g->mini.steps;
-        passes = rows * batch * (1 + (met + batch - 1) / batch);
+        if (!g->f->counts_only) {
+            start = dmq_clock_seconds();
+            DMQ_TRY(dmq_tables_run(g->q, g->calib, e->lanes, &tables));
+            q->tables = dmq_clock_seconds() - start;
+            /* of the miniature: rows x passes of min(batch, samples); of the run alike */
+            met = g->mini.per_step - (g->mini.held_out > 0);
+            batch = min_int(tables.batch, met);
+            rows = tables.single ? 1 : g->mini.steps;
+            q->tables /= rows * batch * (1 + (met + batch - 1) / batch);
+        }
         met = g->full.per_step - g->full.held_out / max_int(g->full.weight_steps, 1);
         batch = min_int(tables.batch, met);
         rows = tables.single ? 1 : g->full.steps;
         s->passes = rows * batch * (1 + (met + batch - 1) / batch);
-        q->tables *= s->passes / passes;
+        q->tables *= s->passes;
     }
     states = (double)g->full.steps * g->full.per_step * (double)dmq_shape_count(e->model->input) *
              sizeof(dmq_real);
     s->passes += 2.0 * g->full.n * (g->f->n_units > 0);
     s->seconds = q->ranges + q->prefix + q->weigh + q->learn + q->measure + q->tables;
-    s->host_bytes = states + fmax(dmq_process_peak(), s->host_bytes);
+    s->host_bytes = g->f->counts_only ? 0 : states + fmax(dmq_process_peak(), s->host_bytes);
     if (e->backend->host_memory)
         s->device_bytes = 0;
     s->disk_bytes += cover.size_bytes + 4 * cover.weights_quantized;
@@ -343,7 +348,7 @@ static dmq_status evaluate(dmq_forecasting *g)
 
     dmq_process_peak_begin();
     reference = dmq_config_int(c, "evaluate.reference_count");
-    if (*dmq_config_text(c, "evaluate.features"))
+    if (*dmq_config_text(c, "evaluate.features") && !g->f->counts_only)
         DMQ_TRY(time_features(g, &image, &drawn));
     else
         reference = 0;
@@ -373,7 +378,26 @@ static void sum_up(dmq_forecasting *g)
     }
 }
 
-dmq_status dmq_forecast_make(dmq_forecast **out, const dmq_experiment *e)
+/* What needs no measuring: how often the network runs, and what is left on the disk. */
+static dmq_status count(dmq_forecasting *g)
+{
+    dmq_status st = DMQ_OK;
+
+    calibrate(g, 0);
+    sample(g, DMQ_RUN_SAMPLE_FP, 0, 0);
+    DMQ_TRY(quantize(g));
+    sample(g, DMQ_RUN_SAMPLE, 0, 0);
+    DMQ_TRY(evaluate(g));
+    for (int id = 0; id < DMQ_RUN_STAGES; id++) {
+        g->f->stage[id].seconds = 0;
+        g->f->stage[id].host_bytes = g->f->stage[id].device_bytes = 0;
+    }
+    sum_up(g);
+done:
+    return st;
+}
+
+dmq_status dmq_forecast_make(dmq_forecast **out, const dmq_experiment *e, int counts_only)
 {
     dmq_forecasting g = { .e = e };
     dmq_attach attach;
@@ -386,8 +410,15 @@ dmq_status dmq_forecast_make(dmq_forecast **out, const dmq_experiment *e)
     g.f->params = (double)dmq_model_count(e->model);
     g.f->round = e->backend->shard * dmq_lanes_count(e->lanes);
     dmq_recon_run_settings(&g.recon, e->config);
+    g.f->counts_only = counts_only;
     DMQ_TRY(make_mini(&g));
     DMQ_TRY(count_macs(&g));
+    if (counts_only) {
+        DMQ_TRY(count(&g));
+        *out = g.f;
+        g.f = NULL;
+        goto done;
+    }
     dmq_progress_begin("plan", e->model->n_units + 3, 0, "measures");
     DMQ_TRY(time_decode(&g));
     DMQ_TRY(time_rounds(&g.f->pass, &bytes, &g, NULL));
@@ -450,6 +481,7 @@ dmq_status dmq_forecast_json(dmq_json *out, const dmq_forecast *f)
     dmq_json *list;
     dmq_status st = DMQ_OK;
 
+    DMQ_TRY(dmq_json_set_bool(out, "counts_only", f->counts_only));
     DMQ_TRY(dmq_json_set_real(out, "parameters", f->params));
     DMQ_TRY(dmq_json_set_real(out, "macs_per_pass", f->macs_per_pass));
     DMQ_TRY(dmq_json_set_real(out, "seconds_per_pass", f->pass / f->round));

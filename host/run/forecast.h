@@ -61,14 +61,19 @@ typedef struct dmq_forecast {
     int n_units;
     double cache_bytes; /**< that inputs and targets of units take at most, if all are kept */
     int recomputes;     /**< 1: they are not: the prefix is run again for every unit */
+    int counts_only;    /**< nothing was measured */
     double seconds;     /**< of all stages */
     double host_bytes;  /**< of the largest */
     double device_bytes;
     double disk_bytes; /**< of all */
 } dmq_forecast;
 
-/** Takes seconds for small networks, minutes for large ones. ESTOP on a signal. */
-dmq_status dmq_forecast_make(dmq_forecast **out, const dmq_experiment *experiment);
+/**
+ * Takes seconds for small networks, minutes for large ones. ESTOP on a signal.
+ *
+ * @param counts_only  run nothing: passes, iterations and disk are told, times and memory are 0
+ */
+dmq_status dmq_forecast_make(dmq_forecast **out, const dmq_experiment *experiment, int counts_only);
 
 /** Takes NULL. */
 void dmq_forecast_destroy(dmq_forecast *forecast);

@@ -342,7 +342,8 @@ dmq_status dmq_forecast_units(dmq_forecasting *g)
     int *order = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(open_measuring(&m));
+    if (!g->f->counts_only)
+        DMQ_TRY(open_measuring(&m));
     DMQ_TRY(dmq_alloc((void **)&times, (size_t)model->n_units, sizeof *times));
     DMQ_TRY(dmq_alloc((void **)&order, (size_t)model->n_units, sizeof *order));
     DMQ_TRY(dmq_alloc((void **)&g->f->unit, (size_t)model->n_units, sizeof *g->f->unit));
@@ -356,6 +357,9 @@ dmq_status dmq_forecast_units(dmq_forecasting *g)
             continue;
         u->name = model->unit[unit].name;
         u->like = unit;
+        g->f->n_units++;
+        if (g->f->counts_only)
+            continue;
         for (int j = i - 1; j >= 0; j--) {
             if (times[order[j]].iteration > 0 && same_unit(g, order[j], unit))
                 u->like = order[j];
@@ -365,9 +369,10 @@ dmq_status dmq_forecast_units(dmq_forecasting *g)
         DMQ_TRY(measure_unit(&m, u, unit, &times[unit]));
         u->iteration = times[unit].iteration;
         u->seconds = unit_seconds(&m, u, &times[unit], temporal);
-        g->f->n_units++;
         dmq_progress_add(1, u->name);
     }
+    if (g->f->counts_only)
+        goto done;
     g->f->quantize.prefix += m.opened * ratio(g->full.n, g->mini.n);
     g->f->stage[DMQ_RUN_QUANTIZE].host_bytes = m.fixed + m.host;
     g->f->stage[DMQ_RUN_QUANTIZE].device_bytes = m.device;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "model/ddpm_unet.h"
+#include "model/decoder.h"
 #include "model/dit.h"
 #include "model/ldm_unet.h"
 
@@ -100,12 +101,41 @@ static dmq_status make_dit(dmq_model **out, const dmq_config *c)
     return dmq_dit_create(out, &d);
 }
 
+static dmq_status make_decoder(dmq_model **out, const dmq_config *c)
+{
+    dmq_decoder_config d = {
+        .resolution = dmq_config_int(c, "model.resolution"),
+        .out_channels = dmq_config_int(c, "model.out_ch"),
+        .ch = dmq_config_int(c, "model.ch"),
+        .num_res_blocks = dmq_config_int(c, "model.num_res_blocks"),
+        .z_channels = dmq_config_int(c, "model.in_channels"),
+        .embed_dim = dmq_config_int(c, "model.in_channels"),
+        .n_embed = dmq_config_int(c, "model.n_embed"),
+        .norm_groups = dmq_config_int(c, "model.norm_groups"),
+        .norm_eps = dmq_decoder_vq_f4.norm_eps,
+    };
+
+    copy_list(d.ch_mult, &d.n_levels, DMQ_DECODER_LEVELS, c, "model.ch_mult");
+    return dmq_decoder_create(out, &d);
+}
+
 dmq_status dmq_model_from_config(dmq_model **out, const dmq_config *c)
 {
-    static dmq_status (*const make[])(dmq_model **, const dmq_config *) = { make_ddpm, make_ldm,
-                                                                            make_dit };
+    static dmq_status (*const make[])(
+        dmq_model **, const dmq_config *) = { make_ddpm, make_ldm, make_dit, make_decoder };
 
     return make[dmq_config_enum(c, "model.kind")](out, c);
+}
+
+void dmq_model_info_from_config(dmq_model_info *out, const dmq_config *c)
+{
+    *out = (dmq_model_info){ 0 };
+    if (strcmp(dmq_config_text(c, "model.kind"), "decoder") == 0)
+        return;
+    out->T = dmq_config_int(c, "schedule.T");
+    out->scaled = dmq_config_enum(c, "schedule.kind") == 1;
+    out->beta_start = dmq_config_real(c, "schedule.beta_start");
+    out->beta_end = dmq_config_real(c, "schedule.beta_end");
 }
 
 /* ------------------------------------------------------------------ what the checkpoint knows */

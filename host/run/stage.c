@@ -211,13 +211,17 @@ static int needed(int id, int only)
     return 0;
 }
 
-dmq_status dmq_stages_check(const dmq_experiment *e, int only)
+dmq_status dmq_stages_check(const dmq_experiment *e, int only, dmq_missing *missing)
 {
     dmq_status st = DMQ_OK;
 
     for (int id = 0; id < DMQ_RUN_STAGES; id++) {
-        if (needed(id, only) && dmq_stages[id].check)
-            DMQ_TRY(dmq_stages[id].check(e));
+        if (!needed(id, only) || !dmq_stages[id].check)
+            continue;
+        st = dmq_stages[id].check(e);
+        if (st == DMQ_ENOINPUT && missing)
+            st = dmq_missing_add(missing, dmq_message());
+        DMQ_TRY(st);
     }
 done:
     return st;

@@ -67,9 +67,10 @@ typedef struct dmq_stage_options {
  * What each stage will need (layers that the policy finds, feature network, samples to learn from), looked
  * at before anything is computed or written.
  *
- * @param only  as in dmq_stage_options
+ * @param only     as in dmq_stage_options
+ * @param missing  gets files that are not there, and the look goes on; NULL: the first one is refused
  */
-dmq_status dmq_stages_check(const dmq_experiment *experiment, int only);
+dmq_status dmq_stages_check(const dmq_experiment *experiment, int only, dmq_missing *missing);
 
 /**
  * Run what is not done yet. EEXIST before the first stage when a result was made with another

@@ -132,7 +132,7 @@ static dmq_images run(const char *folder, int stage, int threads, const char *co
     char path[160];
 
     OK(dmq_experiment_open(&e, c, "cpu", threads));
-    OK(dmq_stages_check(e, stage));
+    OK(dmq_stages_check(e, stage, NULL));
     OK(dmq_folder_open(&f, &(dmq_folder_options){ .path = in_folder(folder) }));
     OK(dmq_stages_run(e, f, &(dmq_stage_options){ .only = stage }));
     dmq_folder_close(f);
@@ -234,7 +234,7 @@ static void dit_and_kl_make_images(void **state)
     (void)state;
     OK(dmq_config_set(c, "model.checkpoint", in_folder("dit.h5"), &here));
     OK(dmq_experiment_open(&e, c, "cpu", 1));
-    OK(dmq_stages_check(e, -1));
+    OK(dmq_stages_check(e, -1, NULL));
     OK(dmq_folder_open(&f, &(dmq_folder_options){ .path = in_folder("dit") }));
     OK(dmq_stages_run(e, f, &(dmq_stage_options){ .only = -1 }));
     dmq_folder_close(f);

@@ -104,7 +104,7 @@ static dmq_status open_all(dmq_config **c, dmq_experiment **e, int method)
 
     DMQ_TRY(configure(c, method));
     DMQ_TRY(dmq_experiment_open(e, *c, "cpu", 1));
-    DMQ_TRY(dmq_stages_check(*e, -1));
+    DMQ_TRY(dmq_stages_check(*e, -1, NULL));
 done:
     return st;
 }
