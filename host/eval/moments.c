@@ -2,6 +2,7 @@
 
 #include "backend/cpu_math.h"
 #include "base/memory.h"
+#include "eval/bounded.h"
 #include "eval/pieces.h"
 
 #include <cblas.h>
@@ -12,9 +13,9 @@
 /* Rows that are added to a tile while it is in cache; whole blocks. */
 enum { BLOCK = DMQ_MOMENTS_BLOCK, GROUP = 8 * BLOCK, TILE = 128, PARTS = 3 };
 
-#define LARGEST 0x1p24f /* of a feature: the products of a block stay below 2^54 */
-#define FULL \
-    0x1p56 /* of the first part on the diagonal, which bounds the rest: half of what is exact */
+/* Where the first part of a sum of squares must end, which bounds all the others: half of what is exact. Features are
+   below 2^24 (bounded.h), so what a block adds is below 2^54. */
+#define FULL 0x1p56
 
 /* Added and taken away again, these round to a multiple of 2^4, 2^-32 and 2^-68. */
 #define UNIT0 (0x1.8p52 * 0x1p4)
@@ -68,40 +69,13 @@ static double whole(const double *sum, size_t apart)
     return (sum[2 * apart] + sum[apart]) + sum[0];
 }
 
-DMQ_CLONES static int within(const float *x, size_t n)
-{
-    int out = 0;
-
-    for (size_t i = 0; i < n; i++)
-        out |= !(fabsf(x[i]) < LARGEST);
-    return !out;
-}
-
 static dmq_status check(const dmq_moments *m, const float *x, size_t rows)
 {
-    size_t d = (size_t)m->d;
-
     if (m->n + rows > DMQ_MOMENTS_ROWS) {
         return dmq_fail(DMQ_EDATA, "features: %zu rows and %zu more; sums are exact up to %zu",
                         m->n, rows, DMQ_MOMENTS_ROWS);
     }
-    for (size_t i = 0; i < rows; i++) {
-        if (within(x + i * d, d))
-            continue;
-        for (size_t j = 0; j < d; j++) {
-            float value = x[i * d + j];
-
-            if (!isfinite(value)) {
-                return dmq_fail(DMQ_EDATA, "features: row %zu is not finite: %g at place %zu",
-                                m->n + i, (double)value, j);
-            }
-            if (!(fabsf(value) < LARGEST)) {
-                return dmq_fail(DMQ_EDATA, "features: row %zu has %g at place %zu, largest 2^24",
-                                m->n + i, (double)value, j);
-            }
-        }
-    }
-    return DMQ_OK;
+    return dmq_features_bounded("", x, rows, (size_t)m->d, m->n);
 }
 
 /* One group of rows, and what is added to its tiles. */

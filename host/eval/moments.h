@@ -43,10 +43,10 @@ dmq_status dmq_moments_create(dmq_moments **out, int d);
 void dmq_moments_destroy(dmq_moments *m);
 
 /**
- * Add rows in blocks of 64, the last one shorter. Nothing is added on failure.
+ * Add rows in blocks of 64, the last one shorter. Of rows with one that is refused none is added.
  *
  * @param x  (rows, d)
- * @return   EDATA names the first number that is not finite or not below 2^24, or says that the set is too large
+ * @return   EDATA names the first row that is not bounded (bounded.h), or says that the set is too large
  */
 dmq_status dmq_moments_add(dmq_moments *m, const float *x, size_t rows);
 

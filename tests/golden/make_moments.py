@@ -63,33 +63,34 @@ def equal(n, splits):
     return [n * i // splits for i in range(splits + 1)]
 
 
-with h5py.File(sys.argv[1] if len(sys.argv) > 1 else __file__.replace("make_moments.py", "moments.h5"),
-               "w", libver=("earliest", "v110")) as f:
-    f.attrs["numpy"] = np.__version__
-    f.attrs["scipy"] = scipy.__version__
-    f.attrs["seed"] = 5
-    mix = rng.normal(size=(12, 12))
-    for name, n1, n2 in (("full", 90, 75), ("deficient", 7, 9)):
-        a = (rng.normal(size=(n1, 12)) @ mix).astype(np.float32)
-        b = (rng.normal(size=(n2, 12)) @ mix * 1.2 + 0.3).astype(np.float32)
-        f[name + "/a"], f[name + "/b"] = a, b
-        a, b = a.astype(np.float64), b.astype(np.float64)
-        f[name + "/distance"] = np.array([by_samples(a, b)])
-        if name == "full":
-            f[name + "/sqrtm"] = np.array([by_sqrtm(a, b)])
-            print(f[name + "/distance"][0], f[name + "/sqrtm"][0])
-    for name, n1, n2, d in (("deficient", 320, 250, 2023), ("full", 2304, 2240, 2048)):
-        value = by_samples(wide(0, n1, d), wide(10000, n2, d))
-        f["wide/" + name] = np.array([value])
-        print(name, n1, n2, d, value)
-    logits = (3 * rng.normal(size=(50, 10))).astype(np.float32)
-    f["logits"] = logits
-    f["score"] = np.array(inception(logits, equal(50, 4)))
-    order = np.random.RandomState(2020).permutation(50)
-    f["score_shuffled"] = np.array(inception(logits[order], equal(50, 10)))
-    f["score_parts"] = np.array(inception(logits, [0, 16, 32, 48, 50]))
-    random = np.random.RandomState(2020)
-    for n in (1, 2, 50, 1000, 65537, 70000):
-        order = random.permutation(n)
-        f[f"permutation/{n}"] = order[:: max(n // 50, 1)].astype(np.int32)
-        f[f"permutation/{n}"].attrs["sum"] = int((order.astype(np.int64) * np.arange(1, n + 1)).sum() % 2**31)
+if __name__ == "__main__":
+    path = sys.argv[1] if len(sys.argv) > 1 else __file__.replace("make_moments.py", "moments.h5")
+    with h5py.File(path, "w", libver=("earliest", "v110")) as f:
+        f.attrs["numpy"] = np.__version__
+        f.attrs["scipy"] = scipy.__version__
+        f.attrs["seed"] = 5
+        mix = rng.normal(size=(12, 12))
+        for name, n1, n2 in (("full", 90, 75), ("deficient", 7, 9)):
+            a = (rng.normal(size=(n1, 12)) @ mix).astype(np.float32)
+            b = (rng.normal(size=(n2, 12)) @ mix * 1.2 + 0.3).astype(np.float32)
+            f[name + "/a"], f[name + "/b"] = a, b
+            a, b = a.astype(np.float64), b.astype(np.float64)
+            f[name + "/distance"] = np.array([by_samples(a, b)])
+            if name == "full":
+                f[name + "/sqrtm"] = np.array([by_sqrtm(a, b)])
+                print(f[name + "/distance"][0], f[name + "/sqrtm"][0])
+        for name, n1, n2, d in (("deficient", 320, 250, 2023), ("full", 2304, 2240, 2048)):
+            value = by_samples(wide(0, n1, d), wide(10000, n2, d))
+            f["wide/" + name] = np.array([value])
+            print(name, n1, n2, d, value)
+        logits = (3 * rng.normal(size=(50, 10))).astype(np.float32)
+        f["logits"] = logits
+        f["score"] = np.array(inception(logits, equal(50, 4)))
+        order = np.random.RandomState(2020).permutation(50)
+        f["score_shuffled"] = np.array(inception(logits[order], equal(50, 10)))
+        f["score_parts"] = np.array(inception(logits, [0, 16, 32, 48, 50]))
+        random = np.random.RandomState(2020)
+        for n in (1, 2, 50, 1000, 65537, 70000):
+            order = random.permutation(n)
+            f[f"permutation/{n}"] = order[:: max(n // 50, 1)].astype(np.int32)
+            f[f"permutation/{n}"].attrs["sum"] = int((order.astype(np.int64) * np.arange(1, n + 1)).sum() % 2**31)
