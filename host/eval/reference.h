@@ -37,7 +37,17 @@ typedef struct dmq_reference {
     int h, w;
 } dmq_reference;
 
-/** Any of the three by its content; ENOINPUT, EDATA with what is missing or does not fit. */
+/** Whether a file is any of the three, by what it holds: an npz with mu, a reference.h5. A folder is none. EDATA, EIO. */
+dmq_status dmq_reference_is(int *out, const char *path);
+
+/**
+ * Any of the three by its content.
+ *
+ * Covariances must be square, finite, without negative variances, and symmetric but for rounding (1e-5 of the largest
+ * variance); they are taken as they are.
+ *
+ * @return  ENOINPUT; EDATA, ESHAPE with what is missing or does not fit
+ */
 dmq_status dmq_reference_load(dmq_reference **out, const char *path);
 
 /**
