@@ -14,8 +14,8 @@
 
 enum { TIMES = 3, SEED = 0 };
 
-/* Of one output: figures that a person can compare with those of another program. t < 0: it has none. */
-static dmq_status tell(dmq_json *list, double t, const dmq_real *y, size_t n)
+/* Of one output: figures that a person can compare with those of another program. name NULL, t < 0: it has none. */
+static dmq_status tell(dmq_json *list, const char *name, double t, const dmq_real *y, size_t n)
 {
     double sum = 0, squares = 0, least = (double)y[0], greatest = (double)y[0];
     dmq_status st = DMQ_OK;
@@ -29,6 +29,8 @@ static dmq_status tell(dmq_json *list, double t, const dmq_real *y, size_t n)
     for (size_t i = 0; i < n; i++)
         squares += ((double)y[i] - sum / (double)n) * ((double)y[i] - sum / (double)n);
     DMQ_TRY(dmq_json_add_object(&entry, list));
+    if (name)
+        DMQ_TRY(dmq_json_set_text(entry, "of", name));
     if (t >= 0)
         DMQ_TRY(dmq_json_set_real(entry, "t", t));
     DMQ_TRY(dmq_json_set_real(entry, "mean", sum / (double)n));
@@ -68,7 +70,7 @@ static dmq_status check_decoder(dmq_json *report, dmq_model *model, dmq_lanes *l
     DMQ_TRY(dmq_decode_create(&decode, model, 1, lanes));
     DMQ_TRY(dmq_decode_run(decode, image, nhwc, 1, NULL, NULL));
     DMQ_TRY(dmq_json_set_array(&list, report, "check"));
-    DMQ_TRY(tell(list, -1, image, n));
+    DMQ_TRY(tell(list, NULL, -1, image, n));
 done:
     dmq_decode_destroy(decode);
     dmq_free(z);
@@ -80,6 +82,7 @@ done:
 /* Pool, spatial features and logits of one image of noise. */
 static dmq_status check_inception(dmq_json *report, dmq_model *model, dmq_lanes *lanes)
 {
+    static const char *const name[] = { "pool", "spatial", "logits" };
     const dmq_backend *be = dmq_lanes_backend(lanes);
     dmq_queue *queue = dmq_lanes_queue(lanes, 0);
     size_t n = dmq_shape_count(model->input);
@@ -112,7 +115,7 @@ static dmq_status check_inception(dmq_json *report, dmq_model *model, dmq_lanes 
 
         DMQ_TRY(be->download(queue, x, out->value, count * sizeof *x));
         DMQ_TRY(be->sync(queue));
-        DMQ_TRY(tell(list, -1, x, count));
+        DMQ_TRY(tell(list, name[i], -1, x, count));
     }
 done:
     dmq_tape_destroy(tape);
@@ -168,7 +171,7 @@ dmq_status dmq_import_check(dmq_json *report, dmq_model *model, int steps, dmq_l
     DMQ_TRY(run(y, model, lanes, x, t, model->n_labels > 0 ? label : NULL, TIMES));
     DMQ_TRY(dmq_json_set_array(&list, report, "check"));
     for (int i = 0; i < TIMES; i++)
-        DMQ_TRY(tell(list, (double)t[i], y + (size_t)i * per, per));
+        DMQ_TRY(tell(list, NULL, (double)t[i], y + (size_t)i * per, per));
 done:
     dmq_free(x);
     dmq_free(y);

@@ -13,7 +13,8 @@ into() {
 
 ok into whole.pth -o inception.h5
 for pattern in '^layout: pytorch-fid$' '^tensors: 472$' '^passed_over: 96$' '^convolutions: 94$' '^convolution_weights: 21751136$' \
-    '^batch_norm_channels: 17216$' '^learnable: 23850960$' '^check: mean [0-9.]+ std '; do
+    '^batch_norm_channels: 17216$' '^learnable: 23850960$' '^check: of pool mean [0-9.]+ std ' \
+    '^check: of spatial ' '^check: of logits '; do
     grep -qE "$pattern" out.txt || fail "no line like $pattern in: $(tr '\n' '|' <out.txt)"
 done
 [ "$(grep -c '^check: ' out.txt)" -eq 3 ] || fail "not three outputs: $(grep '^check: ' out.txt)"
