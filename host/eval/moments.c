@@ -1,8 +1,8 @@
 #include "eval/moments.h"
 
-#include "backend/cpu_math.h"
 #include "base/memory.h"
 #include "eval/bounded.h"
+#include "eval/exact_sum.h"
 #include "eval/pieces.h"
 
 #include <cblas.h>
@@ -16,11 +16,6 @@ enum { BLOCK = DMQ_MOMENTS_BLOCK, GROUP = 8 * BLOCK, TILE = 128, PARTS = 3 };
 /* Where the first part of a sum of squares must end, which bounds all the others: half of what is exact. Features are
    below 2^24 (bounded.h), so what a block adds is below 2^54. */
 #define FULL 0x1p56
-
-/* Added and taken away again, these round to a multiple of 2^4, 2^-32 and 2^-68. */
-#define UNIT0 (0x1.8p52 * 0x1p4)
-#define UNIT1 (0x1.8p52 * 0x1p-32)
-#define UNIT2 (0x1.8p52 * 0x1p-68)
 
 dmq_status dmq_moments_create(dmq_moments **out, int d)
 {
@@ -54,19 +49,13 @@ DMQ_CLONES static void add_parts(double *sum, size_t apart, const double *v, siz
 {
     double *low = sum + apart, *least = low + apart;
 
-    for (size_t j = 0; j < n; j++) {
-        double a = (v[j] + UNIT0) - UNIT0, rest = v[j] - a;
-        double b = (rest + UNIT1) - UNIT1, last = rest - b;
-
-        sum[j] += a;
-        low[j] += b;
-        least[j] += (last + UNIT2) - UNIT2;
-    }
+    for (size_t j = 0; j < n; j++)
+        dmq_exact_add(&sum[j], &low[j], &least[j], v[j]);
 }
 
 static double whole(const double *sum, size_t apart)
 {
-    return (sum[2 * apart] + sum[apart]) + sum[0];
+    return dmq_exact_sum(sum[0], sum[apart], sum[2 * apart]);
 }
 
 static dmq_status check(const dmq_moments *m, const float *x, size_t rows)

@@ -3,11 +3,9 @@
  *
  *   n, s = sum x, S = sum x x^T      mean = s / n      cov = (S - s s^T / n) / (n - 1)
  *
- * Rows are taken in blocks of 64. What a block gives (its sums v, in FP64) is cut into three parts, whole multiples of
- * 2^4, 2^-32 and 2^-68, v = h + m + l, what is left being below 2^-69, and each part is added to its own sum. Those
- * sums are whole numbers below 2^53 of their unit: every addition is exact, so it does not matter in which order blocks
- * are added. Any split of a set at multiples of 64 rows, on any number of machines of one kind, merged in any order,
- * and any number of threads give the same bits.
+ * Rows are taken in blocks of 64. What the blocks give, in FP64, is added exactly (exact_sum.h), so it does not matter
+ * in which order: any split of a set at multiples of 64 rows, on any number of machines of one kind, merged in any
+ * order, and any number of threads give the same bits.
  *
  * A covariance is off by about 2^-53 of the mean product, and by 2^-75 for what is left: features of 1e-6 keep ten
  * digits.
@@ -15,7 +13,7 @@
  * There is no shift, since shards would have to agree on one. The difference S - s s^T / n then loses (mean / sd)^2
  * 2^-53, which is less than what FP32 features lost by being rounded, (mean / sd) 2^-24, while mean / sd < 2^29.
  *
- * @see specs: models.md 6.3; Demmel and Nguyen, Parallel reproducible summation, IEEE Trans. Comput. 64 (2015)
+ * @see specs: models.md 6.3
  */
 #ifndef DMQ_EVAL_MOMENTS_H
 #define DMQ_EVAL_MOMENTS_H
@@ -33,7 +31,7 @@ enum { DMQ_MOMENTS_BLOCK = 64 };
 typedef struct dmq_moments {
     int d;
     size_t n;
-    double *sum;   /**< (3, d): parts of s */
+    double *sum;   /**< (3, d): parts of s, exact_sum.h */
     double *outer; /**< (3, d, d): parts of S, of each the upper triangle */
 } dmq_moments;
 
