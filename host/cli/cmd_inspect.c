@@ -3,9 +3,11 @@
 #include "base/path.h"
 #include "cli/verbs.h"
 #include "io/checkpoint.h"
+#include "io/cifar10.h"
 #include "io/file.h"
 #include "io/h5.h"
 #include "io/json.h"
+#include "io/picture.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -66,10 +68,11 @@ done:
 
 static dmq_status inspect_h5(dmq_json *root, const char *path)
 {
-    static const char *const told[] = { "format",  "kind",         "key",     "config",
-                                        "sampler", "model_sha256", "training" };
+    static const char *const told[] = { "format", "kind",      "key",          "config",  "sampler",
+                                        "name",   "extractor", "model_sha256", "training" };
     dmq_h5 *file = NULL;
     dmq_json *list = NULL;
+    int64_t n;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_h5_open(&file, path, DMQ_H5_READ));
@@ -85,6 +88,14 @@ static dmq_status inspect_h5(dmq_json *root, const char *path)
         }
         dmq_free(text);
         DMQ_TRY(st);
+    }
+    if (dmq_h5_attr_has(file, "/", "n")) {
+        DMQ_TRY(dmq_h5_attr_i64(&n, file, "/", "n"));
+        if (root) {
+            DMQ_TRY(dmq_json_set_int(root, "n", n));
+        } else {
+            (void)printf("n: %lld\n", (long long)n);
+        }
     }
     if (root)
         DMQ_TRY(dmq_json_set_array(&list, root, "arrays"));
@@ -174,6 +185,76 @@ done:
     return st;
 }
 
+/* ------------------------------------------------------------------ images and their statistics */
+
+static const dmq_stored *array_of(const dmq_table *table, const char *name)
+{
+    for (int i = 0; i < table->count; i++) {
+        if (strcmp(table->tensor[i].name, name) == 0)
+            return &table->tensor[i];
+    }
+    return NULL;
+}
+
+static dmq_status tell_text(dmq_json *root, const char *name, const char *text)
+{
+    if (root)
+        return dmq_json_set_text(root, name, text);
+    (void)printf("%s: %s\n", name, text);
+    return DMQ_OK;
+}
+
+/* What evaluate takes from an archive of arrays: nothing, for most. */
+static dmq_status tell_use(dmq_json *root, const dmq_table *table)
+{
+    const dmq_stored *images = array_of(table, "arr_0"), *mu = array_of(table, "mu");
+    char text[256] = "", pack[96] = "";
+
+    if (images && images->type == DMQ_DTYPE_U8 && images->rank == 4 && images->dims[3] == 3) {
+        (void)snprintf(pack, sizeof pack, "%lld images of %lldx%lld", (long long)images->dims[0],
+                       (long long)images->dims[2], (long long)images->dims[1]);
+    }
+    if (mu && array_of(table, "sigma")) {
+        (void)snprintf(text, sizeof text, "reference statistics of %lld features%s%s%s",
+                       (long long)mu->count, array_of(table, "mu_s") ? " and of spatial ones" : "",
+                       *pack ? ", and " : "", pack);
+    } else if (*pack) {
+        (void)snprintf(text, sizeof text, "a pack of %s%s", pack,
+                       array_of(table, "arr_1") ? ", with labels" : "");
+    }
+    return *text ? tell_text(root, "holds", text) : DMQ_OK;
+}
+
+/* Files that are no containers of arrays: one image, or a batch of CIFAR-10. */
+static dmq_status inspect_images(dmq_json *root, const char *path)
+{
+    dmq_cifar10 *batch = NULL;
+    char text[96];
+    int w, h;
+    dmq_status st = DMQ_OK;
+
+    if (dmq_cifar10_is(path)) {
+        DMQ_TRY(dmq_cifar10_open(&batch, path));
+        (void)snprintf(text, sizeof text, "%s, %d images of 32x32 with labels",
+                       dmq_cifar10_text(batch), dmq_cifar10_count(batch));
+    } else if (dmq_picture_size(&w, &h, path) == DMQ_OK) {
+        (void)snprintf(text, sizeof text, "one image of %dx%d", w, h);
+    } else {
+        st = dmq_fail(
+            DMQ_EDATA,
+            "%s: dmq knows HDF5, JSON, safetensors, PyTorch and NumPy files, PNG, JPEG and WebP "
+            "images and CIFAR-10's binary batches",
+            path);
+        goto done;
+    }
+    DMQ_TRY(tell_text(root, "holds", text));
+done:
+    dmq_cifar10_close(batch);
+    return st;
+}
+
+/* ------------------------------------------------------------------ all of them */
+
 static dmq_status inspect_checkpoint(dmq_json *root, const char *path, int strict)
 {
     dmq_checkpoint *c = NULL;
@@ -193,6 +274,8 @@ static dmq_status inspect_checkpoint(dmq_json *root, const char *path, int stric
         for (int i = 0; dmq_checkpoint_files(c) > 1 && i < dmq_checkpoint_files(c); i++)
             (void)printf("file: %s\n", dmq_checkpoint_file(c, i));
     }
+    if (dmq_checkpoint_container(c) == DMQ_CONTAINER_NPZ)
+        DMQ_TRY(tell_use(root, table));
     for (int i = 0; i < table->count; i++) {
         const dmq_stored *t = &table->tensor[i];
 
@@ -224,13 +307,9 @@ static dmq_status inspect(dmq_json *root, const char *path, int strict)
     }
     if (kind == DMQ_CONTAINER_UNKNOWN && dmq_path_has_suffix(path, ".h5"))
         kind = DMQ_CONTAINER_HDF5; /* whose reader says what is wrong with it */
-    if (kind == DMQ_CONTAINER_UNKNOWN) {
-        st = dmq_fail(DMQ_EDATA, "%s: dmq knows HDF5, JSON, safetensors, PyTorch and NumPy files",
-                      path);
-        goto done;
-    }
-    DMQ_TRY(kind == DMQ_CONTAINER_HDF5 ? inspect_h5(root, path)
-                                       : inspect_checkpoint(root, path, strict));
+    DMQ_TRY(kind == DMQ_CONTAINER_UNKNOWN ? inspect_images(root, path)
+            : kind == DMQ_CONTAINER_HDF5  ? inspect_h5(root, path)
+                                          : inspect_checkpoint(root, path, strict));
     if (root)
         DMQ_TRY(inspect_json(root));
 done:
