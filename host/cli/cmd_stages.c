@@ -1,4 +1,4 @@
-/* dmq run, calibrate, quantize, sample, evaluate: all stages, or one and what it needs */
+/* dmq run, calibrate, quantize, sample: all stages, or one and what it needs */
 #include "cli/setup.h"
 #include "cli/verbs.h"
 
@@ -20,9 +20,4 @@ dmq_status dmq_cmd_quantize(const dmq_options *o)
 dmq_status dmq_cmd_sample(const dmq_options *o)
 {
     return dmq_setup_stages(o, o->fp ? DMQ_RUN_SAMPLE_FP : DMQ_RUN_SAMPLE);
-}
-
-dmq_status dmq_cmd_evaluate(const dmq_options *o)
-{
-    return dmq_setup_stages(o, DMQ_RUN_EVALUATE);
 }

@@ -38,8 +38,10 @@ enum {
     KEY_LAYOUT,
     KEY_IGNORE,
     KEY_REFERENCE,
-    KEY_NO_CHECKSUM,
-    KEY_VS
+    KEY_IMAGES,
+    KEY_READY,
+    KEY_MAKE,
+    KEY_NO_CHECKSUM
 };
 
 /* The one table. Its order is the order of the help. */
@@ -55,7 +57,10 @@ static const struct argp_option table[] = {
     { "root", KEY_ROOT, "PATH", 0, "of the state dict in the file: state_dict", 2 },
     { "layout", KEY_LAYOUT, "NAME", 0, "whose names it has: diffusers", 2 },
     { "ignore", KEY_IGNORE, "PREFIX", 0, "tensors that may stand beside", 2 },
-    { "reference", KEY_REFERENCE, "FILE", 0, "x, t and eps to compare with", 2 },
+    { "images", KEY_IMAGES, "PATH", 0, "score these: an image file, a pack, a folder", 2 },
+    { "ready-features", KEY_READY, "FILE", 0, "score these features: an npz", 2 },
+    { "make-reference", KEY_MAKE, "NAME", 0, "statistics of --images into -o FILE.h5", 2 },
+    { "reference", KEY_REFERENCE, "PATH", 0, "what to compare with", 2 },
     { "no-checksum", KEY_NO_CHECKSUM, NULL, 0, "do not compare those of a ZIP", 2 },
     { "strict", KEY_STRICT, NULL, 0, "refuse pickles that name foreign classes", 2 },
     { "fp", KEY_FP, NULL, 0, "the full-precision model", 2 },
@@ -63,8 +68,7 @@ static const struct argp_option table[] = {
     { "merge", KEY_MERGE, NULL, 0, "join the parts", 2 },
     { "task", KEY_TASK, "I", 0, "one task of a sweep, from 0", 2 },
     { "list", KEY_LIST, NULL, 0, "show the tasks, run none", 2 },
-    { "format", KEY_FORMAT, "md|csv|json|tex", 0, "of a table", 2 },
-    { "vs", KEY_VS, "paper", 0, "published values beside, and differences", 2 },
+    { "format", KEY_FORMAT, "md|csv|json", 0, "of a table", 2 },
     { "origin", KEY_ORIGIN, NULL, 0, "where each value comes from", 2 },
     { "device", KEY_DEVICE, "auto|cpu|ref|check|cuda", 0, "who computes", 3 },
     { "threads", KEY_THREADS, "N", 0, "0: as many as cores; no result depends on it", 3 },
@@ -193,6 +197,15 @@ static dmq_status take_value(dmq_options *o, int key, const char *text)
     case KEY_REFERENCE:
         o->reference = text;
         break;
+    case KEY_IMAGES:
+        o->images = text;
+        break;
+    case KEY_READY:
+        o->ready = text;
+        break;
+    case KEY_MAKE:
+        o->make = text;
+        break;
     case KEY_SHARD:
         return shard(o, text);
     case KEY_TASK:
@@ -201,10 +214,7 @@ static dmq_status take_value(dmq_options *o, int key, const char *text)
         return whole_number(&o->threads, "threads", text, MAX_THREADS);
     case KEY_FORMAT:
         o->format = text;
-        return one_of("format", text, "md|csv|json|tex", NULL);
-    case KEY_VS:
-        o->vs = text;
-        return one_of("vs", text, "paper", NULL);
+        return one_of("format", text, "md|csv|json", NULL);
     case KEY_DEVICE:
         o->device = text;
         return strncmp(text, "cuda:", 5) == 0

@@ -23,8 +23,7 @@ typedef struct dmq_options {
     int n_arg;
     const char *out;        /**< -o */
     const char *device;     /**< auto, ref, check, cpu, cuda */
-    const char *format;     /**< of a table: md, csv, json, tex */
-    const char *vs;         /**< --vs paper; NULL: nothing beside */
+    const char *format;     /**< of a table: md, csv, json */
     const char *input;      /**< --input FILE */
     const char *checkpoint; /**< --model FILE */
     const char *seed;       /**< --seed N */
@@ -32,6 +31,9 @@ typedef struct dmq_options {
     const char *root;       /**< --root PATH in a checkpoint; NULL: by rules */
     const char *layout;     /**< --layout NAME; NULL: by the names */
     const char *reference;  /**< --reference FILE */
+    const char *images;     /**< --images PATH */
+    const char *ready;      /**< --ready-features FILE */
+    const char *make;       /**< --make-reference NAME */
     const char **ignore;    /**< --ignore PREFIX, in order */
     int n_ignore;
     int weights;          /**< --weights auto|ema|raw: dmq_weights */

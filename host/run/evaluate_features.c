@@ -1,198 +1,243 @@
-/* evaluate: metrics of features: the Frechet distance to a reference, the score of a classifier */
+/* evaluate: metrics of features, of the full-precision images and of the quantized ones
+
+   Features lie in ckpt/ piece by piece until metrics.json is there: a stopped evaluation goes on with the next piece,
+   and shards are runs over some of the pieces. What arms of a sweep share is made once: statistics of the reference
+   (run/judge.h), and the metrics of the full-precision images. */
 #include "run/evaluate_inner.h"
 
+#include "base/log.h"
 #include "base/memory.h"
-#include "eval/frechet.h"
-#include "eval/inception_score.h"
-#include "eval/moments.h"
-#include "io/file.h"
-#include "train/dataset.h"
+#include "base/text.h"
+#include "run/judge.h"
+#include "run/store.h"
 
 #include <stdio.h>
+#include <string.h>
 
-static dmq_status open_features(dmq_evaluating *v)
+/* Names of the pieces. */
+#define FP        "features-fp"
+#define QUANTIZED "features-q"
+
+typedef struct scoring {
+    dmq_evaluating *v;
+    dmq_judge *judge; /* v's */
+    int missing;      /* pieces left to other shards */
+} scoring;
+
+static void configure(dmq_judge_config *out, const dmq_experiment *e)
 {
-    const char *name = dmq_config_text(v->config, "evaluate.features");
+    *out = (dmq_judge_config){ .config = e->config,
+                               .lanes = e->lanes,
+                               .h = e->image.dim[1],
+                               .w = e->image.dim[2],
+                               .c = e->image.dim[3] };
+}
+
+/* Features of one side's images; NULL where pieces are left to other shards. */
+static dmq_status features(dmq_feature_set **out, scoring *s, dmq_stage_id side)
+{
+    const dmq_job *job = s->v->job;
+    const dmq_image_set_config how = { .levels = s->v->levels };
+    unsigned metrics = s->judge->metrics;
+    int fp = side == DMQ_RUN_SAMPLE_FP, missing = 0;
+    dmq_feature_job make = { .extractor = s->judge->extractor,
+                             .spatial = dmq_metrics_need_spatial(metrics),
+                             .logits = (metrics >> DMQ_METRIC_IS & 1) != 0,
+                             .folder = s->judge->at.folder,
+                             .name = fp ? FP : QUANTIZED,
+                             .shard = job->shard,
+                             .n_shards = job->n_shards,
+                             .merge = job->merge,
+                             .progress = fp ? "evaluate-fp" : "evaluate" };
+    dmq_image_set *images = NULL;
     char *path = NULL;
-    dmq_model_info info = { 0 };
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_path_resolve(&path, name));
-    if (!dmq_file_exists(path)) {
-        (void)dmq_config_refuse(v->config, "evaluate.features", "there is no such file");
-        st = dmq_fail_note(
-            DMQ_ENOINPUT,
-            "  hint: data:shapes16-features.h5 ships with dmq; dmq train makes others");
-        goto done;
-    }
-    DMQ_TRY(dmq_hash_file(v->features_hash, path));
-    DMQ_TRY(dmq_model_load(&v->features, &info, path));
-    if (!dmq_features_is(v->features)) {
-        st =
-            dmq_fail(DMQ_EDATA, "%s is no feature network but a %s", path, v->features->arch->kind);
-        (void)dmq_origin_note(st, dmq_config_origin(v->config, "evaluate.features"));
-        st = dmq_fail_note(st, "  hint: dmq train with train.task: features makes one");
-        goto done;
-    }
-    DMQ_TRY(dmq_model_place(v->features, v->e->lanes));
-    v->width = dmq_features_width(v->features);
-    v->classes = dmq_features_config_of(v->features)->classes;
+    DMQ_TRY(dmq_folder_file(&path, job->folder, dmq_stages[side].file));
+    DMQ_TRY(dmq_image_set_open(&images, path, &how));
+    make.images = images;
+    make.n = images->n;
+    DMQ_TRY(dmq_feature_set_make(out, &missing, &make));
+    s->missing += missing;
 done:
-    dmq_model_info_release(&info);
+    dmq_image_set_close(images);
     dmq_free(path);
     return st;
 }
 
-/* Features of some images (and logits, if wanted); what is exported is what is scored: 8-bit values. */
-static dmq_status score(dmq_evaluating *v, dmq_moments *m, dmq_real *logits, const dmq_real *images,
-                        int n)
+static dmq_status score(dmq_json *to, scoring *s, dmq_stage_id side)
 {
-    size_t count = (size_t)n * dmq_shape_count(v->fp.one);
-    dmq_real *levels = NULL, *f = NULL;
+    dmq_feature_set *set = NULL;
+    dmq_scores scores;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_alloc((void **)&levels, count, sizeof *levels));
-    DMQ_TRY(dmq_alloc((void **)&f, (size_t)n * (size_t)v->width, sizeof *f));
-    dmq_images_export(levels, images, count, v->levels);
-    DMQ_TRY(dmq_features_run(f, logits, v->features, v->e->lanes, levels, n));
-    DMQ_TRY(dmq_moments_add(m, f, (size_t)n));
+    DMQ_TRY(features(&set, s, side));
+    DMQ_TRY(dmq_scorer_run(&scores, s->judge->scorer, set, s->judge->id));
+    DMQ_TRY(dmq_scores_put(to, &scores));
 done:
-    dmq_free(levels);
-    dmq_free(f);
+    dmq_feature_set_destroy(set);
     return st;
 }
 
-/* Moments and logits of the images of a file. */
-static dmq_status moments_of(dmq_evaluating *v, double *mean, double *cov, dmq_real *logits,
-                             const dmq_images_file *file)
+/* ------------------------------------------------------------------ the full-precision side, once a sweep */
+
+static dmq_status key_of(char out[DMQ_HASH_TEXT], const scoring *s)
 {
-    dmq_images part = { 0 };
-    dmq_moments *m = NULL;
+    const dmq_reference *r = s->judge->reference;
+    dmq_text t = { 0 };
+    char images[DMQ_HASH_TEXT], *keys = NULL, *all = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_moments_create(&m, v->width));
-    for (int from = 0; from < file->n; from += DMQ_EVALUATE_BATCH) {
-        DMQ_TRY(dmq_images_read(&part, file, from, dmq_evaluate_batch(file->n, from)));
-        DMQ_TRY(score(v, m, logits + (size_t)from * (size_t)v->classes, part.data, part.n));
-        dmq_images_release(&part);
-    }
-    DMQ_TRY(dmq_moments_result(m, mean, cov));
+    DMQ_TRY(dmq_stage_key(images, NULL, s->v->e, DMQ_RUN_SAMPLE_FP));
+    DMQ_TRY(dmq_config_stage_text(&keys, s->v->config, dmq_stages[DMQ_RUN_EVALUATE].keys));
+    dmq_text_add(&t, "metrics-fp 1\nimages %s\nextractor %s\nreference %s %s\n%s", images,
+                 s->judge->id, r ? r->name : "", r ? r->hash : "", keys);
+    DMQ_TRY(dmq_text_take(&all, &t));
+    DMQ_TRY(dmq_hash_memory(out, all, strlen(all)));
 done:
-    dmq_images_release(&part);
-    dmq_moments_destroy(m);
+    dmq_text_release(&t);
+    dmq_free(keys);
+    dmq_free(all);
     return st;
 }
 
-static dmq_status open_reference(dmq_dataset **out, const dmq_experiment *e)
+static dmq_status score_into_file(const char *path, void *context)
 {
-    const int *in = e->image.dim; /* (1, H, W, C) */
-    dmq_dataset *set = NULL;
-    dmq_status st = dmq_dataset_open(&set, dmq_config_text(e->config, "evaluate.reference"), 0);
-
-    if (st != DMQ_OK)
-        return dmq_origin_note(st, dmq_config_origin(e->config, "evaluate.reference"));
-    if (set->size != in[1] || set->channels != in[3]) {
-        st = dmq_config_refuse(e->config, "evaluate.reference",
-                               "its images are %d x %d, the model's %d x %d", set->size, set->size,
-                               in[1], in[2]);
-        dmq_dataset_close(set);
-        return st;
-    }
-    *out = set;
-    return DMQ_OK;
-}
-
-static dmq_status reference(dmq_evaluating *v, double *mean, double *cov, int n)
-{
-    dmq_dataset *set = NULL;
-    dmq_real *images = NULL;
-    dmq_moments *m = NULL;
+    scoring *s = context;
+    dmq_json *list = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(open_reference(&set, v->e));
-    DMQ_TRY(dmq_alloc((void **)&images,
-                      (size_t)dmq_evaluate_batch(n, 0) * dmq_shape_count(v->fp.one),
-                      sizeof *images));
-    DMQ_TRY(dmq_moments_create(&m, v->width));
-    for (int from = 0; from < n; from += DMQ_EVALUATE_BATCH) {
-        DMQ_TRY(dmq_dataset_range(set, images, NULL, DMQ_DATASET_HELD_OUT + (uint64_t)from,
-                                  dmq_evaluate_batch(n, from)));
-        DMQ_TRY(score(v, m, NULL, images, dmq_evaluate_batch(n, from)));
-    }
-    DMQ_TRY(dmq_moments_result(m, mean, cov));
+    DMQ_TRY(dmq_json_object(&list));
+    DMQ_TRY(score(list, s, DMQ_RUN_SAMPLE_FP));
+    DMQ_TRY(dmq_json_save(path, list));
 done:
-    dmq_moments_destroy(m);
-    dmq_dataset_close(set);
-    dmq_free(images);
+    dmq_json_destroy(list);
+    return st;
+}
+
+static dmq_status score_fp(dmq_json *to, scoring *s)
+{
+    static const char file[] = "metrics-fp.json";
+    const char *store = s->v->job->folder->store;
+    char key[DMQ_HASH_TEXT], *path = NULL;
+    dmq_json *list = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (!store)
+        return score(to, s, DMQ_RUN_SAMPLE_FP);
+    DMQ_TRY(key_of(key, s));
+    DMQ_TRY(dmq_store_take(NULL, store, key, file, score_into_file, s));
+    DMQ_TRY(dmq_store_path(&path, store, key, file));
+    DMQ_TRY(dmq_json_load(&list, path));
+    for (void *m = dmq_json_first(list); m; m = dmq_json_next(list, m))
+        DMQ_TRY(dmq_json_set_copy(to, dmq_json_member_key(m), dmq_json_member_value(m)));
+done:
+    dmq_json_destroy(list);
+    dmq_free(path);
+    return st;
+}
+
+/* ------------------------------------------------------------------ both */
+
+static dmq_status tell_how(const scoring *s)
+{
+    const dmq_reference *r = s->judge->reference;
+    dmq_json *m;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_json_set_object(&m, s->v->out, "features"));
+    DMQ_TRY(dmq_json_set_text(m, "extractor", s->judge->id));
+    if (r) {
+        DMQ_TRY(dmq_json_set_text(m, "reference", r->name));
+        DMQ_TRY(dmq_json_set_int(m, "reference_images", r->n));
+    }
+done:
+    return st;
+}
+
+/* A shard: its pieces of both sides, and nothing else. */
+static dmq_status make_shard(scoring *s)
+{
+    dmq_feature_set *set = NULL;
+    dmq_status st = DMQ_OK;
+
+    s->missing = s->judge->missing;
+    for (int i = 0; i < 2; i++) {
+        DMQ_TRY(features(&set, s, i ? DMQ_RUN_SAMPLE : DMQ_RUN_SAMPLE_FP));
+        dmq_feature_set_destroy(set);
+        set = NULL;
+    }
+done:
+    return st;
+}
+
+static dmq_status open_judge(dmq_evaluating *v)
+{
+    const dmq_job *job = v->job;
+    dmq_judge_config how;
+    dmq_status st = DMQ_OK;
+
+    configure(&how, v->e);
+    DMQ_TRY(dmq_folder_file(&v->ckpt, job->folder, "ckpt"));
+    (void)snprintf(v->id_levels, sizeof v->id_levels, "uint8-%s",
+                   dmq_config_text(v->config, "sample.levels"));
+    how.levels = v->id_levels;
+    how.folder = v->ckpt;
+    how.store = job->folder->store;
+    how.shard = job->shard;
+    how.n_shards = job->n_shards;
+    how.merge = job->merge;
+    DMQ_TRY(dmq_judge_create(&v->judge, &how));
+done:
     return st;
 }
 
 dmq_status dmq_evaluate_features(dmq_evaluating *v, dmq_json *fp, dmq_json *q)
 {
-    const char *name = dmq_config_text(v->config, "evaluate.reference");
-    int n_ref = dmq_config_int(v->config, "evaluate.reference_count");
-    double *ref = NULL, *gen = NULL, fd, is, sd;
-    dmq_real *logits = NULL;
-    char id[160];
+    dmq_job *job = v->job;
+    scoring s = { .v = v };
     dmq_status st = DMQ_OK;
-    size_t d, all;
 
-    DMQ_TRY(open_features(v));
-    d = (size_t)v->width;
-    all = d + d * d;
-    DMQ_TRY(dmq_alloc((void **)&ref, all, sizeof *ref));
-    DMQ_TRY(dmq_alloc((void **)&gen, all, sizeof *gen));
-    DMQ_TRY(dmq_alloc((void **)&logits, (size_t)v->fp.n * (size_t)v->classes, sizeof *logits));
-    DMQ_TRY(reference(v, ref, ref + d, n_ref));
-    for (int i = 0; i < 2; i++) {
-        const dmq_images_file *im = i ? &v->q : &v->fp;
-        dmq_json *to = i ? q : fp;
-
-        DMQ_TRY(moments_of(v, gen, gen + d, logits, im));
-        if (dmq_evaluate_wants(v->config, "fd")) {
-            DMQ_TRY(dmq_frechet_distance(&fd, v->width, ref, ref + d, gen, gen + d));
-            (void)snprintf(id, sizeof id, "fd%d/%.12s/%s-heldout-%d/uint8-%s", im->n,
-                           v->features_hash, name, n_ref,
-                           dmq_config_text(v->config, "sample.levels"));
-            DMQ_TRY(dmq_evaluate_put(to, "fd", id, fd, im->n));
+    DMQ_TRY(open_judge(v));
+    s.judge = v->judge;
+    if (job->n_shards > 0) {
+        DMQ_TRY(make_shard(&s));
+        job->incomplete = s.missing > 0 || !dmq_folder_claim(job->folder);
+        if (s.missing > 0) {
+            dmq_log_info("evaluate: shard %d of %d is done; %d pieces are left to others",
+                         job->shard, job->n_shards, s.missing);
+        } else if (job->incomplete) {
+            dmq_log_info("evaluate: all pieces are there, but others work here still: dmq evaluate "
+                         "--merge joins "
+                         "them");
         }
-        if (dmq_evaluate_wants(v->config, "is")) {
-            DMQ_TRY(dmq_inception_score(&is, &sd, logits, (size_t)im->n, v->classes,
-                                        &(dmq_score_parts){ .splits = 1 }));
-            (void)snprintf(id, sizeof id, "is%d/%.12s/1-split", im->n, v->features_hash);
-            DMQ_TRY(dmq_evaluate_put(to, "is", id, is, im->n));
-        }
+        if (job->incomplete)
+            goto done;
     }
+    DMQ_TRY(tell_how(&s));
+    DMQ_TRY(score_fp(fp, &s));
+    DMQ_TRY(score(q, &s, DMQ_RUN_SAMPLE));
 done:
-    dmq_free(ref);
-    dmq_free(gen);
-    dmq_free(logits);
+    return st;
+}
+
+dmq_status dmq_evaluate_features_clean(const dmq_evaluating *v)
+{
+    dmq_status st = DMQ_OK;
+
+    if (!v->judge)
+        return DMQ_OK;
+    DMQ_TRY(dmq_feature_set_remove(v->judge->at.folder, FP, v->fp.n));
+    DMQ_TRY(dmq_feature_set_remove(v->judge->at.folder, QUANTIZED, v->q.n));
+    DMQ_TRY(dmq_judge_clean(v->judge));
+done:
     return st;
 }
 
 dmq_status dmq_evaluate_features_check(const dmq_experiment *e)
 {
-    dmq_evaluating v = { .config = e->config, .e = e };
-    dmq_dataset *set = NULL;
-    dmq_status st = DMQ_OK;
+    dmq_judge_config how;
 
-    if (!dmq_evaluate_wants(e->config, "fd") && !dmq_evaluate_wants(e->config, "is"))
-        return DMQ_OK;
-    if (!*dmq_config_text(e->config, "evaluate.features")) {
-        return dmq_config_refuse(
-            e->config, "evaluate.features",
-            "fd and is need a feature network; data:shapes16-features.h5 is one, "
-            "and metrics: [paired] needs none");
-    }
-    DMQ_TRY(open_reference(&set, e));
-    DMQ_TRY(open_features(&v));
-    if (v.features->input.dim[1] != e->image.dim[1]) {
-        st = dmq_config_refuse(
-            e->config, "evaluate.features", "it is for %d x %d images, the model's are %d x %d",
-            v.features->input.dim[1], v.features->input.dim[2], e->image.dim[1], e->image.dim[2]);
-    }
-done:
-    dmq_dataset_close(set);
-    dmq_model_destroy(v.features);
-    return st;
+    configure(&how, e);
+    return dmq_judge_check(&how);
 }

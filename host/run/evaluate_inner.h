@@ -5,7 +5,7 @@
 #define DMQ_RUN_EVALUATE_INNER_H
 
 #include "eval/images.h"
-#include "model/features.h"
+#include "run/judge.h"
 #include "run/stage.h"
 
 typedef struct dmq_evaluating {
@@ -14,10 +14,10 @@ typedef struct dmq_evaluating {
     const dmq_experiment *e;
     dmq_levels levels;
     dmq_images_file fp, q;
-    dmq_model *features;
-    char features_hash[DMQ_HASH_TEXT];
-    int width, classes;
-    dmq_json *out; /**< metrics.json */
+    dmq_json *out;      /**< metrics.json */
+    dmq_judge *judge;   /**< NULL: no metric is made of features */
+    char *ckpt;         /**< folder of pieces of features */
+    char id_levels[32]; /**< "uint8-round": the end of ids */
 } dmq_evaluating;
 
 /** Images in memory at once: whole blocks of eval/moments.h, so that the cut changes no bit. */
@@ -35,8 +35,14 @@ dmq_status dmq_evaluate_put(dmq_json *list, const char *name, const char *id, do
 /** What the metrics of features need: network and reference, each there and fit for the images. */
 dmq_status dmq_evaluate_features_check(const dmq_experiment *experiment);
 
-/** With a feature network, against a reference: of the full-precision images and of the quantized ones. */
+/**
+ * With a feature network, against a reference: of the full-precision images and of the quantized ones. A shard that
+ * leaves pieces to others sets job->incomplete.
+ */
 dmq_status dmq_evaluate_features(dmq_evaluating *v, dmq_json *fp, dmq_json *q);
+
+/** Take the features away, when metrics.json is there. */
+dmq_status dmq_evaluate_features_clean(const dmq_evaluating *v);
 
 /** Images of one noise beside each other. */
 dmq_status dmq_evaluate_pairs(dmq_evaluating *v, dmq_json *q);

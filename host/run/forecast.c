@@ -9,11 +9,10 @@
 #include "diffusion/moves.h"
 #include "eval/moments.h"
 #include "model/decode.h"
-#include "model/features.h"
 #include "quant/hooks.h"
 #include "run/forecast_inner.h"
+#include "run/judge.h"
 #include "run/settings.h"
-#include "train/dataset.h"
 
 #include <math.h>
 #include <string.h>
@@ -297,63 +296,96 @@ done:
 
 /* ------------------------------------------------------------------ evaluate */
 
-static dmq_status time_features(dmq_forecasting *g, double *image, double *drawn)
+/* What is in the images does not matter to the time: grey ones stand for all. */
+static dmq_status time_features(dmq_forecasting *g, double *image)
 {
     const dmq_experiment *e = g->e;
-    size_t per = dmq_shape_count(dmq_first_stage_image(&e->first, e->model->input));
+    const int *one = e->image.dim; /* (1, H, W, C) */
     int n = 8 * dmq_lanes_count(e->lanes);
-    dmq_model *net = NULL;
-    dmq_model_info info = { 0 };
-    dmq_dataset *set = NULL;
-    dmq_real *images = NULL, *f = NULL;
+    dmq_extractor *x = NULL;
+    uint8_t *images = NULL;
+    float *f = NULL;
     dmq_moments *m = NULL;
     char *path = NULL;
     double start;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_path_resolve(&path, dmq_config_text(e->config, "evaluate.features")));
-    DMQ_TRY(dmq_model_load(&net, &info, path));
-    DMQ_TRY(dmq_model_place(net, e->lanes));
-    DMQ_TRY(dmq_dataset_open(&set, dmq_config_text(e->config, "evaluate.reference"), 0));
-    DMQ_TRY(dmq_alloc((void **)&images, (size_t)n * per, sizeof *images));
-    DMQ_TRY(dmq_alloc((void **)&f, (size_t)n * (size_t)dmq_features_width(net), sizeof *f));
+    DMQ_TRY(dmq_extractor_open(&x, path, (dmq_resize)dmq_config_enum(e->config, "evaluate.resize"),
+                               e->lanes));
+    DMQ_TRY(dmq_extractor_takes(x, one[1], one[2], one[3]));
+    DMQ_TRY(dmq_alloc((void **)&images, (size_t)n * dmq_shape_count(e->image), 1));
+    DMQ_TRY(dmq_alloc((void **)&f, (size_t)n * (size_t)x->pool, sizeof *f));
+    DMQ_TRY(dmq_moments_create(&m, x->pool));
+    memset(images, 127, (size_t)n * dmq_shape_count(e->image));
+    DMQ_TRY(dmq_extractor_run(x, f, NULL, NULL, images, n, one[1], one[2]));
     start = dmq_clock_seconds();
-    DMQ_TRY(dmq_dataset_range(set, images, NULL, DMQ_DATASET_HELD_OUT, n));
-    *drawn = (dmq_clock_seconds() - start) / n;
-    DMQ_TRY(dmq_moments_create(&m, dmq_features_width(net)));
-    DMQ_TRY(dmq_features_run(f, NULL, net, e->lanes, images, n));
-    start = dmq_clock_seconds();
-    DMQ_TRY(dmq_features_run(f, NULL, net, e->lanes, images, n));
+    DMQ_TRY(dmq_extractor_run(x, f, NULL, NULL, images, n, one[1], one[2]));
     DMQ_TRY(dmq_moments_add(m, f, (size_t)n));
     *image = (dmq_clock_seconds() - start) / n;
 done:
     dmq_moments_destroy(m);
-    dmq_dataset_close(set);
-    dmq_model_info_release(&info);
-    dmq_model_destroy(net);
+    dmq_extractor_close(x);
     dmq_free(images);
     dmq_free(f);
     dmq_free(path);
     return st;
 }
 
+/* Images of the reference whose features have to be made, and the seconds of reading one. */
+static dmq_status time_reference(dmq_forecasting *g, double *n, double *read)
+{
+    enum { SOME = 64 };
+    const int *one = g->e->image.dim;
+    const dmq_judge_config at = {
+        .config = g->e->config, .lanes = g->e->lanes, .h = one[1], .w = one[2], .c = one[3]
+    };
+    dmq_image_set *set = NULL;
+    uint8_t *images = NULL;
+    char *path = NULL;
+    int some;
+    double start;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_judge_find_reference(&set, &path, &at));
+    if (!set) /* statistics: nothing is to be made */
+        goto done;
+    *n = (double)set->n;
+    some = set->n < SOME ? (int)set->n : SOME;
+    DMQ_TRY(dmq_alloc((void **)&images, (size_t)some * dmq_shape_count(g->e->image), 1));
+    start = dmq_clock_seconds();
+    DMQ_TRY(dmq_image_set_read(images, NULL, set, 0, some));
+    *read = (dmq_clock_seconds() - start) / some;
+done:
+    dmq_image_set_close(set);
+    dmq_free(images);
+    dmq_free(path);
+    return st;
+}
+
+/* Network or reference may be missing: dmq_stages_check tells which, and the rest of the run is forecast. */
+static dmq_status or_nothing(dmq_status st)
+{
+    return st == DMQ_ENOINPUT ? DMQ_OK : st;
+}
+
 static dmq_status evaluate(dmq_forecasting *g)
 {
     const dmq_config *c = g->e->config;
     dmq_forecast_stage *s = &g->f->stage[DMQ_RUN_EVALUATE];
-    int count = dmq_config_int(c, "sample.count"), reference;
+    int count = dmq_config_int(c, "sample.count");
+    unsigned metrics = dmq_judge_metrics(c);
     int held = g->full.held_out / max_int(g->full.weight_steps, 1) * g->full.steps;
-    double image = 0, drawn = 0, one = image_bytes(g->e);
+    double image = 0, reference = 0, read = 0, one = image_bytes(g->e);
     dmq_status st = DMQ_OK;
 
     dmq_process_peak_begin();
-    reference = dmq_config_int(c, "evaluate.reference_count");
-    if (*dmq_config_text(c, "evaluate.features") && !g->f->counts_only)
-        DMQ_TRY(time_features(g, &image, &drawn));
-    else
-        reference = 0;
+    if (metrics && !g->f->counts_only)
+        DMQ_TRY(or_nothing(time_features(g, &image)));
+    if (dmq_metrics_compare(metrics) && !g->f->counts_only)
+        DMQ_TRY(or_nothing(time_reference(g, &reference, &read)));
     s->passes = 2.0 * held;
-    s->seconds = (2.0 * count + reference) * image + reference * drawn +
+    s->seconds = (2.0 * count + reference) * image + reference * read +
                  rounds_of(g, held) * (g->f->pass + g->f->pass_q);
     s->host_bytes =
         dmq_process_peak() + 2 * count * one +

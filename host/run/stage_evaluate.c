@@ -61,17 +61,6 @@ done:
 
 dmq_status dmq_evaluate_check(const dmq_experiment *e)
 {
-    static const char *const later[] = { "fid", "sfid", "precision", "recall" };
-
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-        if (dmq_evaluate_wants(e->config, later[i])) {
-            return dmq_config_refuse(
-                e->config, "evaluate.metrics",
-                "%s needs the Inception network, which this version does not read; "
-                "fd is the Frechet distance with a network of ours",
-                later[i]);
-        }
-    }
     return dmq_evaluate_features_check(e);
 }
 
@@ -92,17 +81,24 @@ dmq_status dmq_stage_evaluate(dmq_job *job)
     DMQ_TRY(dmq_json_set_int(v.out, "images", v.q.n));
     DMQ_TRY(dmq_json_set_object(&fp, v.out, "fp"));
     DMQ_TRY(dmq_json_set_object(&q, v.out, "quantized"));
-    if (dmq_evaluate_wants(v.config, "fd") || dmq_evaluate_wants(v.config, "is"))
+    if (dmq_judge_metrics(v.config)) {
         DMQ_TRY(dmq_evaluate_features(&v, fp, q));
+    } else if (job->n_shards > 0) {
+        st = dmq_config_refuse(v.config, "evaluate.metrics", "none of them is made in shards");
+    }
+    if (st != DMQ_OK || job->incomplete)
+        goto done;
     DMQ_TRY(dmq_evaluate_pairs(&v, q));
     DMQ_TRY(dmq_evaluate_steps(&v, q));
     DMQ_TRY(dmq_evaluate_blocks(&v, q));
     DMQ_TRY(dmq_evaluate_costs(&v, fp, q));
     DMQ_TRY(dmq_evaluate_grid(&v));
     DMQ_TRY(dmq_json_save(job->out, v.out));
+    DMQ_TRY(dmq_evaluate_features_clean(&v));
 done:
     dmq_json_destroy(v.out);
-    dmq_model_destroy(v.features);
+    dmq_judge_destroy(v.judge);
+    dmq_free(v.ckpt);
     dmq_images_close(&v.fp);
     dmq_images_close(&v.q);
     return st;

@@ -1,0 +1,232 @@
+#include "run/judge_inner.h"
+
+#include "base/memory.h"
+#include "base/path.h"
+#include "io/file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+unsigned dmq_judge_metrics(const dmq_config *config)
+{
+    int n;
+    const char *const *names = dmq_config_texts(config, "evaluate.metrics", &n);
+    unsigned metrics = 0;
+
+    for (int i = 0; i < n; i++) {
+        for (int m = 0; m < DMQ_METRICS; m++) {
+            if (strcmp(names[i], dmq_metric_names[m]) == 0)
+                metrics |= 1U << m;
+        }
+    }
+    return metrics;
+}
+
+/* ------------------------------------------------------------------ the network */
+
+static dmq_status no_features(const dmq_config *c, const char *path)
+{
+    const char *name = dmq_path_name(path);
+
+    (void)dmq_config_refuse(c, "evaluate.features", "there is no such file");
+    if (strncmp(name, "inception", 9) == 0) {
+        return dmq_fail_note(
+            DMQ_ENOINPUT,
+            "  hint: dmq import pt_inception-2015-12-05-6726825d.pth -o %s makes it; the file "
+            "is an asset of pytorch-fid's releases (data/fetch.sh)",
+            path);
+    }
+    return dmq_fail_note(
+        DMQ_ENOINPUT, "  hint: data:shapes16-features.h5 ships with dmq; dmq train makes others");
+}
+
+static dmq_status open_extractor(dmq_extractor **out, const dmq_judge_config *at)
+{
+    const dmq_config *c = at->config;
+    dmq_extractor *x = NULL;
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (!*dmq_config_text(c, "evaluate.features")) {
+        return dmq_config_refuse(
+            c, "evaluate.features",
+            "these metrics need a feature network; data:shapes16-features.h5 is one of ours, "
+            "and metrics: [paired] needs none");
+    }
+    DMQ_TRY(dmq_path_resolve(&path, dmq_config_text(c, "evaluate.features")));
+    if (!dmq_file_exists(path)) {
+        st = no_features(c, path);
+        goto done;
+    }
+    st = dmq_extractor_open(&x, path, (dmq_resize)dmq_config_enum(c, "evaluate.resize"), at->lanes);
+    if (st != DMQ_OK) {
+        (void)dmq_origin_note(st, dmq_config_origin(c, "evaluate.features"));
+        goto done;
+    }
+    if (at->h > 0) {
+        st = dmq_extractor_takes(x, at->h, at->w, at->c);
+        if (st != DMQ_OK) {
+            (void)dmq_origin_note(st, dmq_config_origin(c, "evaluate.features"));
+            goto done;
+        }
+    }
+    *out = x;
+    x = NULL;
+done:
+    dmq_extractor_close(x);
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status check_metrics(const dmq_judge_config *at, unsigned metrics, const int *width,
+                                int is_inception)
+{
+    dmq_status st = dmq_metrics_check(metrics, width, is_inception);
+
+    return st == DMQ_OK ? st
+                        : dmq_origin_note(st, dmq_config_origin(at->config, "evaluate.metrics"));
+}
+
+static dmq_status check_extractor(const dmq_judge_config *at, unsigned metrics,
+                                  const dmq_extractor *x)
+{
+    const int width[DMQ_FEATURE_KINDS] = { x->pool, x->spatial, x->classes };
+
+    return check_metrics(at, metrics, width, x->is_inception);
+}
+
+/* ------------------------------------------------------------------ checks before anything is computed */
+
+/* Two things are wrong: tell both. The code is the first one's. */
+static dmq_status tell_both(dmq_status first, const char *text, dmq_status second)
+{
+    char *other = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (first == DMQ_OK)
+        return second;
+    if (second == DMQ_OK) {
+        dmq_message_set(text);
+        return first;
+    }
+    DMQ_TRY(dmq_strdup(&other, dmq_message()));
+    st = dmq_fail(first, "%s\n  and: %s", text, other);
+done:
+    dmq_free(other);
+    return st;
+}
+
+dmq_status dmq_judge_check(const dmq_judge_config *at)
+{
+    unsigned metrics = dmq_judge_metrics(at->config);
+    dmq_extractor *x = NULL;
+    dmq_image_set *set = NULL;
+    char *path = NULL, *text = NULL;
+    dmq_status network = DMQ_OK, st = DMQ_OK;
+
+    if (!metrics)
+        return DMQ_OK;
+    if (at->ready) {
+        network = check_metrics(at, metrics, at->ready->width, at->ready->width[0] == 2048);
+    } else {
+        network = open_extractor(&x, at);
+        if (network == DMQ_OK)
+            network = check_extractor(at, metrics, x);
+    }
+    if (network == DMQ_ENOMEM)
+        return network;
+    DMQ_TRY(dmq_strdup(&text, network == DMQ_OK ? "" : dmq_message()));
+    if (dmq_metrics_compare(metrics))
+        st = dmq_judge_find_reference(&set, &path, at);
+    st = tell_both(network, text, st);
+done:
+    dmq_image_set_close(set);
+    dmq_extractor_close(x);
+    dmq_free(path);
+    dmq_free(text);
+    return st;
+}
+
+/* ------------------------------------------------------------------ the judge */
+
+static void settings(dmq_score_config *out, const dmq_judge *j)
+{
+    const dmq_config *c = j->at.config;
+
+    *out = (dmq_score_config){ .metrics = j->metrics,
+                               .splits = dmq_config_int(c, "evaluate.splits"),
+                               .shuffled = dmq_config_enum(c, "evaluate.is_order") == 0,
+                               .k = dmq_config_int(c, "evaluate.neighbours"),
+                               .kid_subsets = dmq_config_int(c, "evaluate.kid_subsets"),
+                               .kid_size = dmq_config_int(c, "evaluate.kid_size"),
+                               .levels = j->at.levels };
+}
+
+static dmq_status open_network(dmq_judge *j)
+{
+    const char *stated = dmq_config_text(j->at.config, "evaluate.reference_features");
+    dmq_status st = DMQ_OK;
+
+    if (j->at.ready) {
+        (void)snprintf(j->id, sizeof j->id, "%s", *stated ? stated : "unstated");
+        return check_metrics(&j->at, j->metrics, j->at.ready->width, j->at.ready->width[0] == 2048);
+    }
+    DMQ_TRY(open_extractor(&j->extractor, &j->at));
+    (void)snprintf(j->id, sizeof j->id, "%s", j->extractor->id);
+    DMQ_TRY(check_extractor(&j->at, j->metrics, j->extractor));
+done:
+    return st;
+}
+
+dmq_status dmq_judge_create(dmq_judge **out, const dmq_judge_config *config)
+{
+    dmq_judge *j = NULL;
+    dmq_score_config how;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_alloc((void **)&j, 1, sizeof *j));
+    j->at = *config;
+    j->metrics = dmq_judge_metrics(config->config);
+    DMQ_TRY(open_network(j));
+    if (dmq_metrics_compare(j->metrics))
+        DMQ_TRY(dmq_judge_take_reference(j));
+    if (j->missing == 0) {
+        settings(&how, j);
+        DMQ_TRY(dmq_scorer_create(&j->scorer, &how, j->reference));
+    }
+    *out = j;
+    j = NULL;
+done:
+    dmq_judge_destroy(j);
+    return st;
+}
+
+void dmq_judge_destroy(dmq_judge *j)
+{
+    if (!j)
+        return;
+    dmq_scorer_destroy(j->scorer);
+    dmq_reference_destroy(j->reference);
+    dmq_extractor_close(j->extractor);
+    dmq_free(j);
+}
+
+dmq_status dmq_scores_put(dmq_json *list, const dmq_scores *scores)
+{
+    dmq_json *m;
+    dmq_status st = DMQ_OK;
+
+    for (int i = 0; i < scores->count; i++) {
+        const dmq_score *s = &scores->score[i];
+
+        DMQ_TRY(dmq_json_set_object(&m, list, dmq_metric_names[s->metric]));
+        DMQ_TRY(dmq_json_set_text(m, "id", s->id));
+        DMQ_TRY(dmq_json_set_real(m, "value", s->value));
+        if (isfinite(s->sd))
+            DMQ_TRY(dmq_json_set_real(m, "sd", s->sd));
+        DMQ_TRY(dmq_json_set_int(m, "n", s->n));
+    }
+done:
+    return st;
+}
