@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "io/checkpoint.h"
+#include "model/alexnet.h"
 #include "model/ddpm_unet.h"
 #include "model/decoder.h"
 #include "model/dit.h"
@@ -25,11 +26,9 @@ static const struct {
     const char *kind;
     dmq_status (*create)(dmq_model **out, const char *config_text);
 } kinds[] = {
-    { "ddpm_unet", dmq_ddpm_unet_create_text },
-    { "decoder", dmq_decoder_create_text },
-    { "dit", dmq_dit_create_text },
-    { "features", dmq_features_create_text },
-    { "inception", dmq_inception_create_text },
+    { "alexnet", dmq_alexnet_create_text },   { "ddpm_unet", dmq_ddpm_unet_create_text },
+    { "decoder", dmq_decoder_create_text },   { "dit", dmq_dit_create_text },
+    { "features", dmq_features_create_text }, { "inception", dmq_inception_create_text },
     { "ldm_unet", dmq_ldm_unet_create_text },
 };
 
@@ -40,8 +39,8 @@ dmq_status dmq_model_create(dmq_model **out, const char *kind, const char *confi
             return kinds[i].create(out, config_text);
     }
     return dmq_fail(DMQ_EDATA,
-                    "model: unknown kind \"%s\"; this version knows ddpm_unet, decoder, dit, "
-                    "features, inception, ldm_unet",
+                    "model: unknown kind \"%s\"; this version knows alexnet, ddpm_unet, decoder, "
+                    "dit, features, inception, ldm_unet",
                     kind);
 }
 

@@ -1,5 +1,6 @@
 #include "model/name_map.h"
 
+#include "model/alexnet.h"
 #include "model/ddpm_unet_names.h"
 #include "model/decoder_names.h"
 
@@ -38,12 +39,17 @@ static const char *const beside_stage[] = { "model.",
 static const char *const beside_decoder[] = { "encoder.", "quant_conv.", "loss.", NULL };
 static const char *const beside_inception[] = { "AuxLogits.", NULL };
 static const char *const ends_inception[] = { ".bn.num_batches_tracked", NULL };
+static const char *const beside_alexnet[] = { "classifier.", NULL };
+static const char *const beside_lpips[] = { "lins.", "scaling_layer.", NULL };
 
 /* By kind; the order within a kind is the order in which they are tried. */
 static const struct {
     const char *kind;
     dmq_name_map map;
 } maps[] = {
+    { "alexnet", { .layout = "torchvision", .prefix = "", .beside = beside_alexnet } },
+    { "alexnet",
+      { .layout = "lpips", .prefix = "", .name = dmq_alexnet_lpips_name, .beside = beside_lpips } },
     { "ddpm_unet",
       { .layout = "diffusers",
         .prefix = "",

@@ -1,6 +1,7 @@
 #include "model/published.h"
 
 #include "base/text.h"
+#include "model/alexnet.h"
 #include "model/ddpm_unet.h"
 #include "model/decoder.h"
 #include "model/dit.h"
@@ -70,6 +71,8 @@ static const dmq_published table[] = {
       94 * 5 + 2,
       { 0, 0, 0, NULL, 0 },
       dmq_inception_fold },
+    /* five convolutions, and a weight for each of their channels */
+    { "lpips-alex", dmq_alexnet_create, 2469696 + 1152, 5 * 2 + 5, { 0, 0, 0, NULL, 0 }, NULL },
 };
 
 enum { COUNT = sizeof table / sizeof *table };
