@@ -104,11 +104,18 @@ dmq_status dmq_path_absolute(char **out, const char *path)
     return st;
 }
 
+static dmq_status below(char **out, const char *variable, const char *otherwise, const char *name)
+{
+    const char *folder = getenv(variable);
+
+    return dmq_path_join(out, folder && folder[0] ? folder : otherwise, name);
+}
+
 dmq_status dmq_path_resolve(char **out, const char *path)
 {
-    const char *folder = getenv("DMQ_DATA");
-
-    if (strncmp(path, "data:", 5) != 0)
-        return dmq_strdup(out, path);
-    return dmq_path_join(out, folder && folder[0] ? folder : DMQ_SOURCE_DIR "/data", path + 5);
+    if (strncmp(path, "data:", 5) == 0)
+        return below(out, "DMQ_DATA", DMQ_SOURCE_DIR "/data", path + 5);
+    if (strncmp(path, "experiments:", 12) == 0)
+        return below(out, "DMQ_EXPERIMENTS", DMQ_SOURCE_DIR "/experiments", path + 12);
+    return dmq_strdup(out, path);
 }

@@ -28,7 +28,8 @@ dmq_status dmq_path_absolute(char **out, const char *path);
 
 /**
  * Where a path of the configuration lies. "data:NAME" is NAME in the data folder: $DMQ_DATA, or the data/
- * of the sources that dmq was built from. Anything else is copied.
+ * of the sources that dmq was built from. "experiments:NAME" likewise: $DMQ_EXPERIMENTS, or experiments/.
+ * Anything else is copied.
  */
 dmq_status dmq_path_resolve(char **out, const char *path);
 

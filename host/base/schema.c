@@ -326,6 +326,9 @@ static const dmq_config_key keys[] = {
 
 /* ------------------------------------------------------------------ report */
 { "report.title", TEXT, "", .stages = REPORT, .help = "heading; empty: the run's name" },
+{ "report.table", TEXT, "", .stages = REPORT,
+  .help = "published table that --vs paper puts beside: a name in experiments/papers, or a .yaml" },
+{ "report.method", TEXT, "", .stages = REPORT, .help = "name of the method in that table" },
 { "report.paper.fid", REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN,
   .stages = REPORT, .help = "the published value, told beside ours" },
 { "report.paper.sfid", REAL, "none", 0, 1e6, .word = "none", .word_value = (double)NAN,

@@ -114,7 +114,7 @@ static void print_source(const char *path)
 }
 
 /* The first comment line of a file says what it is. */
-static void print_first_line(const char *folder, const char *name)
+static void print_first_line(const char *folder, const char *name, int is_config)
 {
     char path[1024], line[256] = "";
     FILE *f;
@@ -128,10 +128,11 @@ static void print_first_line(const char *folder, const char *name)
     }
     line[strcspn(line, "\n")] = '\0';
     (void)printf("  %-44s %s\n", path, line[0] == '#' ? line + 2 : "");
-    print_source(path);
+    if (is_config)
+        print_source(path);
 }
 
-static dmq_status list_folder(const char *what, const char *folder)
+static dmq_status list_folder(const char *what, const char *folder, int is_config)
 {
     DIR *dir = opendir(folder);
     struct dirent *entry;
@@ -153,7 +154,7 @@ static dmq_status list_folder(const char *what, const char *folder)
     (void)closedir(dir);
     qsort(names, (size_t)n, sizeof *names, by_name);
     for (int i = 0; i < n; i++) {
-        print_first_line(folder, names[i]);
+        print_first_line(folder, names[i], is_config);
         dmq_free(names[i]);
     }
     return DMQ_OK;
@@ -170,8 +171,9 @@ dmq_status dmq_cmd_config(const dmq_options *o)
     if (strcmp(what, "schema") == 0)
         return schema(o);
     if (strcmp(what, "list") == 0) {
-        DMQ_TRY(list_folder("cards: networks, checkpoints, samplers", "experiments/cards"));
-        DMQ_TRY(list_folder("methods", "experiments/methods"));
+        DMQ_TRY(list_folder("cards: networks, checkpoints, samplers", "experiments/cards", 1));
+        DMQ_TRY(list_folder("methods", "experiments/methods", 1));
+        DMQ_TRY(list_folder("published tables", "experiments/papers", 0));
         goto done;
     }
     if (o->json) {

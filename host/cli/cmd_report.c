@@ -24,6 +24,8 @@ dmq_status dmq_cmd_report(const dmq_options *o)
         DMQ_TRY(dmq_path_join(&path, o->arg[0], "report.html"));
     }
     DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
+    if (o->vs)
+        DMQ_TRY(dmq_results_compare(results));
     DMQ_TRY(dmq_html_render(&text, results));
     DMQ_TRY(dmq_output_write(path, text, o->overwrite));
     dmq_log_info("report: %s, %.2f MB", path, (double)strlen(text) / 1e6);

@@ -19,6 +19,8 @@ dmq_status dmq_cmd_table(const dmq_options *o)
     }
     DMQ_TRY(dmq_table_format_parse(&format, o->format));
     DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
+    if (o->vs)
+        DMQ_TRY(dmq_results_compare(results));
     DMQ_TRY(dmq_table_render(&text, results, format));
     if (o->out) {
         DMQ_TRY(dmq_output_write(o->out, text, o->overwrite));

@@ -41,7 +41,8 @@ enum {
     KEY_IMAGES,
     KEY_READY,
     KEY_MAKE,
-    KEY_NO_CHECKSUM
+    KEY_NO_CHECKSUM,
+    KEY_VS
 };
 
 /* The one table. Its order is the order of the help. */
@@ -68,7 +69,8 @@ static const struct argp_option table[] = {
     { "merge", KEY_MERGE, NULL, 0, "join the parts", 2 },
     { "task", KEY_TASK, "I", 0, "one task of a sweep, from 0", 2 },
     { "list", KEY_LIST, NULL, 0, "show the tasks, run none", 2 },
-    { "format", KEY_FORMAT, "md|csv|json", 0, "of a table", 2 },
+    { "format", KEY_FORMAT, "md|csv|json|tex", 0, "of a table", 2 },
+    { "vs", KEY_VS, "paper", 0, "published values beside, and differences", 2 },
     { "origin", KEY_ORIGIN, NULL, 0, "where each value comes from", 2 },
     { "device", KEY_DEVICE, "auto|cpu|ref|check|cuda", 0, "who computes", 3 },
     { "threads", KEY_THREADS, "N", 0, "0: as many as cores; no result depends on it", 3 },
@@ -214,7 +216,10 @@ static dmq_status take_value(dmq_options *o, int key, const char *text)
         return whole_number(&o->threads, "threads", text, MAX_THREADS);
     case KEY_FORMAT:
         o->format = text;
-        return one_of("format", text, "md|csv|json", NULL);
+        return one_of("format", text, "md|csv|json|tex", NULL);
+    case KEY_VS:
+        o->vs = text;
+        return one_of("vs", text, "paper", NULL);
     case KEY_DEVICE:
         o->device = text;
         return strncmp(text, "cuda:", 5) == 0

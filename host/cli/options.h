@@ -23,7 +23,8 @@ typedef struct dmq_options {
     int n_arg;
     const char *out;        /**< -o */
     const char *device;     /**< auto, ref, check, cpu, cuda */
-    const char *format;     /**< of a table: md, csv, json */
+    const char *format;     /**< of a table: md, csv, json, tex */
+    const char *vs;         /**< --vs paper; NULL: nothing beside */
     const char *input;      /**< --input FILE */
     const char *checkpoint; /**< --model FILE */
     const char *seed;       /**< --seed N */

@@ -114,18 +114,32 @@ void dmq_page_legend(dmq_page *page, const int *wanted, int line)
     dmq_text_add(&page->out, "</ul>\n");
 }
 
-void dmq_page_number(dmq_page *page, const dmq_column *column, dmq_stat stat)
+static void number(dmq_page *page, const char *cell)
 {
-    char cell[DMQ_CELL], *spread;
+    const char *spread = strstr(cell, " ± ");
 
-    dmq_cell_text(cell, column, stat, "−");
-    spread = strstr(cell, " ± ");
     if (spread) {
         dmq_text_add(&page->out, "<td>%.*s<span class=\"sd\">%s</span></td>", (int)(spread - cell),
                      cell, spread);
     } else {
         dmq_text_add(&page->out, "<td>%s</td>", cell);
     }
+}
+
+void dmq_page_number(dmq_page *page, const dmq_column *column, dmq_stat stat)
+{
+    char cell[DMQ_CELL];
+
+    dmq_cell_text(cell, column, stat, "−");
+    number(page, cell);
+}
+
+void dmq_page_cell(dmq_page *page, const dmq_column *column, const dmq_row *row)
+{
+    char cell[DMQ_CELL];
+
+    dmq_row_cell(cell, page->all, row, column, "−");
+    number(page, cell);
 }
 
 void dmq_page_power(dmq_page *page, int exponent)

@@ -2,7 +2,7 @@
 #ifndef DMQ_REPORT_HTML_INNER_H
 #define DMQ_REPORT_HTML_INNER_H
 
-#include "report/measure.h"
+#include "report/rows.h"
 #include "report/svg.h"
 
 typedef struct dmq_page {
@@ -25,6 +25,9 @@ void dmq_page_legend(dmq_page *page, const int *wanted, int line);
 
 /** "8.21 ± 0.30" as a cell; an empty one when there is no value. */
 void dmq_page_number(dmq_page *page, const dmq_column *column, dmq_stat stat);
+
+/** The same of a row of the table; differences with their sign and mark. */
+void dmq_page_cell(dmq_page *page, const dmq_column *column, const dmq_row *row);
 
 /** " ×10⁻³" as HTML; nothing for 0. */
 void dmq_page_power(dmq_page *page, int exponent);

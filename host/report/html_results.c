@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char *group_name(const dmq_column *c)
 {
@@ -15,6 +16,7 @@ static const char *group_name(const dmq_column *c)
 
 static void head(dmq_page *page, const dmq_column *column, int n)
 {
+    static const char *const what[] = { "", "published ", "Δ " };
     dmq_text *out = &page->out;
 
     dmq_text_add(out, "<thead>\n<tr><td colspan=\"3\"></td>");
@@ -34,11 +36,11 @@ static void head(dmq_page *page, const dmq_column *column, int n)
         dmq_html_text(out, m->help);
         dmq_text_add(out, "\">");
         dmq_html_text(out, m->title);
-        if (m->better != 0) {
+        if (m->better != 0 && column[i].paper != DMQ_COLUMN_DIFFERENCE) {
             dmq_text_add(out, "&nbsp;<span class=\"better\" title=\"%s is better\">%s</span>",
                          m->better < 0 ? "less" : "more", m->better < 0 ? "↓" : "↑");
         }
-        dmq_text_add(out, "<small>%s", column[i].paper ? "published " : "");
+        dmq_text_add(out, "<small>%s", what[column[i].paper]);
         dmq_html_text(out, m->unit);
         dmq_page_power(page, column[i].exponent);
         dmq_text_add(out, "</small></th>");
@@ -52,38 +54,23 @@ static void body(dmq_page *page, const dmq_column *column, int n)
     dmq_text *out = &page->out;
 
     dmq_text_add(out, "<tbody>\n");
-    for (int i = 0; i < all->n_fp; i++) {
-        dmq_text_add(out, "<tr class=\"fp\"><th scope=\"row\">");
-        dmq_html_text(out, all->fp[i].label);
-        dmq_text_add(out, "</th><td class=\"text\">W32A32</td><td></td>");
-        for (int j = 0; j < n; j++) {
-            dmq_stat stat = { 0 };
+    for (int i = 0; i < dmq_rows_count(all); i++) {
+        char seeds[64] = "";
+        dmq_row row;
 
-            if (!column[j].paper)
-                dmq_stat_add(&stat, dmq_measure_value(all->fp[i].run, column[j].measure, 1));
-            dmq_page_number(page, &column[j], stat);
+        dmq_row_at(&row, all, i);
+        dmq_text_add(out, "<tr%s><th scope=\"row\">",
+                     row.fp          ? " class=\"fp\""
+                     : row.published ? " class=\"published\""
+                                     : "");
+        if (row.arm) {
+            dmq_seeds_text(seeds, sizeof seeds, row.arm, 3);
+            dmq_svg_swatch(out, page->style[row.arm - all->arm], 0);
         }
-        dmq_text_add(out, "</tr>\n");
-    }
-    for (int i = 0; i < all->n_arms; i++) {
-        const dmq_arm *arm = &all->arm[i];
-        char seeds[64];
-
-        dmq_seeds_text(seeds, sizeof seeds, arm, 3);
-        dmq_text_add(out, "<tr><th scope=\"row\">");
-        dmq_svg_swatch(out, page->style[i], 0);
-        dmq_html_text(out, arm->label);
-        dmq_text_add(out, "</th><td class=\"text\">%s</td><td>%s</td>", arm->bits, seeds);
-        for (int j = 0; j < n; j++) {
-            dmq_stat stat = { 0 };
-
-            if (column[j].paper) {
-                dmq_stat_add(&stat, dmq_measure_paper(arm, column[j].measure));
-            } else {
-                stat = dmq_stat_of(arm, column[j].measure);
-            }
-            dmq_page_number(page, &column[j], stat);
-        }
+        dmq_html_text(out, row.label);
+        dmq_text_add(out, "</th><td class=\"text\">%s</td><td>%s</td>", row.bits, seeds);
+        for (int j = 0; j < n; j++)
+            dmq_page_cell(page, &column[j], &row);
         dmq_text_add(out, "</tr>\n");
     }
     dmq_text_add(out, "</tbody>\n");
@@ -116,21 +103,28 @@ static void meanings(dmq_page *page, const dmq_column *column, int n)
     dmq_text_add(out, "</dl></details>\n");
 }
 
-static void sources(dmq_page *page)
+/* What published values are from, and what was not measured as they were. */
+static dmq_status sources(dmq_page *page)
 {
-    const dmq_results *all = page->all;
+    dmq_text notes = { 0 };
+    dmq_status st = dmq_paper_notes(&notes, page->all);
 
-    for (int i = 0; i < all->n_arms; i++) {
-        const char *source = dmq_paper_source(&all->arm[i]);
+    for (const char *line = notes.data ? notes.data : ""; *line;) {
+        size_t n = strcspn(line, "\n");
+        dmq_text one = { 0 };
 
-        if (!source)
-            continue;
-        dmq_text_add(&page->out, "<p class=\"note\">Published values of ");
-        dmq_html_text(&page->out, all->arm[i].label);
-        dmq_text_add(&page->out, ": ");
-        dmq_html_text(&page->out, source);
+        dmq_text_add_bytes(&one, line, n);
+        dmq_text_add(&page->out, "<p class=\"note\">");
+        if (one.data)
+            dmq_html_text(&page->out, one.data);
         dmq_text_add(&page->out, "</p>\n");
+        if (one.status != DMQ_OK)
+            st = one.status;
+        dmq_text_release(&one);
+        line += n + (line[n] == '\n');
     }
+    dmq_text_release(&notes);
+    return st;
 }
 
 static void unfinished(dmq_page *page)
@@ -174,6 +168,7 @@ dmq_status dmq_page_results(dmq_page *page)
     dmq_column column[DMQ_COLUMNS];
     int n = dmq_columns_choose(column, page->all);
     char images[64];
+    dmq_status st;
 
     dmq_images_text(images, sizeof images, page->all);
     dmq_page_open(page, "results", "Results", NULL);
@@ -190,10 +185,10 @@ dmq_status dmq_page_results(dmq_page *page)
                      ? "Mean ± sample standard deviation over seeds. "
                      : "One seed: no spread is known, so small differences mean "
                        "nothing. ");
-    sources(page);
+    st = sources(page);
     meanings(page, column, n);
     dmq_page_close(page);
-    return DMQ_OK;
+    return st;
 }
 
 /* ------------------------------------------------------------------ the main measures, seed by seed */

@@ -1,4 +1,4 @@
-#include "report/measure.h"
+#include "report/rows.h"
 
 #include "base/log.h"
 #include "base/schema.h"
@@ -16,8 +16,8 @@
 
 /* clang-format off */
 const dmq_measure dmq_measures[DMQ_MEASURES] = {
-{ "fid", "FID", "", "Fréchet distance to the reference, Inception features.", IMAGES, -1, -1, 0, 0 },
-{ "sfid", "sFID", "", "FID on spatial features.", IMAGES, -1, -1, 0, 0 },
+{ "fid", "FID", "", "Fréchet distance to the reference, Inception features.", IMAGES, -1, 2, 0, 0 },
+{ "sfid", "sFID", "", "FID on spatial features.", IMAGES, -1, 2, 0, 0 },
 { "fd", "FD (shapes)", "",
   "Fréchet distance to held-out images, in the features of a small network. Not an FID.",
   IMAGES, -1, -1, 0, 0 },
@@ -271,7 +271,7 @@ int dmq_measure_has_paper(int measure)
     return 0;
 }
 
-double dmq_measure_paper(const dmq_arm *arm, int measure)
+static double told(const dmq_arm *arm, int measure)
 {
     char key[64];
 
@@ -279,10 +279,18 @@ double dmq_measure_paper(const dmq_arm *arm, int measure)
     return dmq_result_setting_real(arm->run[0], key);
 }
 
+double dmq_measure_paper(const dmq_arm *arm, int measure)
+{
+    double x = told(arm, measure);
+    const dmq_paper_row *row = arm->published.row;
+
+    return isfinite(x) || !row ? x : row->value[measure];
+}
+
 const char *dmq_paper_source(const dmq_arm *arm)
 {
     for (int m = 0; m < DMQ_MEASURES; m++)
-        if (isfinite(dmq_measure_paper(arm, m)))
+        if (isfinite(told(arm, m)))
             return dmq_result_setting(arm->run[0], "report.paper.source", "not said");
     return NULL;
 }
@@ -349,34 +357,48 @@ void dmq_column_find_id(dmq_column *c, const dmq_results *all)
             c->id = dmq_measure_id(all->arm[i].run[j], c->measure, 0, &c->n);
 }
 
+/* Three columns at most: those of them that hold a number. */
+static int choose_of(dmq_column *out, const dmq_results *all, int measure)
+{
+    extent ours = { 0 }, paper = { 0 }, difference = { 0 };
+    dmq_column c = { .measure = measure };
+    int n = 0;
+
+    for (int i = 0; i < dmq_rows_count(all); i++) {
+        dmq_row row;
+
+        dmq_row_at(&row, all, i);
+        if (row.fp)
+            widen(&ours, dmq_measure_value(row.fp->run, measure, 1));
+        for (int j = 0; row.arm && j < row.arm->n_runs; j++)
+            widen(&ours, dmq_measure_value(row.arm->run[j], measure, 0));
+        widen(&paper, dmq_row_paper(&row, measure));
+        widen(&difference, dmq_row_difference(&row, measure));
+    }
+    if (ours.any && !(dmq_measures[measure].hidden && !paper.any)) {
+        choose_form(&c, &ours);
+        dmq_column_find_id(&c, all);
+        out[n++] = c;
+    }
+    if (paper.any) {
+        c = (dmq_column){ .measure = measure, .paper = DMQ_COLUMN_PUBLISHED };
+        choose_form(&c, &paper);
+        out[n++] = c;
+    }
+    if (all->vs_paper && difference.any) {
+        c = (dmq_column){ .measure = measure, .paper = DMQ_COLUMN_DIFFERENCE };
+        choose_form(&c, &paper); /* no more digits than were printed */
+        out[n++] = c;
+    }
+    return n;
+}
+
 int dmq_columns_choose(dmq_column *out, const dmq_results *all)
 {
     int n = 0;
 
-    for (int m = 0; m < DMQ_MEASURES; m++) {
-        extent ours = { 0 }, paper = { 0 };
-        dmq_column c = { .measure = m };
-
-        if (dmq_measures[m].hidden)
-            continue;
-        for (int i = 0; i < all->n_fp; i++)
-            widen(&ours, dmq_measure_value(all->fp[i].run, m, 1));
-        for (int i = 0; i < all->n_arms; i++) {
-            for (int j = 0; j < all->arm[i].n_runs; j++)
-                widen(&ours, dmq_measure_value(all->arm[i].run[j], m, 0));
-            widen(&paper, dmq_measure_paper(&all->arm[i], m));
-        }
-        if (ours.any) {
-            choose_form(&c, &ours);
-            dmq_column_find_id(&c, all);
-            out[n++] = c;
-        }
-        if (paper.any) {
-            c = (dmq_column){ .measure = m, .paper = 1 };
-            choose_form(&c, &paper);
-            out[n++] = c;
-        }
-    }
+    for (int m = 0; m < DMQ_MEASURES; m++)
+        n += choose_of(out + n, all, m);
     return n;
 }
 
@@ -409,8 +431,9 @@ void dmq_cell_text(char out[DMQ_CELL], const dmq_column *c, dmq_stat s, const ch
 void dmq_column_title(char *out, size_t size, const dmq_column *c)
 {
     const dmq_measure *m = &dmq_measures[c->measure];
-    int n = snprintf(out, size, "%s%s%s%s", m->title, c->paper ? ", paper" : "",
-                     m->unit[0] ? ", " : "", m->unit);
+    static const char *const what[] = { "", ", paper", ", Δ" };
+    int n =
+        snprintf(out, size, "%s%s%s%s", m->title, what[c->paper], m->unit[0] ? ", " : "", m->unit);
 
     if (c->exponent != 0 && n > 0 && (size_t)n < size)
         (void)snprintf(out + n, size - (size_t)n, ", 1e%d", c->exponent);

@@ -64,27 +64,34 @@ double dmq_stat_sd(const dmq_stat *stat);
 /** Over the seeds of an arm that have a value. */
 dmq_stat dmq_stat_of(const dmq_arm *arm, int measure);
 
-/** The published value that the configuration tells beside this measure; NaN for none. */
+/** The published value that the configuration tells beside this measure, else the published table; NaN for none. */
 double dmq_measure_paper(const dmq_arm *arm, int measure);
 
-/** Where the published values of an arm are from; NULL when it tells none. */
+/** Where the published values that the configuration of an arm tells are from; NULL when it tells none. */
 const char *dmq_paper_source(const dmq_arm *arm);
 
 /** Whether a configuration can tell one at all. */
 int dmq_measure_has_paper(int measure);
+
+/** What of a measure. */
+typedef enum dmq_column_kind {
+    DMQ_COLUMN_MEASURED,
+    DMQ_COLUMN_PUBLISHED,
+    DMQ_COLUMN_DIFFERENCE /**< with --vs paper */
+} dmq_column_kind;
 
 /** How the numbers of a column are written. */
 typedef struct dmq_column {
     int measure;
     int exponent; /**< numbers are divided by 10^exponent, a multiple of 3 */
     int decimals;
-    int paper;      /**< 1: the published values of the measure */
+    dmq_column_kind paper;
     const char *id; /**< of the metric; NULL for costs */
     int64_t n;      /**< of the metric */
 } dmq_column;
 
 /** Room for dmq_columns_choose. */
-enum { DMQ_COLUMNS = 2 * DMQ_MEASURES };
+enum { DMQ_COLUMNS = 3 * DMQ_MEASURES };
 
 /** The columns that hold at least one number, hidden ones left out; returns how many. */
 int dmq_columns_choose(dmq_column *out, const dmq_results *all);
@@ -101,7 +108,7 @@ enum { DMQ_CELL = 64 };
 /** "8.21 ± 0.30"; "" for no value. minus: how a minus is written. */
 void dmq_cell_text(char out[DMQ_CELL], const dmq_column *column, dmq_stat stat, const char *minus);
 
-/** "FD (shapes)", "PSNR, dB", "MSE rest, 1e-3", "FID, paper". */
+/** "FD (shapes)", "PSNR, dB", "MSE rest, 1e-3", "FID, paper", "FID, Δ". */
 void dmq_column_title(char *out, size_t size, const dmq_column *column);
 
 /** "3.00", "0.0513", "2.00e-4": a number alone, with so many significant digits. */

@@ -59,6 +59,7 @@ const char dmq_page_style[] =
 "th[scope=row]{position:sticky;left:0;background:var(--panel);z-index:1}\n"
 "thead th.corner{position:sticky;left:0;background:var(--panel);z-index:2;text-align:left}\n"
 "tr.fp>*,tr.fp>th[scope=row]{background:var(--tint)}\n"
+"tr.published>*{color:var(--soft);font-weight:400}\n"
 "td .sd{color:var(--soft);font-size:.88em}\n"
 "th small{display:block;font-weight:400;min-height:1.3em}\n"
 ".better{color:var(--soft);font-weight:400}\n"

@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "io/file.h"
+#include "report/paper.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -279,7 +280,11 @@ void dmq_results_destroy(dmq_results *all)
 {
     if (!all)
         return;
+    dmq_paper_destroy(all->paper);
+    for (int i = 0; all->fp && i < all->n_fp; i++)
+        dmq_free(all->fp[i].published.differs);
     for (int i = 0; all->arm && i < all->n_arms; i++) {
+        dmq_free(all->arm[i].published.differs);
         dmq_free(all->arm[i].own_label);
         dmq_free(all->arm[i].run);
     }

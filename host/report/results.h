@@ -37,6 +37,15 @@ typedef struct dmq_result {
     double calibrate_seconds, sample_fp_seconds, sample_seconds;
 } dmq_result;
 
+struct dmq_paper;
+struct dmq_paper_row;
+
+/** What stands in a published table for a row of runs: paper.h. */
+typedef struct dmq_published {
+    const struct dmq_paper_row *row; /**< NULL: the table has none */
+    char *differs; /**< what the runs do otherwise; NULL: not compared, "": nothing */
+} dmq_published;
+
 /** Runs of one label. */
 typedef struct dmq_arm {
     const char *label;      /**< the runs'; "GAC (runs/b)" when another arm has that too */
@@ -45,12 +54,14 @@ typedef struct dmq_arm {
     int n_runs;
     char *own_label; /**< NULL unless label is it */
     int apart;       /**< another arm has its label */
+    dmq_published published;
 } dmq_arm;
 
 /** A full-precision model that runs are compared with. */
 typedef struct dmq_baseline {
     char label[96];
     const dmq_result *run; /**< the first with its images */
+    dmq_published published;
 } dmq_baseline;
 
 typedef struct dmq_results {
@@ -63,6 +74,8 @@ typedef struct dmq_results {
     int n_fp;
     const dmq_result **unfinished;
     int n_unfinished;
+    int vs_paper;            /**< 1: published values and differences are asked for */
+    struct dmq_paper *paper; /**< the table of the runs; NULL: none asked for, or none named */
 } dmq_results;
 
 /**
@@ -73,6 +86,13 @@ dmq_status dmq_results_load(dmq_results **out, const char *const *folders, int n
 
 /** Takes NULL. */
 void dmq_results_destroy(dmq_results *all);
+
+/**
+ * Put published values beside: the table that report.table of the runs names, or what report.paper.* tell.
+ *
+ * @return  EINVAL when the runs tell neither; EDATA when they name two tables; as dmq_paper_load
+ */
+dmq_status dmq_results_compare(dmq_results *all);
 
 /** The text of a setting of the run ("quant.act.bits"); otherwise when it has none or a list. */
 const char *dmq_result_setting(const dmq_result *run, const char *key, const char *otherwise);

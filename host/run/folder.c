@@ -173,8 +173,10 @@ static dmq_status read_manifest(dmq_folder *f, const dmq_folder_options *o)
             st = dmq_fail_note(st, "  hint: choose another folder with -o");
             goto done;
         }
-        if (f->afresh)
+        if (f->afresh) {
             dmq_json_unset(f->manifest, "stages");
+            dmq_json_unset(f->manifest, "stopped");
+        }
     } else if (o->resume == DMQ_RESUME_REQUIRED) {
         st = dmq_fail(DMQ_ENOINPUT, "%s holds no run to go on with", f->path);
         st = dmq_fail_note(st, "  hint: --resume auto starts one");
@@ -377,8 +379,32 @@ const char *dmq_folder_text_of(const dmq_folder *f, const char *stage)
     return dmq_json_text(dmq_json_get(record_of(f, stage), "made_of"), NULL);
 }
 
-dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const char *key, const char *text,
-                           const char *file, double seconds)
+/* Seconds of the starts that stopped in this stage. */
+static double spent_before(const dmq_folder *f, const char *stage, const char *key)
+{
+    const dmq_json *spent = dmq_json_get(dmq_json_get(f->manifest, "stopped"), stage);
+
+    return strcmp(dmq_json_text(dmq_json_get(spent, "key"), ""), key) == 0
+               ? dmq_json_real(dmq_json_get(spent, "seconds"), 0)
+               : 0;
+}
+
+dmq_status dmq_folder_stopped(dmq_folder *f, const char *stage, const char *key, double seconds)
+{
+    double before = spent_before(f, stage, key);
+    dmq_json *all = dmq_json_get(f->manifest, "stopped"), *spent;
+    dmq_status st = DMQ_OK;
+
+    if (!all)
+        DMQ_TRY(dmq_json_set_object(&all, f->manifest, "stopped"));
+    DMQ_TRY(dmq_json_set_object(&spent, all, stage));
+    DMQ_TRY(dmq_json_set_text(spent, "key", key));
+    DMQ_TRY(dmq_json_set_real(spent, "seconds", before + seconds));
+done:
+    return st;
+}
+
+dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const dmq_folder_stage *done)
 {
     dmq_status st = DMQ_OK;
     char *path = NULL, hash[DMQ_HASH_TEXT], now[DMQ_CLOCK_TEXT];
@@ -386,18 +412,23 @@ dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const char *key, co
     dmq_json *r = NULL;
 
     dmq_clock_iso(now);
-    DMQ_TRY(dmq_folder_file(&path, f, file));
+    DMQ_TRY(dmq_folder_file(&path, f, done->file));
     DMQ_TRY(dmq_hash_file(hash, path));
     DMQ_TRY(dmq_file_size(&size, path));
     DMQ_TRY(dmq_json_object(&r)); /* put into the manifest whole: half of one is another key's */
-    DMQ_TRY(dmq_json_set_text(r, "file", file));
+    DMQ_TRY(dmq_json_set_text(r, "file", done->file));
     DMQ_TRY(dmq_json_set_text(r, "sha256", hash));
     DMQ_TRY(dmq_json_set_int(r, "bytes", (int64_t)size));
-    DMQ_TRY(dmq_json_set_text(r, "key", key));
-    DMQ_TRY(dmq_json_set_text(r, "made_of", text));
-    DMQ_TRY(dmq_json_set_real(r, "seconds", seconds));
+    DMQ_TRY(dmq_json_set_text(r, "key", done->key));
+    DMQ_TRY(dmq_json_set_text(r, "made_of", done->text));
+    DMQ_TRY(dmq_json_set_real(r, "seconds", spent_before(f, stage, done->key) + done->seconds));
+    if (done->shared)
+        DMQ_TRY(dmq_json_set_bool(r, "shared", true));
+    if (done->joined)
+        DMQ_TRY(dmq_json_set_bool(r, "joined", true));
     DMQ_TRY(dmq_json_set_text(r, "finished", now));
     DMQ_TRY(dmq_json_set_copy(dmq_json_get(f->manifest, "stages"), stage, r));
+    dmq_json_unset(dmq_json_get(f->manifest, "stopped"), stage);
     DMQ_TRY(note_convolutions(f));
     DMQ_TRY(save(f));
 done:

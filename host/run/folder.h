@@ -84,9 +84,21 @@ dmq_status dmq_folder_look(dmq_stage_state *out, const dmq_folder *folder, const
 /** The text that an earlier key was made of, to tell what differs; NULL when there is none. */
 const char *dmq_folder_text_of(const dmq_folder *folder, const char *stage);
 
-/** Record a finished stage: hashes its file and replaces the manifest. */
-dmq_status dmq_folder_done(dmq_folder *folder, const char *stage, const char *key, const char *text,
-                           const char *file, double seconds);
+/** A stage that is finished. */
+typedef struct dmq_folder_stage {
+    const char *key, *text; /**< the key, and what it is the hash of */
+    const char *file;
+    double seconds; /**< of this start */
+    int shared;     /**< its file was there already, another run's */
+    int joined;     /**< of shards, which have their own seconds */
+} dmq_folder_stage;
+
+/** Record a finished stage, with the seconds of the starts before: hashes its file and replaces the manifest. */
+dmq_status dmq_folder_done(dmq_folder *folder, const char *stage, const dmq_folder_stage *done);
+
+/** A stage was stopped: its seconds are kept in the manifest until it is done. */
+dmq_status dmq_folder_stopped(dmq_folder *folder, const char *stage, const char *key,
+                              double seconds);
 
 /**
  * EDATA when a stage's file is not the one that it left: a later stage would go on with damaged numbers.

@@ -192,9 +192,17 @@ static dmq_status make(const dmq_experiment *e, dmq_folder *f, const dmq_stage *
     if (stored)
         DMQ_TRY(dmq_store_link(f->store, key, s->file, file));
     seconds = dmq_clock_seconds() - start;
-    DMQ_TRY(dmq_folder_done(f, s->name, key, text, s->file, seconds));
+    DMQ_TRY(dmq_folder_done(f, s->name,
+                            &(dmq_folder_stage){ .key = key,
+                                                 .text = text,
+                                                 .file = s->file,
+                                                 .seconds = seconds,
+                                                 .shared = !made,
+                                                 .joined = o->merge || o->n_shards > 0 }));
     DMQ_TRY(tell_done(f, s, made, seconds));
 done:
+    if (st == DMQ_ESTOP && f->begun && o->n_shards == 0)
+        (void)dmq_folder_stopped(f, s->name, key, dmq_clock_seconds() - start);
     dmq_free(job.out);
     dmq_free(file);
     return st;

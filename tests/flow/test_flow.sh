@@ -153,6 +153,27 @@ for key in 'sampler.order = 3s' 'sampler.guided_channels = 3'; do
 done
 ok "$dmq" table s
 [ "$(grep -c gac out.txt)" -ge 10 ] || fail "table: $(cat out.txt)"
+grep -q 'size size/weights+scales; BOPs bops/mac-wa$' out.txt || fail "table: costs: $(grep size/ out.txt)"
+grep -q '"shared": true' s/tfmq-s5/run.json || fail "s/tfmq-s5 does not say that its calibration set was another's"
+refuses 78 'no run says which published table' 'hint: report.table' -- "$dmq" table s --vs paper
+cat >paper.yaml <<'EOF'
+paper: dmq-paper/1
+protocol: {settings: {sampler: {steps: 6}, sample: {count: 50000}}}
+methods: {tfmq: TFMQ-DM}
+sources: {own: the paper itself}
+rows:
+  tfmq-w4a8: {method: tfmq, bits: W4A8, fd: 1, tag: R, source: own}
+  tfmq-w8a8: {method: tfmq, bits: W8A8, fd: 2, tag: R, source: own}
+EOF
+ok "$dmq" run -c s/tfmq-s5/config.yaml --set report.table=paper.yaml --set report.method=tfmq -o beside -q \
+    --progress none
+for format in md csv json tex; do
+    ok "$dmq" table --vs paper --format $format beside
+    grep -q 'sample.count [0-9]* (published: 50000)' out.txt || fail "--vs paper $format: $(cat out.txt)"
+    grep -qF 'TFMQ-DM (published [R] own)' out.txt || fail "--vs paper $format: $(cat out.txt)"
+done
+ok "$dmq" report --vs paper beside -q
+grep -qF 'TFMQ-DM (published [R] own)' beside/report.html || fail "report --vs paper tells no published row"
 ok "$dmq" report s
 [ -s s/report.html ] || fail "no report"
 ok "$dmq" doctor

@@ -43,9 +43,12 @@ typedef struct fixture_run {
     int task;       /**< 0: not told */
     int unfinished; /**< evaluate is not done */
     int no_blocks;
-    int unit_n;        /**< units that block losses are a mean over */
-    const char *iters; /**< recon.iters */
-    const char *paper; /**< report.paper.is */
+    int unit_n;                 /**< units that block losses are a mean over */
+    const char *iters;          /**< recon.iters */
+    const char *paper;          /**< report.paper.is */
+    const char *table, *method; /**< report.table, report.method */
+    const char *bits;           /**< quant.weight.bits */
+    double calibrate_seconds;   /**< 0: 2.5; below 0: it took another's */
     const char *round;
     const char *fp_key;
     int no_images;
@@ -89,8 +92,15 @@ static inline dmq_status fixture_metrics(const fixture_run *r)
     DMQ_TRY(dmq_json_set_int(root, "images", 8));
     DMQ_TRY(dmq_json_set_object(&fp, root, "fp"));
     DMQ_TRY(fixture_metric(fp, "fd", fd, 5, 8));
+    DMQ_TRY(fixture_metric(fp, "size_mb", "size/weights+scales", 2, 0));
+    DMQ_TRY(fixture_metric(fp, "bops", "bops/mac-wa", 1.024e12, 0));
+    DMQ_TRY(fixture_metric(fp, "bops_fp23", "bops/2mac-wa-fp23", 1.058e12, 0));
     DMQ_TRY(dmq_json_set_object(&q, root, "quantized"));
     DMQ_TRY(fixture_metric(q, "fd", fd, r->fd, 8));
+    DMQ_TRY(fixture_metric(q, "size_mb", "size/weights+scales", 0.25, 0));
+    DMQ_TRY(fixture_metric(q, "bops", "bops/mac-wa", 3.2e10, 0));
+    DMQ_TRY(fixture_metric(q, "bops_fp23", "bops/2mac-wa-fp23", 6.4e10, 0));
+    DMQ_TRY(fixture_metric(q, "is", "is8/abc/1-split", 9, 8));
     DMQ_TRY(fixture_metric(q, "psnr", "paired-psnr/peak-2", 20, r->psnr_n ? r->psnr_n : 8));
     DMQ_TRY(fixture_metric(q, "mse_rest", "paired-mse/without-the-mean", r->fd * 1e-4, 8));
     DMQ_TRY(fixture_metric(q, "noise_error", "noise-mse/held-out-fp-states", 3.75e-4, 16));
@@ -150,14 +160,17 @@ done:
     return st;
 }
 
-static inline dmq_status fixture_stage(dmq_json *stages, const char *name, const char *key)
+static inline dmq_status fixture_stage(dmq_json *stages, const char *name, const char *key,
+                                       double seconds)
 {
     dmq_json *s;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_json_set_object(&s, stages, name));
     DMQ_TRY(dmq_json_set_text(s, "key", key));
-    DMQ_TRY(dmq_json_set_real(s, "seconds", 2.5));
+    DMQ_TRY(dmq_json_set_real(s, "seconds", fabs(seconds)));
+    if (seconds < 0)
+        DMQ_TRY(dmq_json_set_bool(s, "shared", 1));
 done:
     return st;
 }
@@ -183,11 +196,13 @@ static inline dmq_status fixture_manifest(const fixture_run *r)
     DMQ_TRY(dmq_json_set_text(model, "path", "/models/tiny.h5"));
     DMQ_TRY(dmq_json_set_int(model, "parameters", 500000));
     DMQ_TRY(dmq_json_set_object(&stages, root, "stages"));
-    DMQ_TRY(fixture_stage(stages, "calibrate", "c"));
-    DMQ_TRY(fixture_stage(stages, "sample-fp", fp_key));
-    DMQ_TRY(fixture_stage(stages, "quantize", "q"));
+    DMQ_TRY(fixture_stage(stages, "calibrate", "c",
+                          r->calibrate_seconds != 0 ? r->calibrate_seconds : 2.5));
+    DMQ_TRY(fixture_stage(stages, "sample-fp", fp_key, 2.5));
+    DMQ_TRY(fixture_stage(stages, "quantize", "q", 2.5));
+    DMQ_TRY(fixture_stage(stages, "sample", r->name, 4));
     if (!r->unfinished)
-        DMQ_TRY(fixture_stage(stages, "evaluate", "e"));
+        DMQ_TRY(fixture_stage(stages, "evaluate", "e", 2.5));
     DMQ_TRY(dmq_json_save(fixture_file(r->name, "run.json"), root));
 done:
     dmq_json_destroy(root);
@@ -198,13 +213,16 @@ static inline dmq_status fixture_config(const fixture_run *r)
 {
     char text[1024];
 
-    (void)snprintf(text, sizeof text,
-                   "schema: dmq/1\nname: x\nseed: %lld\nsampler:\n  kind: ddim\n  steps: 4\n"
-                   "calibrate:\n  interval: 1\n  microbatch: %lld\nquant:\n  weight:\n    bits: 4\n"
-                   "    round: %s\n  act:\n    bits: 8\nrecon:\n  iters: %s\n  beta: [20, 2]\n"
-                   "report:\n  paper:\n    is: %s\n    source: \"a <paper>\"\n",
-                   (long long)r->seed, (long long)r->seed + 8, r->round ? r->round : "adaround",
-                   r->iters ? r->iters : "100", r->paper ? r->paper : "none");
+    (void)snprintf(
+        text, sizeof text,
+        "schema: dmq/1\nname: x\nseed: %lld\nsampler:\n  kind: ddim\n  steps: 4\n"
+        "calibrate:\n  interval: 1\n  microbatch: %lld\nquant:\n  weight:\n    bits: %s\n"
+        "    round: %s\n  act:\n    bits: 8\nrecon:\n  iters: %s\n  beta: [20, 2]\n"
+        "report:\n  table: \"%s\"\n  method: \"%s\"\n  paper:\n    is: %s\n"
+        "    source: \"a <paper>\"\n",
+        (long long)r->seed, (long long)r->seed + 8, r->bits ? r->bits : "4",
+        r->round ? r->round : "adaround", r->iters ? r->iters : "100", r->table ? r->table : "",
+        r->method ? r->method : "", r->paper ? r->paper : "none");
     return dmq_file_write_text(fixture_file(r->name, "config.yaml"), text);
 }
 

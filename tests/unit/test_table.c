@@ -183,13 +183,13 @@ static void a_run_that_is_not_evaluated_is_named(void **state)
         &(fixture_run){ .name = "sweep/late", .label = "GAC", .seed = 9, .unfinished = 1 });
     text = fixture_table("sweep", DMQ_TABLE_MD);
     assert_true(fixture_said("not-evaluated"));
-    assert_true(fixture_said("done: calibrate, sample-fp, quantize"));
+    assert_true(fixture_said("done: calibrate, sample-fp, quantize, sample"));
     fixture_contains(text, "left out: ");
     fixture_contains(text, "(GAC, seed 9): evaluate is not done");
     fixture_contains(text, "|  1, 2 |");
     dmq_free(text);
     text = fixture_table("sweep", DMQ_TABLE_JSON);
-    fixture_contains(text, "\"done\": \"calibrate, sample-fp, quantize\"");
+    fixture_contains(text, "\"done\": \"calibrate, sample-fp, quantize, sample\"");
     dmq_free(text);
     folder = in_folder("sweep/late");
     assert_int_equal(dmq_results_load(&r, &folder, 1), DMQ_ENOINPUT);
@@ -382,7 +382,7 @@ static void formats_have_names(void **state)
     assert_int_equal(dmq_table_format_parse(&format, "json"), DMQ_OK);
     assert_int_equal(format, DMQ_TABLE_JSON);
     assert_int_equal(dmq_table_format_parse(&format, "pdf"), DMQ_EUSAGE);
-    fixture_contains(dmq_message(), "md|csv|json");
+    fixture_contains(dmq_message(), "md|csv|json|tex");
 }
 
 /* ------------------------------------------------------------------ how numbers are written */
@@ -439,7 +439,7 @@ static dmq_status all_tables(const char *folder)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_results_load(&r, &folder, 1));
-    for (int format = 0; format < 3; format++) {
+    for (int format = 0; format < 4; format++) {
         DMQ_TRY(dmq_table_render(&text, r, (dmq_table_format)format));
         dmq_free(text);
         text = NULL;
