@@ -56,6 +56,24 @@ static dmq_status refuse_lmdb(const char *folder)
                     folder, folder);
 }
 
+static dmq_status refuse_file(const char *path)
+{
+    int w, h;
+    dmq_status st = dmq_picture_size(&w, &h, path);
+
+    if (st == DMQ_OK)
+        return dmq_fail(DMQ_EDATA, "%s: is one image\n  hint: give the folder that holds the set",
+                        path);
+    if (st != DMQ_EDATA)
+        return st;
+    return dmq_fail(DMQ_EDATA,
+                    "%s: holds no set of images that is known\n"
+                    "  hint: known are folders of PNG, JPEG or WebP files, packs (.npz with "
+                    "arr_0), image files of dmq "
+                    "(.h5) and CIFAR-10's binary batches; an archive must be unpacked first",
+                    path);
+}
+
 static dmq_status open_file(dmq_image_source *out, const char *path,
                             const dmq_image_set_config *config)
 {
@@ -80,18 +98,7 @@ static dmq_status open_file(dmq_image_source *out, const char *path,
     } else if (kind == DMQ_CONTAINER_NPY || kind == DMQ_CONTAINER_ZIP) {
         DMQ_TRY(dmq_source_pack(out, path));
     } else {
-        int w, h;
-
-        st = dmq_picture_size(&w, &h, path) == DMQ_OK
-                 ? dmq_fail(DMQ_EDATA,
-                            "%s: is one image\n  hint: give the folder that holds the set", path)
-                 : dmq_fail(DMQ_EDATA,
-                            "%s: holds no set of images that is known\n"
-                            "  hint: known are folders of PNG, JPEG or WebP files, packs (.npz "
-                            "with arr_0), image "
-                            "files of dmq (.h5) and CIFAR-10's binary batches; an archive must be "
-                            "unpacked first",
-                            path);
+        st = refuse_file(path);
     }
 done:
     dmq_input_close(input);
@@ -99,33 +106,69 @@ done:
     return st;
 }
 
+static dmq_status holds(int *out, const char *folder, const char *name)
+{
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_path_join(&path, folder, name));
+    *out = dmq_file_exists(path);
+done:
+    dmq_free(path);
+    return st;
+}
+
+static dmq_status open_folder(dmq_image_source *out, const char *path,
+                              const dmq_image_set_config *config)
+{
+    int lmdb = 0, run = 0;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(holds(&lmdb, path, "data.mdb"));
+    DMQ_TRY(holds(&run, path, "run.json"));
+    if (lmdb) {
+        st = refuse_lmdb(path);
+    } else if (run) { /* its grid.png would be taken for all of its images */
+        st = dmq_fail(
+            DMQ_EDATA,
+            "%s: is a run folder\n  hint: its images are in %s/images-q.h5 and images-fp.h5", path,
+            path);
+    } else {
+        DMQ_TRY(dmq_cifar10_is(path) ? dmq_source_cifar10(out, path)
+                                     : dmq_source_folder(out, path, config));
+    }
+done:
+    return st;
+}
+
+/* The name of a data set means it wherever one stands: a folder that happens to be called so is given as ./NAME. */
 static dmq_status open_source(dmq_image_source *out, const char *name,
                               const dmq_image_set_config *config)
 {
     dmq_dataset *known = NULL;
-    char *base = NULL;
-    int lmdb;
+    int folder = dmq_folder_exists(name), file = !folder && dmq_file_exists(name);
     dmq_status st = DMQ_OK;
 
     memset(out, 0, sizeof *out);
-    if (dmq_folder_exists(name)) {
-        DMQ_TRY(dmq_path_join(&base, name, "data.mdb"));
-        lmdb = dmq_file_exists(base);
-        DMQ_TRY(lmdb                   ? refuse_lmdb(name)
-                : dmq_cifar10_is(name) ? dmq_source_cifar10(out, name)
-                                       : dmq_source_folder(out, name, config));
-    } else if (dmq_file_exists(name)) {
+    if (!strchr(name, '/') && !strchr(name, '.')) {
+        st = dmq_dataset_open(&known, name, 0);
+        if (st == DMQ_OK) {
+            DMQ_TRY(dmq_source_data_set(out, name, config));
+            goto done;
+        }
+        if (st != DMQ_EINVAL || (!folder && !file))
+            goto done;
+        st = DMQ_OK;
+    }
+    if (folder) {
+        DMQ_TRY(open_folder(out, name, config));
+    } else if (file) {
         DMQ_TRY(open_file(out, name, config));
-    } else if (strchr(name, '/') || strchr(name, '.')) {
-        st = dmq_fail(DMQ_ENOINPUT, "%s: no such file or folder", name);
     } else {
-        /* its message lists the names that there are */
-        DMQ_TRY(dmq_dataset_open(&known, name, 0));
-        DMQ_TRY(dmq_source_data_set(out, name, config));
+        st = dmq_fail(DMQ_ENOINPUT, "%s: no such file or folder", name);
     }
 done:
     dmq_dataset_close(known);
-    dmq_free(base);
     return st;
 }
 

@@ -222,7 +222,7 @@ dmq_status dmq_reference_is(int *out, const char *path)
             DMQ_TRY(dmq_h5_attr_text(&format, file, "/", "format"));
         *out = format && strcmp(format, DMQ_REFERENCE_FORMAT) == 0;
     } else if (kind == DMQ_CONTAINER_ZIP) {
-        *out = dmq_reference_npz_is(path);
+        DMQ_TRY(dmq_reference_npz_is(out, path));
     }
 done:
     dmq_free(format);

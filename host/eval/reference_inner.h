@@ -19,7 +19,7 @@ dmq_status dmq_reference_check_law(const char *path, const char *mean_name, cons
                                    int d, const double *mean, const double *cov);
 
 /** Whether an archive holds mu. */
-int dmq_reference_npz_is(const char *path);
+dmq_status dmq_reference_npz_is(int *out, const char *path);
 
 /** All but the hash, into a struct of zeros. */
 dmq_status dmq_reference_load_npz(dmq_reference *r, const char *path);

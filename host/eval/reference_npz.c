@@ -17,16 +17,18 @@ static int has(const dmq_npz *file, const char *name)
     return 0;
 }
 
-int dmq_reference_npz_is(const char *path)
+dmq_status dmq_reference_npz_is(int *out, const char *path)
 {
     dmq_npz *file;
-    int found;
+    dmq_status st = dmq_npz_open(&file, path);
 
-    if (dmq_npz_open(&file, path) != DMQ_OK)
-        return 0; /* another archive: PyTorch's */
-    found = has(file, "mu");
+    *out = 0;
+    if (st == DMQ_EDATA) /* another archive: PyTorch's */
+        return DMQ_OK;
+    if (st == DMQ_OK)
+        *out = has(file, "mu");
     dmq_npz_close(file);
-    return found;
+    return st;
 }
 
 /* The file's name without its suffix; what would cut a metric's id in two becomes "_". */

@@ -176,6 +176,10 @@ static void wrong_folders_are_refused(void **state)
     refused(in_folder("church_train_lmdb"), &as_they_are, DMQ_EDATA, "data.py export");
     refused(in_folder("church_train_lmdb/data.mdb"), &as_they_are, DMQ_EDATA,
             "is an LMDB database");
+    CHECK_OK(dmq_folder_create(in_folder("run")));
+    put(in_folder("run/run.json"), "{}", 2);
+    put_png("run/grid.png", 1, 4, 4);
+    refused(in_folder("run"), &as_they_are, DMQ_EDATA, "run/images-q.h5");
     refused(in_folder("nothere/x"), &as_they_are, DMQ_ENOINPUT,
             "nothere/x: no such file or folder");
     refused("shapes33", &as_they_are, DMQ_EINVAL, "the data sets are shapes16, shapes32");
@@ -354,13 +358,51 @@ static void cifar10_is_a_set(void **state)
     refused(in_folder("c10"), &as_they_are, DMQ_ENOINPUT, "data_batch_1.bin");
 }
 
+/* The n-th allocation fails, for every n until none is left: each time it is said, and nothing is lost. */
+static void memory_that_ends_is_told(void **state)
+{
+    static const char *const names[] = { "m", "m.npz", "m.h5", "shapes16" };
+    dmq_image_set_config config = { .prepare = DMQ_PREPARE_ADM, .size = 5, .count = 3 };
+    dmq_images images = { .n = 3, .one = dmq_shape4(1, 8, 8, 3) };
+    uint8_t got[3 * 5 * 5 * 3];
+
+    (void)state;
+    CHECK_OK(dmq_folder_create(in_folder("m")));
+    put_png("m/a.png", 0, 12, 17);
+    put_golden("m/b.jpg", "jpeg_progressive");
+    put_golden("m/c.webp", "webp_lossless");
+    (void)put_pack("m.npz", ZIP_CM_DEFLATE, "|u1", "5, 4, 6, 3", 5);
+    images.data = check_reals(3 * 8 * 8 * 3);
+    CHECK_OK(dmq_images_save(in_folder("m.h5"), &images, 0, "key"));
+    dmq_log_fd_set(-1);
+    for (int i = 0; i < 4; i++) {
+        dmq_status st = DMQ_ENOMEM;
+        long n = 0;
+
+        while (st != DMQ_OK) {
+            dmq_image_set *set;
+
+            dmq_alloc_fail_at(++n);
+            st = dmq_image_set_open(&set, i < 3 ? in_folder(names[i]) : names[i], &config);
+            if (st == DMQ_OK)
+                st = dmq_image_set_read(got, NULL, set, 0, 3);
+            if (st != DMQ_OK && st != DMQ_ENOMEM)
+                fail_msg("%s: allocation %ld failed: %s", names[i], n, dmq_message());
+            dmq_image_set_close(set);
+        }
+        dmq_alloc_fail_at(0);
+        assert_true(n > 5);
+    }
+    dmq_log_fd_set(2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHECK_TEST(folders_are_read_in_order), CHECK_TEST(photographs_are_prepared),
         CHECK_TEST(wrong_folders_are_refused), CHECK_TEST(packs_are_read),
         CHECK_TEST(wrong_packs_are_refused),   CHECK_TEST(data_sets_and_image_files_are_read),
-        CHECK_TEST(cifar10_is_a_set),
+        CHECK_TEST(cifar10_is_a_set),          CHECK_TEST(memory_that_ends_is_told),
     };
 
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -309,6 +309,36 @@ static void wrong_statistics_are_refused(void **state)
     }
 }
 
+static void memory_that_ends_is_told(void **state)
+{
+    dmq_reference ours = whole();
+
+    (void)state;
+    CHECK_OK(dmq_reference_save(in_folder("m0.h5"), &ours));
+    (void)put_statistics("m1.npz", ZIP_CM_DEFLATE, 31, 0);
+    for (int i = 0; i < 2; i++) {
+        const char *path = in_folder(i ? "m1.npz" : "m0.h5");
+        dmq_status st = DMQ_ENOMEM;
+        long n = 0;
+
+        while (st != DMQ_OK) {
+            dmq_reference *r;
+            int is;
+
+            dmq_alloc_fail_at(++n);
+            st = dmq_reference_load(&r, path);
+            if (st != DMQ_OK && st != DMQ_ENOMEM)
+                fail_msg("%s: allocation %ld failed: %s", path, n, dmq_message());
+            dmq_reference_destroy(r);
+            dmq_alloc_fail_at(n);
+            if (dmq_reference_is(&is, path) == DMQ_OK)
+                assert_int_equal(is, 1);
+        }
+        dmq_alloc_fail_at(0);
+        assert_true(n > 5);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +347,7 @@ int main(void)
         CHECK_TEST(statistics_of_others_are_read),
         CHECK_TEST(incomplete_statistics_are_refused),
         CHECK_TEST(wrong_statistics_are_refused),
+        CHECK_TEST(memory_that_ends_is_told),
     };
 
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
