@@ -107,23 +107,23 @@ static void meanings(dmq_page *page, const dmq_column *column, int n)
 static dmq_status sources(dmq_page *page)
 {
     dmq_text notes = { 0 };
-    dmq_status st = dmq_paper_notes(&notes, page->all);
+    char *text = NULL;
+    dmq_status st = DMQ_OK;
 
-    for (const char *line = notes.data ? notes.data : ""; *line;) {
-        size_t n = strcspn(line, "\n");
-        dmq_text one = { 0 };
-
-        dmq_text_add_bytes(&one, line, n);
-        dmq_text_add(&page->out, "<p class=\"note\">");
-        if (one.data)
-            dmq_html_text(&page->out, one.data);
-        dmq_text_add(&page->out, "</p>\n");
-        if (one.status != DMQ_OK)
-            st = one.status;
-        dmq_text_release(&one);
-        line += n + (line[n] == '\n');
+    DMQ_TRY(dmq_paper_notes(&notes, page->all));
+    DMQ_TRY(dmq_text_take(&text, &notes));
+    if (text[0] == '\0')
+        goto done;
+    dmq_text_add(&page->out, "<p class=\"note\">");
+    for (char *line = text, *end; *line; line = end + 1) {
+        end = line + strcspn(line, "\n"); /* every line has one */
+        *end = '\0';
+        dmq_html_text(&page->out, line);
+        dmq_text_add(&page->out, end[1] ? "<br>\n" : "</p>\n");
     }
+done:
     dmq_text_release(&notes);
+    dmq_free(text);
     return st;
 }
 

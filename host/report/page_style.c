@@ -126,6 +126,7 @@ const char dmq_page_style[] =
 "header,main,footer{padding-left:14px;padding-right:14px}section{padding-top:34px}"
 ".film{grid-template-columns:1fr;gap:3px}"
 ".strip{grid-template-columns:repeat(var(--half),1fr);gap:4px}.fpfilm{position:static}"
+"tr.published>th[scope=row]{white-space:normal;min-width:9em}"
 "th,td{padding:.42em .55em}dl{grid-template-columns:1fr}dd{margin-bottom:.5em}"
 "svg text{font-size:13px}svg .tick,svg .note{font-size:12px}svg .value{font-size:12.5px}}\n"
 "@media print{:root{--paper:#fff;--panel:#fff;--tint:#f5f5f5}body{font-size:10pt}"
