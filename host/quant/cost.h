@@ -11,7 +11,7 @@
  *                                  what Q-Diffusion's published numbers decode to
  *
  * BOPs and MACs are of one call of the network for one image. Norms, activations, softmax and sums are not
- * counted, and neither is a layer whose result reaches nothing. A first stage counts in none of them.
+ * counted, and neither is a layer whose result reaches nothing; what is the same for all tokens counts once. A first stage counts in none of them.
  *
  * @see specs: models.md 0, qdiffusion.md 5
  */
