@@ -62,12 +62,16 @@ dmq_status dmq_devices_text(char **out, const dmq_results *all)
     for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++) {
             const dmq_json *m = all->arm[i].run[j]->manifest;
+            const char *precision =
+                dmq_result_setting(all->arm[i].run[j], "device.precision", "fp32");
             int64_t threads = dmq_json_int(dmq_json_get(m, "threads"), 0);
+            int plain = strcmp(precision, "fp32") == 0;
             char one[160];
 
-            (void)snprintf(one, sizeof one, "%s, %lld thread%s, dmq %s",
-                           dmq_json_text(dmq_json_get(m, "device"), "?"), (long long)threads,
-                           threads == 1 ? "" : "s", dmq_json_text(dmq_json_get(m, "dmq"), "?"));
+            (void)snprintf(one, sizeof one, "%s, %s%s%lld thread%s, dmq %s",
+                           dmq_json_text(dmq_json_get(m, "device"), "?"), plain ? "" : precision,
+                           plain ? "" : ", ", (long long)threads, threads == 1 ? "" : "s",
+                           dmq_json_text(dmq_json_get(m, "dmq"), "?"));
             if (!t.data || !strstr(t.data, one))
                 dmq_text_add(&t, "%s%s", t.data ? "; " : "", one);
         }

@@ -37,7 +37,7 @@ void dmq_seeds_text(char *out, size_t size, const dmq_arm *arm, int limit);
 /** "256 images", "256 or 1024 images": what rows are measured on. */
 void dmq_images_text(char *out, size_t size, const dmq_results *all);
 
-/** "cpu, 2 threads, dmq 0.1.0"; the different ones joined by "; ". The caller frees. */
+/** "cpu, 2 threads, dmq 0.1.0", "cuda, tf32, ..."; the different ones joined by "; ". The caller frees. */
 dmq_status dmq_devices_text(char **out, const dmq_results *all);
 
 #endif

@@ -182,9 +182,69 @@ void dmq_sheet_notes(dmq_text *t, const dmq_sheet *s)
     }
 }
 
+/* "ddim, 100 steps, eta 0, quad": everything that another number of the same name may have been made with. */
+static void sampler_text(char *out, size_t size, const dmq_result *r)
+{
+    const char *guidance = dmq_result_setting(r, "sampler.guidance", "1");
+    const char *levels = dmq_result_setting(r, "sample.levels", "");
+
+    (void)snprintf(
+        out, size, "%.24s, %.12s steps, eta %.12s, %.24s%s%.12s%s%.24s",
+        dmq_result_setting(r, "sampler.kind", "?"), dmq_result_setting(r, "sampler.steps", "?"),
+        dmq_result_setting(r, "sampler.eta", "?"), dmq_result_setting(r, "sampler.spacing", "?"),
+        strcmp(guidance, "1") != 0 ? ", guidance " : "", strcmp(guidance, "1") != 0 ? guidance : "",
+        levels[0] ? ", levels " : "", levels);
+}
+
+/* Each sampler once; with the arms that have it where there are several. */
+static void note_samplers(dmq_text *t, const dmq_results *all)
+{
+    char first[160], mine[160], other[160];
+    int several = 0;
+
+    sampler_text(first, sizeof first, all->arm[0].run[0]);
+    for (int i = 1; i < all->n_arms; i++) {
+        sampler_text(other, sizeof other, all->arm[i].run[0]);
+        several = several || strcmp(first, other) != 0;
+    }
+    for (int i = 0; i < (several ? all->n_arms : 1); i++) {
+        sampler_text(mine, sizeof mine, all->arm[i].run[0]);
+        dmq_text_add(t, "sampler%s%s: %s\n", several ? " of " : "",
+                     several ? all->arm[i].label : "", mine);
+    }
+}
+
+static const char *calibration_key(const dmq_result *r)
+{
+    return dmq_json_text(dmq_json_find(r->manifest, "stages.calibrate.key"), "");
+}
+
+/* Runs whose calibration set an earlier one of them has too. */
+static int count_shared(const dmq_results *all)
+{
+    int n = 0;
+
+    for (int i = 0; i < all->n_runs; i++) {
+        int shared = 0;
+
+        for (int j = 0; j < i && !shared; j++)
+            shared = strcmp(calibration_key(&all->run[i]), calibration_key(&all->run[j])) == 0;
+        n += shared;
+    }
+    return n;
+}
+
 /* Times that say less than they seem to. */
 static void note_times(dmq_text *t, const dmq_results *all)
 {
+    int shared = count_shared(all);
+
+    if (shared > 0) {
+        dmq_text_add(t,
+                     "calibration: %d of %d runs share the calibration set of another; its time is "
+                     "told of each\n",
+                     shared, all->n_runs);
+    }
     for (int i = 0; i < all->n_arms; i++) {
         for (int j = 0; j < all->arm[i].n_runs; j++) {
             const dmq_result *r = all->arm[i].run[j];
@@ -220,6 +280,7 @@ dmq_status dmq_table_notes(dmq_text *t, const dmq_results *all)
         if (all->arm[i].n_runs > 3)
             dmq_text_add(t, "seeds of %s: %s\n", all->arm[i].label, seeds);
     }
+    note_samplers(t, all);
     note_times(t, all);
     DMQ_TRY(dmq_paper_notes(t, all));
     for (int i = 0; i < all->n_unfinished; i++) {

@@ -260,6 +260,8 @@ static void the_table_for_people(void **state)
     fixture_contains(text, " 0.400 ± 0.000 |");
     fixture_contains(text, "fd8/abc/shapes16-heldout-16/uint8-round (n 8)");
     fixture_contains(text, "8 images a row; cpu, 2 threads, dmq 0.1.0; ±");
+    fixture_contains(text, "\nsampler: ddim, 4 steps, eta ?, ?\n");
+    fixture_contains(text, "\ncalibration: 3 of 4 runs share the calibration set of another;");
     assert_null(strstr(text, "paper"));
     dmq_free(text);
     text = fixture_table("sweep/a-s1", DMQ_TABLE_MD);
