@@ -93,10 +93,9 @@ dmq_status dmq_cpu_conv_run(dmq_queue *queue, dmq_conv_pass pass, dmq_conv_algor
     } else if (dmq_cpu_winograd_fits(pass, a)) {
         st = dmq_cpu_winograd(queue, pass, a);
     } else {
-        st = dmq_fail(DMQ_ENOTSUP, "conv2d: Winograd is for 3x3, padding up to 2 (forward: also "
-                                   "for lines of 3 and 7 taps), "
-                                   "stride 1, multiples of 16 "
-                                   "channels, AVX2 or AVX-512");
+        st = dmq_fail(DMQ_ENOTSUP,
+                      "conv2d: Winograd is for 3x3 (forward: also 5x5, and lines of 3 and 7 taps), "
+                      "stride 1, multiples of 16 channels, AVX2 or AVX-512");
     }
     if (st == DMQ_OK && pass == DMQ_CONV_FORWARD && a->relu && algorithm != DMQ_CONV_WINOGRAD)
         st = relu(queue, a);

@@ -40,12 +40,22 @@ static int is_line(const dmq_conv2d_args *a)
            (along_x ? a->pad_top == 0 && a->ho == a->h : a->pad_left == 0 && a->wo == a->wd);
 }
 
+static int is_square(const dmq_conv2d_args *a, int taps)
+{
+    return a->r == taps && a->s == taps && a->pad_top < taps && a->pad_left < taps;
+}
+
+/* Of a tile, for a square. */
+static int points_of(const dmq_conv2d_args *a)
+{
+    return a->r == 3 ? DMQ_POINTS : DMQ_POINTS_5X5;
+}
+
 int dmq_cpu_winograd_fits(dmq_conv_pass pass, const dmq_conv2d_args *a)
 {
-    int is_square = a->r == 3 && a->s == 3 && a->pad_top <= 2 && a->pad_left <= 2;
+    int fits = is_square(a, 3) || (pass == DMQ_CONV_FORWARD && (is_line(a) || is_square(a, 5)));
 
-    return (is_square || (pass == DMQ_CONV_FORWARD && is_line(a))) && a->stride == 1 &&
-           a->c % 16 == 0 && a->k % 16 == 0 && code();
+    return fits && a->stride == 1 && a->c % 16 == 0 && a->k % 16 == 0 && code();
 }
 
 const char *dmq_cpu_winograd_name(void)
@@ -58,10 +68,10 @@ void dmq_cpu_winograd_weights(float *u, int k, int c, const float *w, int turned
     code()->weights(u, k, c, w, turned);
 }
 
-static int run_of(const dmq_winograd_job *j)
+static int run_of(int tiles, int points, int c, int k)
 {
-    int run = RUN_BYTES / (DMQ_POINTS * (int)sizeof(float) * (j->c + j->k)) / DMQ_ROWS * DMQ_ROWS;
-    int all = (j->tiles + DMQ_ROWS - 1) / DMQ_ROWS * DMQ_ROWS;
+    int run = RUN_BYTES / (points * (int)sizeof(float) * (c + k)) / DMQ_ROWS * DMQ_ROWS;
+    int all = (tiles + DMQ_ROWS - 1) / DMQ_ROWS * DMQ_ROWS;
 
     run = run < RUN_LEAST ? RUN_LEAST : run;
     return run < all ? run : all;
@@ -89,7 +99,7 @@ static dmq_winograd_job job_of(dmq_conv_pass pass, const dmq_conv2d_args *a)
     j.across = (j.wo + DMQ_TILE - 1) / DMQ_TILE;
     j.down = (j.ho + DMQ_TILE - 1) / DMQ_TILE;
     j.tiles = a->n * j.across * j.down;
-    j.run = run_of(&j);
+    j.run = run_of(j.tiles, points_of(a), j.c, j.k);
     j.plane_v = (size_t)j.run * (size_t)j.c + DMQ_LINE;
     j.plane_m = (size_t)j.run * (size_t)j.k + DMQ_LINE;
     return j;
@@ -97,7 +107,10 @@ static dmq_winograd_job job_of(dmq_conv_pass pass, const dmq_conv2d_args *a)
 
 static void make_square(float *u, const dmq_prepare *what)
 {
-    dmq_cpu_winograd_weights(u, what->k, what->c, what->w, what->turned);
+    if (what->taps == 9)
+        dmq_cpu_winograd_weights(u, what->k, what->c, what->w, what->turned);
+    else
+        code()->five_weights(u, what->k, what->c, what->w);
 }
 
 static void make_line(float *u, const dmq_prepare *what)
@@ -110,7 +123,7 @@ static void make_line(float *u, const dmq_prepare *what)
 static dmq_winograd_line_job line_job_of(const dmq_conv2d_args *a)
 {
     ptrdiff_t c = a->c, k = a->k;
-    int along_x = a->r == 1, taps = along_x ? a->s : a->r, tile = taps == 7 ? 3 : 4, run, all;
+    int along_x = a->r == 1, taps = along_x ? a->s : a->r, tile = taps == 7 ? 3 : 4;
     dmq_winograd_line_job j = { .in = a->x,
                                 .bias = a->bias,
                                 .out = a->y,
@@ -133,10 +146,7 @@ static dmq_winograd_line_job line_job_of(const dmq_conv2d_args *a)
 
     j.across = (j.length_out + tile - 1) / tile;
     j.tiles = a->n * j.lines * j.across;
-    run = RUN_BYTES / ((tile + taps - 1) * (int)sizeof(float) * (j.c + j.k)) / DMQ_ROWS * DMQ_ROWS;
-    all = (j.tiles + DMQ_ROWS - 1) / DMQ_ROWS * DMQ_ROWS;
-    run = run < RUN_LEAST ? RUN_LEAST : run;
-    j.run = run < all ? run : all;
+    j.run = run_of(j.tiles, tile + taps - 1, j.c, j.k);
     j.plane_v = (size_t)j.run * (size_t)j.c + DMQ_LINE;
     j.plane_m = (size_t)j.run * (size_t)j.k + DMQ_LINE;
     return j;
@@ -178,13 +188,13 @@ dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv
 {
     dmq_status st = DMQ_OK;
     dmq_winograd_job j = job_of(pass, a);
-    size_t weights = DMQ_POINTS * (size_t)j.c * (size_t)j.k;
-    size_t run = DMQ_POINTS * (j.plane_v + j.plane_m);
+    size_t points = (size_t)points_of(a), weights = points * (size_t)j.c * (size_t)j.k;
+    size_t run = points * (j.plane_v + j.plane_m);
     dmq_prepare what = { .w = a->w,
                          .k = j.k,
                          .c = j.c,
-                         .taps = 9,
-                         .points = DMQ_POINTS,
+                         .taps = a->r * a->s,
+                         .points = (int)points,
                          .turned = pass == DMQ_CONV_BACKWARD_DATA,
                          .make = make_square };
     dmq_prepared *kept = NULL;
@@ -196,7 +206,7 @@ dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv
     DMQ_TRY(dmq_cpu_scratch(&scratch, queue, (weights + run) * sizeof(float)));
     j.u = scratch;
     j.v = j.u + weights;
-    j.m = j.v + DMQ_POINTS * j.plane_v;
+    j.m = j.v + points * j.plane_v;
     if (pass == DMQ_CONV_BACKWARD_WEIGHTS) {
         code()->correlate(&j);
         goto done;
@@ -205,7 +215,10 @@ dmq_status dmq_cpu_winograd(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv
     if (!kept)
         make_square(j.u, &what);
     j.weights = kept ? dmq_cpu_prepared_weights(kept) : j.u;
-    code()->convolve(&j);
+    if (points == DMQ_POINTS)
+        code()->convolve(&j);
+    else
+        code()->five_convolve(&j);
 done:
     dmq_cpu_prepared_put(kept);
     return st;

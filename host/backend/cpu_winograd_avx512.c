@@ -38,5 +38,7 @@ const dmq_winograd_code dmq_winograd_avx512 = { .name = "winograd:avx512",
                                                 .convolve = convolve,
                                                 .correlate = correlate,
                                                 .line_weights = line_weights,
-                                                .line_convolve = line_convolve };
+                                                .line_convolve = line_convolve,
+                                                .five_weights = five_weights,
+                                                .five_convolve = five_convolve };
 #endif

@@ -124,7 +124,6 @@ INLINE place place_of(const job *j, int tile)
 typedef struct span {
     int tile, tiles;  /* first tile, how many */
     int at, channels; /* first channel, how many */
-    float mid[POINTS][SPAN];
 } span;
 
 /* The next span of `all` tiles of `channels` channels; 0 when there is none. Starts from zeros. */
@@ -221,6 +220,7 @@ INLINE void gradient_tile(float *mid, size_t channels, const float *map, const j
 static void inputs(const job *j, int first, int tiles)
 {
     const size_t plane = j->plane_v, image = (size_t)(j->h * j->w) * (size_t)j->c;
+    float middle[POINTS][SPAN];
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->c)) {
@@ -230,7 +230,7 @@ static void inputs(const job *j, int first, int tiles)
         for (int i = 0; i < s.tiles; i++) {
             place at = place_of(j, first + s.tile + i);
             const float *map = j->in + (size_t)at.image * image + s.at;
-            float *mid = s.mid[0] + (size_t)i * channels;
+            float *mid = middle[0] + (size_t)i * channels;
             int y = at.y - j->top, x = at.x - j->left;
 
             if (y >= 0 && x >= 0 && y + P <= j->h && x + P <= j->w)
@@ -238,7 +238,7 @@ static void inputs(const job *j, int first, int tiles)
             else
                 input_tile(mid, channels, map, j, y, x, 0);
         }
-        expand_rows(v, plane, s.mid[0], P, length);
+        expand_rows(v, plane, middle[0], P, length);
     }
 }
 
@@ -246,6 +246,7 @@ static void inputs(const job *j, int first, int tiles)
 static void gradients(const job *j, int first, int tiles)
 {
     const size_t plane = j->plane_m, image = (size_t)(j->ho * j->wo) * (size_t)j->k;
+    float middle[POINTS][SPAN];
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->k)) {
@@ -255,10 +256,10 @@ static void gradients(const job *j, int first, int tiles)
         for (int i = 0; i < s.tiles; i++) {
             place at = place_of(j, first + s.tile + i);
 
-            gradient_tile(s.mid[0] + (size_t)i * channels, channels,
+            gradient_tile(middle[0] + (size_t)i * channels, channels,
                           j->dy + (size_t)at.image * image + s.at, j, at.y, at.x);
         }
-        expand_rows(m, plane, s.mid[0], TILE, length);
+        expand_rows(m, plane, middle[0], TILE, length);
     }
 }
 
@@ -306,18 +307,19 @@ INLINE void output_columns(float *mid, const float *m, size_t plane, size_t leng
 static void outputs(const job *j, int first, int tiles)
 {
     const size_t image = (size_t)(j->ho * j->wo), pixel = (size_t)j->k;
+    float middle[POINTS][SPAN];
     span s = { .tile = 0 };
 
     while (span_next(&s, tiles, j->k)) {
         size_t channels = (size_t)s.channels;
 
-        output_columns(s.mid[0], j->m + (size_t)s.tile * pixel + s.at, j->plane_m,
+        output_columns(middle[0], j->m + (size_t)s.tile * pixel + s.at, j->plane_m,
                        (size_t)s.tiles * channels);
         for (int i = 0; i < s.tiles; i++) {
             place at = place_of(j, first + s.tile + i);
             size_t first_pixel = (size_t)at.image * image + (size_t)(at.y * j->wo + at.x);
             float *y = j->out + first_pixel * pixel + s.at;
-            const float *mid = s.mid[0] + (size_t)i * channels;
+            const float *mid = middle[0] + (size_t)i * channels;
             const float *bias = j->bias ? j->bias + s.at : NULL;
             int rows = j->ho - at.y < TILE ? j->ho - at.y : TILE;
             int cols = j->wo - at.x < TILE ? j->wo - at.x : TILE;

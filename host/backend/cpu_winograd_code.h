@@ -9,9 +9,10 @@
 
 enum {
     DMQ_TILE = 4,    /**< results of a tile, in both directions */
-    DMQ_POINTS = 36, /**< of a tile */
-    DMQ_ROWS = 8,    /**< runs of tiles are multiples of it */
-    DMQ_LINE = 16    /**< numbers of a cache line */
+    DMQ_POINTS = 36, /**< of a tile, kernels of 3x3 */
+    DMQ_POINTS_5X5 = 64,
+    DMQ_ROWS = 8, /**< runs of tiles are multiples of it */
+    DMQ_LINE = 16 /**< numbers of a cache line */
 };
 
 /**
@@ -61,6 +62,8 @@ typedef struct dmq_winograd_code {
     void (*correlate)(const dmq_winograd_job *job);
     void (*line_weights)(float *u, int k, int c, const float *w, int taps);
     void (*line_convolve)(const dmq_winograd_line_job *job);
+    void (*five_weights)(float *u, int k, int c, const float *w);
+    void (*five_convolve)(const dmq_winograd_job *job);
 } dmq_winograd_code;
 
 extern const dmq_winograd_code dmq_winograd_avx512, dmq_winograd_avx2;
