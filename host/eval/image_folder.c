@@ -91,9 +91,10 @@ static dmq_status walk(folder *f, const char *below, int depth)
     DIR *dir;
 
     (void)snprintf(path, sizeof path, "%s/%s", f->path, below);
-    if (depth > DEPTH)
+    if (depth > DEPTH) {
         return dmq_fail(DMQ_EDATA, "%s: folders lie more than %d deep in each other", f->path,
                         DEPTH);
+    }
     dir = opendir(path);
     if (!dir)
         return dmq_file_failed(path, false, errno);
@@ -110,7 +111,7 @@ static dmq_status walk(folder *f, const char *below, int depth)
             goto done;
         }
         if (S_ISDIR(info.st_mode)) {
-            (void)strcat(name, "/");
+            memcpy(name + strlen(name), "/", 2);
             DMQ_TRY(walk(f, name, depth + 1));
         } else {
             DMQ_TRY(add(f, name));

@@ -61,9 +61,10 @@ static dmq_status refuse_file(const char *path)
     int w, h;
     dmq_status st = dmq_picture_size(&w, &h, path);
 
-    if (st == DMQ_OK)
+    if (st == DMQ_OK) {
         return dmq_fail(DMQ_EDATA, "%s: is one image\n  hint: give the folder that holds the set",
                         path);
+    }
     if (st != DMQ_EDATA)
         return st;
     return dmq_fail(DMQ_EDATA,
@@ -158,7 +159,6 @@ static dmq_status open_source(dmq_image_source *out, const char *name,
         }
         if (st != DMQ_EINVAL || (!folder && !file))
             goto done;
-        st = DMQ_OK;
     }
     if (folder) {
         DMQ_TRY(open_folder(out, name, config));
@@ -217,9 +217,10 @@ dmq_status dmq_image_set_open(dmq_image_set **out, const char *name,
 
     *out = NULL;
     if (config->prepare != DMQ_PREPARE_NONE &&
-        (config->size < 1 || config->size > DMQ_PICTURE_SIDE))
+        (config->size < 1 || config->size > DMQ_PICTURE_SIDE)) {
         return dmq_fail(DMQ_EINVAL, "%s: images of size %d are asked for: must be 1..%d", name,
                         config->size, DMQ_PICTURE_SIDE);
+    }
     DMQ_TRY(dmq_alloc((void **)&set, 1, sizeof *set));
     DMQ_TRY(dmq_alloc((void **)&state, 1, sizeof *state));
     set->state = state;

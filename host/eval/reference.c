@@ -32,9 +32,10 @@ dmq_status dmq_reference_check_law(const char *path, const char *mean_name, cons
             return dmq_fail(DMQ_EDATA, "%s: %s[%zu] is not finite", path, mean_name, i);
     }
     for (size_t i = 0; i < n * n; i++) {
-        if (!isfinite(cov[i]))
+        if (!isfinite(cov[i])) {
             return dmq_fail(DMQ_EDATA, "%s: %s[%zu, %zu] is not finite", path, cov_name, i / n,
                             i % n);
+        }
     }
     for (size_t i = 0; i < n; i++)
         largest = cov[i * n + i] > largest ? cov[i * n + i] : largest;

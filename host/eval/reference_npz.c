@@ -108,9 +108,10 @@ static dmq_status refuse_missing(const dmq_npz *file, const char *path, const ch
                  "spatial features mu_s and sigma_s",
                  path, missing);
 
-    if (has(file, "arr_0") || dmq_npz_name(file, 0)[0] == '\0')
+    if (has(file, "arr_0") || has(file, "")) {
         st = dmq_fail_note(
             st, "  hint: images alone become a reference by dmq evaluate --make-reference");
+    }
     return st;
 }
 

@@ -17,6 +17,6 @@ typedef struct dmq_npz_kind {
 extern const dmq_npz_kind dmq_npz_kinds[DMQ_NPZ_KINDS];
 
 /** {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } and nothing else; what is wrong, or NULL. */
-const char *dmq_npz_parse(dmq_npz_info *info, const char *text);
+const char *dmq_npz_parse(dmq_npz_info *info, const char *p);
 
 #endif

@@ -148,6 +148,65 @@ static void damaged_ones_of_ours_are_refused(void **state)
     assert_int_equal(is, 0);
 }
 
+/* A file in our format whose arrays do not fit each other. */
+static void misfits_of_ours_are_refused(void **state)
+{
+    static const struct {
+        int64_t n, mean, cov[2], rows[2];
+        int spatial, version;
+        dmq_status st;
+        const char *said;
+    } cases[] = {
+        { 9, 3, { 3, 3 }, { 2, 3 }, 0, 1, DMQ_OK, "" },
+        { 1, 3, { 3, 3 }, { 0, 0 }, 0, 1, DMQ_EDATA, "is made of 1 images" },
+        { 9, 3, { 3, 2 }, { 0, 0 }, 0, 1, DMQ_ESHAPE, "mean has 3 numbers, cov must be (3, 3)" },
+        { 9, 3, { 4, 4 }, { 0, 0 }, 0, 1, DMQ_ESHAPE, "mean has 3 numbers, cov must be (3, 3)" },
+        { 9, 3, { 3, 3 }, { 2, 4 }, 0, 1, DMQ_ESHAPE, "rows must be (1..9, 3)" },
+        { 9, 3, { 3, 3 }, { 10, 3 }, 0, 1, DMQ_ESHAPE, "rows must be (1..9, 3)" },
+        { 9, 3, { 3, 3 }, { 0, 0 }, 1, 1, DMQ_EDATA, "cov_spatial" },
+        { 9, 3, { 0, 0 }, { 0, 0 }, 0, 1, DMQ_EDATA, "cov" },
+        { 9,
+          20000,
+          { 0, 0 },
+          { 0, 0 },
+          0,
+          1,
+          DMQ_EDATA,
+          "mean has 20000 numbers: features have 1..16384" },
+        { 9, 3, { 3, 3 }, { 0, 0 }, 0, 2, DMQ_EDATA, "version" },
+    };
+    const double *zeros = check_bytes(20000, sizeof(double));
+    const float *rows = check_bytes(64, sizeof(float));
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dmq_reference *r;
+        dmq_h5 *f;
+
+        CHECK_OK(dmq_h5_open(&f, in_folder("misfit.h5"), DMQ_H5_WRITE));
+        CHECK_OK(dmq_h5_format_set(f, "dmq-reference", cases[i].version));
+        CHECK_OK(dmq_h5_attr_set_text(f, "/", "name", "x"));
+        CHECK_OK(dmq_h5_attr_set_text(f, "/", "extractor", "y"));
+        CHECK_OK(dmq_h5_attr_set_i64(f, "/", "n", cases[i].n));
+        CHECK_OK(dmq_h5_write_f64(f, "mean", DMQ_DIMS(cases[i].mean), zeros));
+        if (cases[i].cov[0] > 0)
+            CHECK_OK(dmq_h5_write_f64(f, "cov", 2, cases[i].cov, zeros));
+        if (cases[i].rows[0] > 0)
+            CHECK_OK(dmq_h5_write_f32(f, "rows", 2, cases[i].rows, rows));
+        if (cases[i].spatial)
+            CHECK_OK(dmq_h5_write_f64(f, "mean_spatial", DMQ_DIMS(2), zeros));
+        CHECK_OK(dmq_h5_commit(f));
+        dmq_h5_close(f);
+        if (cases[i].st != DMQ_OK) {
+            refused(in_folder("misfit.h5"), cases[i].st, cases[i].said);
+            continue;
+        }
+        CHECK_OK(dmq_reference_load(&r, in_folder("misfit.h5")));
+        assert_int_equal(r->n_rows, 2);
+        dmq_reference_destroy(r);
+    }
+}
+
 /* ------------------------------------------------------------------ of other programs */
 
 /* An array of numbers as f8, or as f4 where narrow. */
@@ -344,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CHECK_TEST(ours_come_back),
         CHECK_TEST(damaged_ones_of_ours_are_refused),
+        CHECK_TEST(misfits_of_ours_are_refused),
         CHECK_TEST(statistics_of_others_are_read),
         CHECK_TEST(incomplete_statistics_are_refused),
         CHECK_TEST(wrong_statistics_are_refused),
