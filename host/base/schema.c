@@ -256,7 +256,7 @@ static const dmq_config_key keys[] = {
 { "sample.grid", INT, "64", 0, 4096, .stages = SAMPLE, .help = "images in grid.png" },
 
 { "evaluate.metrics", ENUMS, "[fd, is]",
-  .names = "fid|sfid|is|precision|recall|fd|paired|noise_error|block_loss|density|coverage|kid|psnr|ssim",
+  .names = "fid|sfid|is|precision|recall|fd|paired|noise_error|block_loss|density|coverage|kid|psnr|ssim|lpips",
   .stages = EVALUATE,
   .help = "fid, sfid: Frechet distances in the features of Inception; fd: in those of another network" },
 { "evaluate.features", TEXT, "", .stages = EVALUATE,
@@ -286,6 +286,8 @@ static const dmq_config_key keys[] = {
   .help = "subsets of kid" },
 { "evaluate.kid_size", INT, "1000", 2, MANY, .stages = EVALUATE, .quiet = true,
   .help = "images of a subset" },
+{ "evaluate.lpips", TEXT, "data:lpips-alex.h5", .stages = EVALUATE, .quiet = true,
+  .help = "network of lpips" },
 { "evaluate.groups", INT, "5", 1, 1000, .stages = EVALUATE,
   .help = "timestep groups of noise_error" },
 

@@ -289,6 +289,23 @@ static dmq_status make_features(evaluating *v, int *missing)
     return dmq_feature_set_make(&v->set, missing, &job);
 }
 
+/* Metrics of a configuration that need a run. */
+static void warn_of_others(const dmq_config *c)
+{
+    int n;
+    const char *const *names = dmq_config_texts(c, "evaluate.metrics", &n);
+
+    for (int i = 0; i < n; i++) {
+        int known = 0;
+
+        for (int m = 0; m < DMQ_METRICS; m++)
+            known |= strcmp(names[i], dmq_metric_names[m]) == 0;
+        if (!known)
+            dmq_log_warn("no-effect", "evaluate.metrics: %s is of a run, not of images alone",
+                         names[i]);
+    }
+}
+
 static dmq_status score(evaluating *v)
 {
     const dmq_options *o = v->o;
@@ -315,6 +332,7 @@ static dmq_status score(evaluating *v)
                                "none of them is made of images alone");
         goto done;
     }
+    warn_of_others(v->config);
     DMQ_TRY(dmq_judge_check(&how));
     if (o->dry_run)
         goto done;

@@ -135,13 +135,12 @@ typedef struct scoring {
     dmq_scores *out;
 } scoring;
 
-/* "50k", "2048" */
-static void count_text(char out[24], int64_t n)
+void dmq_count_text(char out[DMQ_COUNT_TEXT], int64_t n)
 {
     if (n % 1000 == 0) {
-        (void)snprintf(out, 24, "%" PRId64 "k", n / 1000);
+        (void)snprintf(out, DMQ_COUNT_TEXT, "%" PRId64 "k", n / 1000);
     } else {
-        (void)snprintf(out, 24, "%" PRId64, n);
+        (void)snprintf(out, DMQ_COUNT_TEXT, "%" PRId64, n);
     }
 }
 
@@ -155,9 +154,9 @@ static dmq_score *add(scoring *v, dmq_metric metric, double value, double sd)
 
 static void id_of_distance(scoring *v, dmq_score *score)
 {
-    char n[24];
+    char n[DMQ_COUNT_TEXT];
 
-    count_text(n, score->n);
+    dmq_count_text(n, score->n);
     if (score->metric == DMQ_METRIC_FD)
         (void)snprintf(n, sizeof n, "%" PRId64, score->n);
     (void)snprintf(score->id, sizeof score->id, "%s%s/%s/%s/%s", dmq_metric_names[score->metric], n,
@@ -168,9 +167,9 @@ static void id_of_distance(scoring *v, dmq_score *score)
 /* how: "k3", "100x1000" */
 static void id_of_rows(const scoring *v, dmq_score *score, const char *how)
 {
-    char n[24];
+    char n[DMQ_COUNT_TEXT];
 
-    count_text(n, score->n);
+    dmq_count_text(n, score->n);
     (void)snprintf(score->id, sizeof score->id, "%s%s/%s/%s/%s-%" PRId64 "/%s",
                    dmq_metric_names[score->metric], n, v->extractor, how, v->s->reference->name,
                    v->s->reference->n_rows, v->s->config.levels);
@@ -178,7 +177,7 @@ static void id_of_rows(const scoring *v, dmq_score *score, const char *how)
 
 static void id_of_score(const scoring *v, dmq_score *score, int splits)
 {
-    char n[24], how[48];
+    char n[DMQ_COUNT_TEXT], how[48];
 
     if (splits == 1) {
         (void)snprintf(how, sizeof how, "1-split");
@@ -186,7 +185,7 @@ static void id_of_score(const scoring *v, dmq_score *score, int splits)
         (void)snprintf(how, sizeof how, "%d-splits-%s", splits,
                        v->s->config.shuffled ? "shuffled" : "consecutive");
     }
-    count_text(n, score->n);
+    dmq_count_text(n, score->n);
     if (v->hash) {
         (void)snprintf(score->id, sizeof score->id, "is%" PRId64 "/%s/%s", score->n, v->hash, how);
     } else {

@@ -39,7 +39,13 @@ typedef enum dmq_metric {
 /** "fid", "sfid", ...: as evaluate.metrics and metrics.json name them. */
 extern const char *const dmq_metric_names[DMQ_METRICS];
 
-enum { DMQ_SCORE_ID = 320, DMQ_REFERENCE_ID = 160 };
+/** Room for an id. */
+enum { DMQ_SCORE_ID = 320 };
+
+enum { DMQ_COUNT_TEXT = 24 };
+
+/** "50k", "2048" */
+void dmq_count_text(char out[DMQ_COUNT_TEXT], int64_t n);
 
 typedef struct dmq_score_config {
     unsigned metrics; /**< 1 << dmq_metric */

@@ -32,7 +32,7 @@ typedef struct dmq_measure {
     int any_n;    /**< another n is another choice of units: warned of, not refused */
 } dmq_measure;
 
-enum { DMQ_MEASURES = 29 };
+enum { DMQ_MEASURES = 30 };
 
 extern const dmq_measure dmq_measures[DMQ_MEASURES];
 

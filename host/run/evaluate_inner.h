@@ -44,7 +44,13 @@ dmq_status dmq_evaluate_features(dmq_evaluating *v, dmq_json *fp, dmq_json *q);
 /** Take the features away, when metrics.json is there. */
 dmq_status dmq_evaluate_features_clean(const dmq_evaluating *v);
 
-/** Images of one noise beside each other. */
+/** What distances of two images need: pixels enough, a network. */
+dmq_status dmq_evaluate_pairs_check(const dmq_experiment *experiment);
+
+/**
+ * Images of one noise beside each other: as numbers, and where ssim, lpips or psnr is asked for as 8-bit levels. Without
+ * `psnr` among the metrics it is told of the numbers.
+ */
 dmq_status dmq_evaluate_pairs(dmq_evaluating *v, dmq_json *q);
 
 /** The network's output at held-out states of full-precision trajectories. */

@@ -61,7 +61,12 @@ done:
 
 dmq_status dmq_evaluate_check(const dmq_experiment *e)
 {
-    return dmq_evaluate_features_check(e);
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_evaluate_features_check(e));
+    DMQ_TRY(dmq_evaluate_pairs_check(e));
+done:
+    return st;
 }
 
 dmq_status dmq_stage_evaluate(dmq_job *job)

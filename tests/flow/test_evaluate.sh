@@ -28,7 +28,8 @@ equal() {
 
 metrics='[fd,is,precision,recall,density,coverage,kid]'
 all=(--set evaluate.metrics=$metrics --set evaluate.kid_subsets=4 --set evaluate.kid_size=16)
-ok "$dmq" run --threads 2 -q --progress none -c tiny.yaml --set reweight=off -o run "${all[@]}" || finish
+ok "$dmq" run --threads 2 -q --progress none -c tiny.yaml --set reweight=off -o run "${all[@]}" \
+    --set evaluate.metrics='[fd,is,precision,recall,density,coverage,kid,psnr,ssim]' || finish
 find run/ckpt -name 'features-*' | grep . && fail "features are left in run/ckpt"
 
 # ------------------------------------------------------------------ the numbers of a run, once more of its images
@@ -39,6 +40,8 @@ for m in fd is precision recall density coverage kid; do
     equal "$m of the run's images" "$(value $m q/metrics.json)" "$(value $m q.json)"
     equal "id of $m" "$(id $m q/metrics.json)" "$(id $m q.json)"
 done
+equal 'id of ssim' "$(id ssim q.json)" ssim32/uint8-round
+equal 'id of psnr' "$(id psnr q.json)" psnr32/uint8-round
 net=$(sha256sum data/features.h5 | head -c 12)
 equal 'id of fd' "$(id fd q.json)" "fd32/$net/shapes16-heldout-64/uint8-round"
 equal 'id of is' "$(id is q.json)" "is32/$net/1-split"
@@ -121,7 +124,7 @@ done
 same run/metrics.json sharded/metrics.json
 
 # ------------------------------------------------------------------ killed, and stopped in order
-big=(--images shapes16 --set evaluate.reference_count=12000 --set evaluate.metrics=[fd])
+big=(--images shapes16 --set evaluate.reference_count=6000 --set evaluate.metrics=[fd])
 ok score "${big[@]}" -o undisturbed
 pieces() {
     find disturbed/ckpt -name 'features-*.h5' 2>/dev/null | wc -l
@@ -160,6 +163,8 @@ equal 'fd of the full-precision images' "$(value fd "$(find s -path '*w4*' -name
     "$(value fd "$(find s -path '*w8*' -name metrics.json)")"
 
 # ------------------------------------------------------------------ refusals
+refuses 66 'evaluate.lpips = .*: there is no such file' 'hint: dmq import' \
+    -- "$dmq" run -q -c tiny.yaml --set reweight=off -o x --set evaluate.metrics=[lpips]
 refuses 64 '--reference needs --images PATH' 'hint: ' -- score --reference fp.h5
 refuses 64 'two sets to score' -- score --images plain.npz --ready-features ready.npz
 refuses 64 '--shard needs -o' -- score --images plain.npz --shard 1/2
