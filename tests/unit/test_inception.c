@@ -281,6 +281,42 @@ static void a_small_network_keeps_its_bits(void **state)
     dmq_free(images);
 }
 
+/* Every allocation of a network that is made, and of an extractor that is opened and run, may be the last one. */
+static void memory_may_run_out(void **state)
+{
+    uint8_t *images = make_images(SEVERAL, SMALL);
+    float pool[SEVERAL * 16];
+    dmq_status st = DMQ_ENOMEM;
+    long n = 0;
+
+    (void)state;
+    for (; st != DMQ_OK; n++) {
+        dmq_model *m = NULL;
+
+        dmq_alloc_fail_at(n + 1);
+        st = dmq_inception_create(&m, 1);
+        dmq_alloc_fail_at(0);
+        assert_true(st == DMQ_OK ? m != NULL : st == DMQ_ENOMEM && !m);
+        dmq_model_destroy(m);
+    }
+    assert_true(n > 10);
+    st = DMQ_ENOMEM;
+    for (n = 0; st != DMQ_OK; n++) {
+        dmq_extractor *x = NULL;
+
+        dmq_alloc_fail_at(n + 1);
+        st = dmq_extractor_open(&x, in_folder("small.h5"), DMQ_RESIZE_TF1, lanes);
+        assert_true((st == DMQ_OK) == (x != NULL));
+        if (st == DMQ_OK)
+            st = dmq_extractor_run(x, pool, NULL, NULL, images, SEVERAL, SMALL, SMALL);
+        dmq_alloc_fail_at(0);
+        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
+        dmq_extractor_close(x);
+    }
+    assert_true(n > 20);
+    dmq_free(images);
+}
+
 static void totals_are_the_published_ones(void **state)
 {
     dmq_inception_totals t;
@@ -325,6 +361,7 @@ int main(void)
         cmocka_unit_test(a_cut_of_a_set_changes_no_bit),
         cmocka_unit_test(an_id_tells_the_weights_and_the_resize),
         cmocka_unit_test(a_small_network_keeps_its_bits),
+        cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(totals_are_the_published_ones),
     };
 
