@@ -222,9 +222,9 @@ dmq_status dmq_lpips_run(double *out, const dmq_lpips *lpips, const uint8_t *q, 
     int lanes = dmq_lanes_count(s->lanes);
     dmq_status st = DMQ_OK;
 
-    if (h < DMQ_ALEXNET_LEAST || w < DMQ_ALEXNET_LEAST) {
+    if (h < DMQ_LPIPS_LEAST || w < DMQ_LPIPS_LEAST) {
         st = dmq_fail(DMQ_ESHAPE, "%s takes images from %d x %d on, these are %d x %d", lpips->id,
-                      DMQ_ALEXNET_LEAST, DMQ_ALEXNET_LEAST, h, w);
+                      DMQ_LPIPS_LEAST, DMQ_LPIPS_LEAST, h, w);
         goto done;
     }
     DMQ_TRY(dmq_alloc((void **)&j.lane, (size_t)lanes, sizeof *j.lane));

@@ -20,6 +20,9 @@
 /** Room for an id. */
 enum { DMQ_LPIPS_ID = 48 };
 
+/** Side of the smallest image. */
+enum { DMQ_LPIPS_LEAST = 31 };
+
 typedef struct dmq_lpips {
     char id[DMQ_LPIPS_ID]; /**< "lpips-alex-9f2c04b1a6de": of the file's hash */
     void *state;

@@ -6,7 +6,7 @@
  *     ->  conv 5x5 pad 2, 192      relu  (2)  -> max 3x3 /2
  *     ->  conv 3x3 pad 1, 384      relu  (3)
  *     ->  conv 3x3 pad 1, 256      relu  (4)
- *     ->  conv 3x3 pad 1, 256      relu  (5)
+ *     ->  conv 3x3 pad 1, 256      relu  (5)      images from 31 x 31 on leave a pixel
  *
  * A dmq_model without units and layers: "features.0.weight", "features.0.bias", 3, 6, 8, 10, and "lin0.model.1.weight" to
  * "lin4.model.1.weight" (1,C,1,1). Files that it is imported from: the state dict of lpips.LPIPS(net="alex"), or the
@@ -21,10 +21,7 @@
 #include "model/model.h"
 #include "model/name_map.h"
 
-enum {
-    DMQ_ALEXNET_STAGES = 5,
-    DMQ_ALEXNET_LEAST = 31 /**< side of the smallest image that leaves a pixel */
-};
+enum { DMQ_ALEXNET_STAGES = 5 };
 
 /** All parameters zero. */
 dmq_status dmq_alexnet_create(dmq_model **out);

@@ -134,8 +134,15 @@ dmq_status dmq_evaluate_pairs_check(const dmq_experiment *e)
                                  "ssim has a window of %d pixels, images are %d x %d",
                                  DMQ_SSIM_WINDOW, one[1], one[2]);
     }
-    if (dmq_evaluate_wants(e->config, "lpips"))
-        DMQ_TRY(open_lpips(&lpips, e));
+    if (!dmq_evaluate_wants(e->config, "lpips"))
+        goto done;
+    DMQ_TRY(open_lpips(&lpips, e));
+    if (one[1] < DMQ_LPIPS_LEAST || one[2] < DMQ_LPIPS_LEAST || one[3] != 3) {
+        st = dmq_config_refuse(
+            e->config, "evaluate.metrics",
+            "lpips takes images from %d x %d on with 3 channels, these are %d x %d with %d",
+            DMQ_LPIPS_LEAST, DMQ_LPIPS_LEAST, one[1], one[2], one[3]);
+    }
 done:
     dmq_lpips_close(lpips);
     return st;
