@@ -5,6 +5,7 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "report/html.h"
+#include "report/measure.h"
 
 #include <string.h>
 
@@ -26,6 +27,8 @@ dmq_status dmq_cmd_report(const dmq_options *o)
     DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
     if (o->vs)
         DMQ_TRY(dmq_results_compare(results));
+    for (int i = 0; i < o->n_across; i++)
+        DMQ_TRY(dmq_measures_across(results, o->across[i]));
     DMQ_TRY(dmq_html_render(&text, results));
     DMQ_TRY(dmq_output_write(path, text, o->overwrite));
     dmq_log_info("report: %s, %.2f MB", path, (double)strlen(text) / 1e6);

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "report/measure.h"
 #include "report/table.h"
 
 #include <stdio.h>
@@ -21,6 +22,8 @@ dmq_status dmq_cmd_table(const dmq_options *o)
     DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
     if (o->vs)
         DMQ_TRY(dmq_results_compare(results));
+    for (int i = 0; i < o->n_across; i++)
+        DMQ_TRY(dmq_measures_across(results, o->across[i]));
     DMQ_TRY(dmq_table_render(&text, results, format));
     if (o->out) {
         DMQ_TRY(dmq_output_write(o->out, text, o->overwrite));

@@ -38,6 +38,7 @@ enum {
     KEY_LAYOUT,
     KEY_IGNORE,
     KEY_REFERENCE,
+    KEY_ACROSS,
     KEY_IMAGES,
     KEY_READY,
     KEY_MAKE,
@@ -70,6 +71,7 @@ static const struct argp_option table[] = {
     { "task", KEY_TASK, "I", 0, "one task of a sweep, from 0", 2 },
     { "list", KEY_LIST, NULL, 0, "show the tasks, run none", 2 },
     { "format", KEY_FORMAT, "md|csv|json|tex", 0, "of a table", 2 },
+    { "across", KEY_ACROSS, "KEY", 0, "let the column of fid, ... mix metrics, ids are told", 2 },
     { "vs", KEY_VS, "paper", 0, "published values beside, and differences", 2 },
     { "origin", KEY_ORIGIN, NULL, 0, "where each value comes from", 2 },
     { "device", KEY_DEVICE, "auto|cpu|ref|check|cuda", 0, "who computes", 3 },
@@ -199,6 +201,8 @@ static dmq_status take_value(dmq_options *o, int key, const char *text)
     case KEY_REFERENCE:
         o->reference = text;
         break;
+    case KEY_ACROSS:
+        return push(&o->across, &o->n_across, text);
     case KEY_IMAGES:
         o->images = text;
         break;
@@ -430,6 +434,7 @@ void dmq_options_release(dmq_options *o)
     dmq_free(o->set);
     dmq_free(o->arg);
     dmq_free(o->ignore);
+    dmq_free(o->across);
 }
 
 void dmq_usage(void)

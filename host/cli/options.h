@@ -32,6 +32,8 @@ typedef struct dmq_options {
     const char *root;       /**< --root PATH in a checkpoint; NULL: by rules */
     const char *layout;     /**< --layout NAME; NULL: by the names */
     const char *reference;  /**< --reference FILE */
+    const char **across;    /**< --across KEY, in order */
+    int n_across;
     const char *images;     /**< --images PATH */
     const char *ready;      /**< --ready-features FILE */
     const char *make;       /**< --make-reference NAME */

@@ -103,13 +103,14 @@ static void meanings(dmq_page *page, const dmq_column *column, int n)
     dmq_text_add(out, "</dl></details>\n");
 }
 
-/* What published values are from, and what was not measured as they were. */
+/* Columns that mix metrics, what published values are from, and what was not measured as they were. */
 static dmq_status sources(dmq_page *page)
 {
     dmq_text notes = { 0 };
     char *text = NULL;
     dmq_status st = DMQ_OK;
 
+    DMQ_TRY(dmq_across_notes(&notes, page->all));
     DMQ_TRY(dmq_paper_notes(&notes, page->all));
     DMQ_TRY(dmq_text_take(&text, &notes));
     if (text[0] == '\0')

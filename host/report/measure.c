@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/schema.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <math.h>
@@ -186,9 +187,11 @@ static dmq_status refuse_ids(const dmq_measure *m, const seen *first, const char
         first->path, first->id, (long long)first->n, run->path, id, (long long)n);
 
     (void)dmq_fail_note(st, "  these numbers cannot stand in one column");
-    return dmq_fail_note(st, "  hint: table the folders apart, or evaluate one of them again with "
-                             "the other's evaluate.* and "
-                             "sample.count");
+    return dmq_fail_note(st,
+                         "  hint: table the folders apart, or evaluate one of them again with "
+                         "the other's evaluate.* and "
+                         "sample.count; --across %s puts them side by side all the same",
+                         m->key);
 }
 
 static dmq_status look(seen *first, const dmq_result *run, int measure, int fp)
@@ -215,18 +218,49 @@ static dmq_status look(seen *first, const dmq_result *run, int measure, int fp)
     return DMQ_OK;
 }
 
+static_assert(DMQ_MEASURES <= 64, "dmq_results.across has a bit for each");
+
+dmq_status dmq_measures_across(dmq_results *all, const char *key)
+{
+    const char *keys[DMQ_MEASURES];
+    int nearest;
+    dmq_status st;
+
+    for (int m = 0; m < DMQ_MEASURES; m++) {
+        keys[m] = dmq_measures[m].key;
+        if (strcmp(keys[m], key) == 0) {
+            all->across |= UINT64_C(1) << m;
+            return DMQ_OK;
+        }
+    }
+    st = dmq_fail(DMQ_EUSAGE, "--across %s: there is no such measure", key);
+    nearest = dmq_text_nearest(key, keys, DMQ_MEASURES);
+    if (nearest >= 0)
+        return dmq_fail_note(st, "  hint: did you mean \"%s\"?", keys[nearest]);
+    return dmq_fail_note(st, "  hint: fid, sfid, is, ...: the names of metrics.json");
+}
+
+int dmq_measure_is_across(const dmq_results *all, int measure)
+{
+    return (all->across >> measure & 1) != 0;
+}
+
 dmq_status dmq_measures_check(const dmq_results *all)
 {
     dmq_status st = DMQ_OK;
 
     for (int m = 0; m < DMQ_MEASURES; m++) {
+        int across = dmq_measure_is_across(all, m);
         seen first = { 0 };
 
-        for (int i = 0; i < all->n_fp; i++)
+        for (int i = 0; i < all->n_fp && !across; i++)
             DMQ_TRY(look(&first, all->fp[i].run, m, 1));
-        for (int i = 0; i < all->n_arms; i++)
+        for (int i = 0; i < all->n_arms; i++) {
+            if (across) /* the mean over seeds is of one metric all the same */
+                first = (seen){ 0 };
             for (int j = 0; j < all->arm[i].n_runs; j++)
                 DMQ_TRY(look(&first, all->arm[i].run[j], m, 0));
+        }
     }
 done:
     return st;
@@ -352,6 +386,8 @@ static void choose_form(dmq_column *c, const extent *e)
 
 void dmq_column_find_id(dmq_column *c, const dmq_results *all)
 {
+    if (dmq_measure_is_across(all, c->measure)) /* there are several: dmq_across_notes */
+        return;
     for (int i = 0; i < all->n_fp && !c->id; i++)
         c->id = dmq_measure_id(all->fp[i].run, c->measure, 1, &c->n);
     for (int i = 0; i < all->n_arms && !c->id; i++)

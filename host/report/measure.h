@@ -45,7 +45,13 @@ double dmq_measure_value(const dmq_result *run, int measure, int fp);
 /** Id of the metric; NULL of costs and of what was not measured. n: images, samples or units; may be NULL. */
 const char *dmq_measure_id(const dmq_result *run, int measure, int fp, int64_t *n);
 
-/** EDATA when a column would mix metrics. Warns [other-units] when unit measures are over other units. */
+/** Let the column of a key mix metrics: each row's id is told. EUSAGE with the nearest key. */
+dmq_status dmq_measures_across(dmq_results *all, const char *key);
+
+/** Whether a column may. */
+int dmq_measure_is_across(const dmq_results *all, int measure);
+
+/** EDATA when a column would mix metrics, or the seeds of an arm in a column that may. Warns [other-units] when unit measures are over other units. */
 dmq_status dmq_measures_check(const dmq_results *all);
 
 /** Mean and spread of what was added, from { 0 }. */
@@ -99,7 +105,7 @@ int dmq_columns_choose(dmq_column *out, const dmq_results *all);
 /** Choose exponent and decimals for numbers of these sizes: three digits or so of each. */
 void dmq_column_form(dmq_column *column, double least, double most);
 
-/** Fill in id and n from the first run that has them. */
+/** Fill in id and n from the first run that has them; not of a column that may mix them. */
 void dmq_column_find_id(dmq_column *column, const dmq_results *all);
 
 /** Room for a cell. */

@@ -74,6 +74,7 @@ typedef struct dmq_results {
     int n_fp;
     const dmq_result **unfinished;
     int n_unfinished;
+    uint64_t across;         /**< columns that may mix metrics: 1 << the measure */
     int vs_paper;            /**< 1: published values and differences are asked for */
     struct dmq_paper *paper; /**< the table of the runs; NULL: none asked for, or none named */
 } dmq_results;

@@ -193,6 +193,34 @@ static void note_sources(dmq_text *out, const dmq_results *all)
     }
 }
 
+static void note_id(dmq_text *out, const dmq_result *run, const char *label, int measure, int fp)
+{
+    int64_t n;
+    const char *id = dmq_measure_id(run, measure, fp, &n);
+
+    if (!id)
+        return;
+    dmq_text_add(out, "%s of %s: %s", dmq_measures[measure].title, label, id);
+    if (n > 0)
+        dmq_text_add(out, " (n %lld)", (long long)n);
+    dmq_text_add(out, "\n");
+}
+
+dmq_status dmq_across_notes(dmq_text *out, const dmq_results *all)
+{
+    for (int m = 0; m < DMQ_MEASURES; m++) {
+        if (!dmq_measure_is_across(all, m))
+            continue;
+        dmq_text_add(out, "%s: rows may have other metrics and cannot be compared as they stand\n",
+                     dmq_measures[m].title);
+        for (int i = 0; i < all->n_fp; i++)
+            note_id(out, all->fp[i].run, all->fp[i].label, m, 1);
+        for (int i = 0; i < all->n_arms; i++)
+            note_id(out, all->arm[i].run[0], all->arm[i].label, m, 0);
+    }
+    return out->status;
+}
+
 dmq_status dmq_paper_notes(dmq_text *out, const dmq_results *all)
 {
     for (int i = 0; i < all->n_arms; i++) {

@@ -38,6 +38,9 @@ int dmq_row_unlike(const dmq_results *all, const dmq_row *row, int measure);
 void dmq_row_cell(char out[DMQ_CELL], const dmq_results *all, const dmq_row *row,
                   const dmq_column *column, const char *minus);
 
+/** Ids of each row in the columns that may mix metrics, a line each; nothing without such columns. */
+dmq_status dmq_across_notes(dmq_text *out, const dmq_results *all);
+
 /** Where published values are from and what runs do otherwise, a line each; nothing without them. */
 dmq_status dmq_paper_notes(dmq_text *out, const dmq_results *all);
 

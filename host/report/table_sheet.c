@@ -282,6 +282,7 @@ dmq_status dmq_table_notes(dmq_text *t, const dmq_results *all)
     }
     note_samplers(t, all);
     note_times(t, all);
+    DMQ_TRY(dmq_across_notes(t, all));
     DMQ_TRY(dmq_paper_notes(t, all));
     for (int i = 0; i < all->n_unfinished; i++) {
         dmq_text_add(t, "left out: %s (%s, seed %lld): evaluate is not done\n",

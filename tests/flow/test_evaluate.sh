@@ -162,6 +162,23 @@ equal 'full-precision metrics in the store' "$(find s -name '*-metrics-fp.json' 
 equal 'fd of the full-precision images' "$(value fd "$(find s -path '*w4*' -name metrics.json)")" \
     "$(value fd "$(find s -path '*w8*' -name metrics.json)")"
 
+# ------------------------------------------------------------------ a column of two metrics
+for count in 64 80; do
+    ok "$dmq" run --threads 2 -q --progress none -c tiny.yaml --set reweight=off -o ref$count --set name=ref$count \
+        --set quant.weight.round=nearest --set evaluate.reference_count=$count
+done
+refuses 65 'FD .*measured "fd32/.*heldout-64/.*measured "fd32/.*heldout-80/' 'hint: .*--across fd' \
+    -- "$dmq" table ref64 ref80
+ok "$dmq" table ref64 ref80 --across fd
+for count in 64 80; do
+    checks=$((checks + 1))
+    grep -q "^FD (shapes) of ref$count: fd32/$net/shapes16-heldout-$count/uint8-round (n 32)" out.txt ||
+        fail "the id of ref$count is not told: $(cat out.txt)"
+done
+ok "$dmq" report ref64 ref80 --across fd -o across.html
+grep -q "FD (shapes) of ref80: fd32/$net/shapes16-heldout-80" across.html || fail "the page does not tell ids"
+refuses 64 'across recal: there is no such measure' 'did you mean "recall"' -- "$dmq" table ref64 --across recal
+
 # ------------------------------------------------------------------ refusals
 refuses 66 'evaluate.lpips = .*: there is no such file' 'hint: dmq import' \
     -- "$dmq" run -q -c tiny.yaml --set reweight=off -o x --set evaluate.metrics=[lpips]
