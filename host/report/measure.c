@@ -91,9 +91,10 @@ const dmq_measure dmq_measures[DMQ_MEASURES] = {
 
 int dmq_measure_find(const char *key)
 {
-    for (int i = 0; i < DMQ_MEASURES; i++)
+    for (int i = 0; i < DMQ_MEASURES; i++) {
         if (strcmp(dmq_measures[i].key, key) == 0)
             return i;
+    }
     assert(!"no such measure");
     return -1;
 }
@@ -132,9 +133,10 @@ static double stage_seconds(const dmq_result *run, const char *stage)
 
 static double time_of(const dmq_result *run, const char *key, int fp)
 {
-    if (strcmp(key, "images_per_second") == 0)
+    if (strcmp(key, "images_per_second") == 0) {
         return (double)dmq_json_int(dmq_json_get(run->metrics, "images"), 0) /
                (fp ? run->sample_fp_seconds : run->sample_seconds);
+    }
     if (fp)
         return (double)NAN;
     if (strcmp(key, "calibration_seconds") == 0)
@@ -152,9 +154,10 @@ double dmq_measure_value(const dmq_result *run, int measure, int fp)
         return time_of(run, m->key, fp);
     if (has_older_size(run, m->key, fp))
         return older_size(run, fp);
-    if (strcmp(m->key, "block_ratio") == 0)
+    if (strcmp(m->key, "block_ratio") == 0) {
         return number(dmq_json_get(metric(run, "block_loss", fp), "value")) /
                number(dmq_json_get(metric(run, "block_loss_nearest", fp), "value"));
+    }
     return number(dmq_json_get(metric(run, m->key, fp), "value"));
 }
 
@@ -301,9 +304,10 @@ int dmq_measure_has_paper(int measure)
     char key[64];
 
     (void)snprintf(key, sizeof key, "report.paper.%s", dmq_measures[measure].key);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (strcmp(keys[i].name, key) == 0)
             return 1;
+    }
     return 0;
 }
 
@@ -325,9 +329,10 @@ double dmq_measure_paper(const dmq_arm *arm, int measure)
 
 const char *dmq_paper_source(const dmq_arm *arm)
 {
-    for (int m = 0; m < DMQ_MEASURES; m++)
+    for (int m = 0; m < DMQ_MEASURES; m++) {
         if (isfinite(told(arm, m)))
             return dmq_result_setting(arm->run[0], "report.paper.source", "not said");
+    }
     return NULL;
 }
 
@@ -378,10 +383,11 @@ void dmq_column_form(dmq_column *c, double least, double most)
 
 static void choose_form(dmq_column *c, const extent *e)
 {
-    if (dmq_measures[c->measure].decimals >= 0)
+    if (dmq_measures[c->measure].decimals >= 0) {
         c->decimals = dmq_measures[c->measure].decimals;
-    else
+    } else {
         dmq_column_form(c, e->least, e->most);
+    }
 }
 
 void dmq_column_find_id(dmq_column *c, const dmq_results *all)
@@ -390,9 +396,10 @@ void dmq_column_find_id(dmq_column *c, const dmq_results *all)
         return;
     for (int i = 0; i < all->n_fp && !c->id; i++)
         c->id = dmq_measure_id(all->fp[i].run, c->measure, 1, &c->n);
-    for (int i = 0; i < all->n_arms && !c->id; i++)
+    for (int i = 0; i < all->n_arms && !c->id; i++) {
         for (int j = 0; j < all->arm[i].n_runs && !c->id; j++)
             c->id = dmq_measure_id(all->arm[i].run[j], c->measure, 0, &c->n);
+    }
 }
 
 /* Three columns at most: those of them that hold a number. */

@@ -146,7 +146,7 @@ static void note_unlike(dmq_text *out, const dmq_results *all, const dmq_row *ro
 
     if (!p || !has_difference(row))
         return;
-    if (!p->differs) {
+    if (!p->differs || !all->paper) {
         dmq_text_add(out, "† %s %s: no published protocol is told\n", row->label, row->bits);
         return;
     }

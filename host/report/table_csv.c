@@ -82,13 +82,12 @@ static int is_published(const dmq_results *all, int measure)
     return dmq_measure_has_paper(measure);
 }
 
-/* Published values, and with --vs paper the differences; none of them on lines of single seeds or spreads
-   that would say a value twice. */
+/* told: published values stand on this line, as on all but spreads; compared: differences too, as on means. */
 static void csv_published(dmq_text *t, const dmq_results *all, const dmq_row *row, int told,
                           int compared)
 {
     const dmq_published *p = row->fp ? &row->fp->published : row->arm ? &row->arm->published : NULL;
-    const dmq_paper_row *from = row->published ? row->published : p->row;
+    const dmq_paper_row *from = p ? p->row : row->published;
 
     for (int m = 0; m < DMQ_MEASURES; m++) {
         if (is_published(all, m))

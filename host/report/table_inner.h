@@ -38,7 +38,7 @@ typedef struct dmq_sheet {
 } dmq_sheet;
 
 /** Release it, whatever is returned. */
-dmq_status dmq_sheet_make(dmq_sheet *out, const dmq_results *all, dmq_sheet_kind kind,
+dmq_status dmq_sheet_make(dmq_sheet *sheet, const dmq_results *all, dmq_sheet_kind kind,
                           const dmq_sheet_form *form);
 
 void dmq_sheet_release(dmq_sheet *sheet);

@@ -47,7 +47,7 @@ ok "$dmq" sweep -c sweep.yaml -o s --list
 grep -qP '^7\tgac surrogate\t5\ts/gac-surrogate-s5$' out.txt || fail "--list: $(sed -n 8p out.txt)"
 [ -e s ] && fail "--list made the folder"
 ok "$dmq" sweep -c sweep.yaml -o s --task 7 -q --progress none
-[ "$(ls s | sort | tr '\n' ' ')" = 'gac-surrogate-s5 store ' ] || fail "--task 7 made $(ls s)"
+[ "$(ls s | sort | tr '\n' ' ')" = 'gac-surrogate-s5 store sweep.json ' ] || fail "--task 7 made $(ls s)"
 ok "$dmq" sweep -c sweep.yaml -o s -q --progress none || finish
 
 number() { # FILE METRIC: its value among the quantized model's
