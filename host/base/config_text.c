@@ -55,6 +55,15 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* A text's canonical form may have quotes, its fallback has none. */
+static int is_fallback(const dmq_config *config, int i)
+{
+    const config_value *v = &config->value[i];
+    const dmq_config_key *key = &config->schema[i];
+
+    return strcmp(key->type == DMQ_CONFIG_TEXT ? v->text : v->canonical, key->fallback) == 0;
+}
+
 dmq_status dmq_config_stage_text(char **out, const dmq_config *config, unsigned stages)
 {
     dmq_status st = DMQ_OK;
@@ -69,8 +78,7 @@ dmq_status dmq_config_stage_text(char **out, const dmq_config *config, unsigned 
 
         if (!(config->schema[i].stages & stages))
             continue;
-        if (config->schema[i].quiet &&
-            strcmp(config->value[i].canonical, config->schema[i].fallback) == 0)
+        if (config->schema[i].quiet && is_fallback(config, i))
             continue;
         dmq_text_add(&line, "%s: %s\n", config->schema[i].name, config->value[i].canonical);
         DMQ_TRY(dmq_text_take(&lines[n++], &line));
