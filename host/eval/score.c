@@ -152,6 +152,12 @@ static dmq_score *add(scoring *v, dmq_metric metric, double value, double sd)
     return score;
 }
 
+/* How images are resampled; the draws are the same for every set of as many. */
+static dmq_bootstrap bootstrap(const scoring *v)
+{
+    return (dmq_bootstrap){ .resamples = v->s->config.resamples, .level = 0.95, .seed = SEED };
+}
+
 static void id_of_distance(scoring *v, dmq_score *score)
 {
     char n[DMQ_COUNT_TEXT];
@@ -218,7 +224,9 @@ done:
 static dmq_status distance(scoring *v, dmq_metric metric, dmq_feature_kind kind,
                            const dmq_gaussian *reference)
 {
+    const dmq_bootstrap how = bootstrap(v);
     dmq_gaussian *law = NULL;
+    dmq_score *score;
     const float *rows;
     double value;
     dmq_status st = DMQ_OK;
@@ -233,7 +241,12 @@ static dmq_status distance(scoring *v, dmq_metric metric, dmq_feature_kind kind,
     DMQ_TRY(dmq_feature_set_rows(&rows, v->set, kind));
     DMQ_TRY(law_of(&law, rows, v->set->n, v->set->width[kind]));
     DMQ_TRY(dmq_frechet_between(&value, reference, law));
-    id_of_distance(v, add(v, metric, value, (double)NAN));
+    score = add(v, metric, value, (double)NAN);
+    id_of_distance(v, score);
+    score->resamples = how.resamples;
+    if (how.resamples > 0) {
+        DMQ_TRY(dmq_frechet_bootstrap(&score->interval, reference, rows, (size_t)v->set->n, &how));
+    }
 done:
     dmq_gaussian_destroy(law);
     return st;
@@ -348,6 +361,8 @@ static dmq_status classifier(scoring *v)
     dmq_score_parts parts = { 0 };
     uint32_t *order = NULL;
     const float *logits;
+    const dmq_bootstrap how = bootstrap(v);
+    dmq_score *score;
     double mean, sd;
     dmq_status st = DMQ_OK;
 
@@ -366,7 +381,13 @@ static dmq_status classifier(scoring *v)
     parts.order = v->s->config.shuffled ? order : NULL;
     parts.splits = splits;
     DMQ_TRY(dmq_inception_score(&mean, &sd, logits, (size_t)v->set->n, classes, &parts));
-    id_of_score(v, add(v, DMQ_METRIC_IS, mean, splits > 1 ? sd : (double)NAN), splits);
+    score = add(v, DMQ_METRIC_IS, mean, splits > 1 ? sd : (double)NAN);
+    id_of_score(v, score, splits);
+    score->resamples = how.resamples;
+    if (how.resamples > 0) {
+        DMQ_TRY(dmq_inception_score_bootstrap(&score->interval, logits, (size_t)v->set->n, classes,
+                                              &parts, &how));
+    }
 done:
     dmq_feature_set_drop(v->set, DMQ_FEATURE_LOGITS);
     dmq_free(order);

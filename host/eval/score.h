@@ -53,6 +53,7 @@ typedef struct dmq_score_config {
     int shuffled;     /**< of is: torch-fidelity's order, else as they come */
     int k;            /**< neighbours of precision, recall, density, coverage */
     int kid_subsets, kid_size;
+    int resamples;      /**< of the images, for intervals of fid, sfid, fd and is; 0: none */
     const char *levels; /**< the end of an id: "uint8-round", "uint8-given" */
 } dmq_score_config;
 
@@ -60,8 +61,11 @@ typedef struct dmq_score {
     dmq_metric metric;
     char id[DMQ_SCORE_ID];
     double value;
-    double sd; /**< over parts or subsets; NaN: there are none */
-    int64_t n; /**< images */
+    double sd;     /**< over parts or subsets; NaN: there are none */
+    int64_t n;     /**< images */
+    int resamples; /**< 0: there is no interval */
+    dmq_interval
+        interval; /**< of 0.95: what another draw of as many images would change (interval.h) */
 } dmq_score;
 
 typedef struct dmq_scores {

@@ -160,6 +160,7 @@ static void settings(dmq_score_config *out, const dmq_judge *j)
                                .k = dmq_config_int(c, "evaluate.neighbours"),
                                .kid_subsets = dmq_config_int(c, "evaluate.kid_subsets"),
                                .kid_size = dmq_config_int(c, "evaluate.kid_size"),
+                               .resamples = dmq_config_int(c, "evaluate.bootstrap"),
                                .levels = j->at.levels };
 }
 
@@ -226,6 +227,12 @@ dmq_status dmq_scores_put(dmq_json *list, const dmq_scores *scores)
         if (isfinite(s->sd))
             DMQ_TRY(dmq_json_set_real(m, "sd", s->sd));
         DMQ_TRY(dmq_json_set_int(m, "n", s->n));
+        if (s->resamples == 0)
+            continue;
+        DMQ_TRY(dmq_json_set_int(m, "resamples", s->resamples));
+        DMQ_TRY(dmq_json_set_real(m, "low", s->interval.low));
+        DMQ_TRY(dmq_json_set_real(m, "high", s->interval.high));
+        DMQ_TRY(dmq_json_set_real(m, "resampled_mean", s->interval.mean));
     }
 done:
     return st;

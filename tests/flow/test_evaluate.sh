@@ -93,6 +93,16 @@ refuses 65 "fp.h5 holds features of features-$net, the images are scored with un
     -- score --ready-features ready.npz --reference fp.h5
 refuses 65 'holds no array "pool"' 'hint: ready features are' -- score --ready-features plain.npz
 
+# ------------------------------------------------------------------ intervals
+ok score --images run/images-q.h5 --set evaluate.reference_count=64 --set evaluate.bootstrap=40 -o interval
+equal 'fd with an interval' "$(value fd interval/metrics.json)" "$(value fd q.json)"
+for m in fd is; do
+    checks=$((checks + 1))
+    grep -A8 "\"$m\": {" interval/metrics.json | tr -d ' ,' | awk -F: '
+        $1 ~ /low/ { low = $2 } $1 ~ /high/ { high = $2 } $1 ~ /mean/ { mean = $2 } $1 ~ /resamples/ { n = $2 }
+        END { exit !(n == 40 && 0 < low && low < mean && mean < high) }' || fail "no interval of $m"
+done
+
 # ------------------------------------------------------------------ shards
 many=(--images shapes16 --set evaluate.reference_count=1100 --set evaluate.metrics=[fd,precision,kid] --set evaluate.reference_rows=300
     --set evaluate.kid_size=100)
