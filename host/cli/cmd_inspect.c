@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "io/h5.h"
 #include "io/json.h"
+#include "io/lmdb.h"
 #include "io/picture.h"
 
 #include <stdio.h>
@@ -229,6 +230,7 @@ static dmq_status tell_use(dmq_json *root, const dmq_table *table)
 static dmq_status inspect_images(dmq_json *root, const char *path)
 {
     dmq_cifar10 *batch = NULL;
+    dmq_lmdb *lmdb = NULL;
     char text[96];
     int w, h;
     dmq_status st = DMQ_OK;
@@ -237,18 +239,23 @@ static dmq_status inspect_images(dmq_json *root, const char *path)
         DMQ_TRY(dmq_cifar10_open(&batch, path));
         (void)snprintf(text, sizeof text, "%s, %d images of 32x32 with labels",
                        dmq_cifar10_text(batch), dmq_cifar10_count(batch));
+    } else if (dmq_path_has_suffix(path, ".mdb")) {
+        DMQ_TRY(dmq_lmdb_open(&lmdb, path));
+        (void)snprintf(text, sizeof text, "LMDB database of %lld records",
+                       (long long)dmq_lmdb_count(lmdb));
     } else if (dmq_picture_size(&w, &h, path) == DMQ_OK) {
         (void)snprintf(text, sizeof text, "one image of %dx%d", w, h);
     } else {
         st = dmq_fail(
             DMQ_EDATA,
             "%s: dmq knows HDF5, JSON, safetensors, PyTorch and NumPy files, PNG, JPEG and WebP "
-            "images and CIFAR-10's binary batches",
+            "images, LMDB databases and CIFAR-10's binary batches",
             path);
         goto done;
     }
     DMQ_TRY(tell_text(root, "holds", text));
 done:
+    dmq_lmdb_close(lmdb);
     dmq_cifar10_close(batch);
     return st;
 }

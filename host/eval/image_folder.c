@@ -171,9 +171,9 @@ static dmq_status read_one(dmq_picture *out, const dmq_image_source *source, int
     return dmq_picture_load(out, path);
 }
 
-static const char *name_of(const dmq_image_source *source, int64_t i)
+static void name_of(char *out, size_t size, const dmq_image_source *source, int64_t i)
 {
-    return ((const folder *)source->state)->name[i];
+    (void)snprintf(out, size, "%s", ((const folder *)source->state)->name[i]);
 }
 
 /* "folder, 50000 png", of several kinds "folder, 49998 png, 2 jpeg". */

@@ -46,16 +46,6 @@ dmq_status dmq_image_raise(const dmq_image_failure *failure)
 
 /* ------------------------------------------------------------------ what a name stands for */
 
-static dmq_status refuse_lmdb(const char *folder)
-{
-    return dmq_fail(DMQ_EDATA,
-                    "%s: is an LMDB database (data.mdb), which is not read\n"
-                    "  hint: export its images with LSUN's own script, \"python3 data.py export %s "
-                    "--out_dir FOLDER\", "
-                    "and give FOLDER",
-                    folder, folder);
-}
-
 static dmq_status refuse_file(const char *path)
 {
     int w, h;
@@ -69,7 +59,8 @@ static dmq_status refuse_file(const char *path)
         return st;
     return dmq_fail(DMQ_EDATA,
                     "%s: holds no set of images that is known\n"
-                    "  hint: known are folders of PNG, JPEG or WebP files, packs (.npz with "
+                    "  hint: known are folders of PNG, JPEG or WebP files, LMDB databases "
+                    "(data.mdb), packs (.npz with "
                     "arr_0), image files of dmq "
                     "(.h5) and CIFAR-10's binary batches; an archive must be unpacked first",
                     path);
@@ -80,12 +71,10 @@ static dmq_status open_file(dmq_image_source *out, const char *path,
 {
     dmq_container kind = DMQ_CONTAINER_UNKNOWN;
     dmq_input *input = NULL;
-    char *folder = NULL;
     dmq_status st = DMQ_OK;
 
-    if (strcmp(dmq_path_name(path), "data.mdb") == 0) {
-        DMQ_TRY(dmq_path_folder(&folder, path));
-        st = refuse_lmdb(folder);
+    if (dmq_path_has_suffix(path, ".mdb")) {
+        DMQ_TRY(dmq_source_lmdb(out, path, config));
         goto done;
     }
     if (dmq_cifar10_is(path)) {
@@ -103,7 +92,6 @@ static dmq_status open_file(dmq_image_source *out, const char *path,
     }
 done:
     dmq_input_close(input);
-    dmq_free(folder);
     return st;
 }
 
@@ -128,7 +116,7 @@ static dmq_status open_folder(dmq_image_source *out, const char *path,
     DMQ_TRY(holds(&lmdb, path, "data.mdb"));
     DMQ_TRY(holds(&run, path, "run.json"));
     if (lmdb) {
-        st = refuse_lmdb(path);
+        DMQ_TRY(dmq_source_lmdb(out, path, config));
     } else if (run) { /* its grid.png would be taken for all of its images */
         st = dmq_fail(
             DMQ_EDATA,
@@ -252,17 +240,23 @@ static dmq_status put(uint8_t *out, const dmq_image_set *set, const dmq_picture 
     const set_state *state = set->state;
     const dmq_image_source *s = &state->source;
     int side = p->width < p->height ? p->width : p->height;
+    char name[DMQ_IMAGE_NAME] = "";
 
+    if (s->name)
+        s->name(name, sizeof name, s, i);
     if (state->prepare != DMQ_PREPARE_NONE) {
         if (side < set->h && s->name) {
-            dmq_log_warn("enlarged-images", "%s is %dx%d: it is enlarged to %dx%d", s->name(s, i),
-                         p->width, p->height, set->w, set->h);
+            dmq_log_warn("enlarged-images", "%s is %dx%d: it is enlarged to %dx%d", name, p->width,
+                         p->height, set->w, set->h);
         }
         return dmq_prepare_run(out, p, state->prepare, set->h);
     }
-    if (p->width != set->w || p->height != set->h) { /* it was not when the set was opened */
-        return dmq_fail(DMQ_ESHAPE, "%s is %dx%d, the set's first image %dx%d", s->name(s, i),
-                        p->width, p->height, set->w, set->h);
+    if (p->width != set->w || p->height != set->h) {
+        return dmq_fail(
+            DMQ_ESHAPE,
+            "%s is %dx%d, the set's first image %dx%d: images must have one size\n"
+            "  hint: evaluate.prepare: ldm or adm crops and shrinks photographs to one size",
+            name, p->width, p->height, set->w, set->h);
     }
     memcpy(out, p->rgb, (size_t)set->h * (size_t)set->w * 3);
     return DMQ_OK;

@@ -5,6 +5,8 @@
  *   a pack (.npz)                    arr_0 (n, H, W, 3) u8, labels in arr_1 if there: ADM's sample packs
  *   a folder of images               .png .jpg .jpeg .webp in the order of their names, also in folders below it; JPEG
  *                                    and WebP are read for references and warned of for samples [lossy-images]
+ *   an LMDB database                 data.mdb, or the folder that holds it, an image file in each record: LSUN's, in the
+ *                                    order of the keys
  *   a folder of CIFAR-10's           data_batch_1.bin ... data_batch_5.bin: 50,000; its test_batch.bin by the name of that
  *                                    file: 10,000; also the folder that holds cifar-10-batches-bin/
  *   a name of train/dataset.h        "shapes32": its held-out images, `count` of them
@@ -35,7 +37,7 @@ typedef struct dmq_image_set {
     int64_t n;
     int h, w, c;
     int has_labels;
-    const char *kind; /**< "images.h5", "pack", "folder", "cifar10-binary", "data set" */
+    const char *kind; /**< "images.h5", "pack", "folder", "lmdb", "cifar10-binary", "data set" */
     /** What the images are, for ids and messages: "cifar10-train", "folder, 50000 png, ldm-crop-256",
         "shapes32, 10000 held out", with ", first 1000" where `count` cuts. */
     char text[96];

@@ -9,6 +9,9 @@
 #include "eval/image_set.h"
 #include "io/picture.h"
 
+/** Room for what an image is called. */
+enum { DMQ_IMAGE_NAME = 512 };
+
 typedef struct dmq_image_source dmq_image_source;
 
 struct dmq_image_source {
@@ -24,8 +27,8 @@ struct dmq_image_source {
                        int n);
     /** Image i; the caller releases. Any thread may call. */
     dmq_status (*picture)(dmq_picture *out, const dmq_image_source *source, int64_t i);
-    /** Of image i, for messages. NULL: they have none. */
-    const char *(*name)(const dmq_image_source *source, int64_t i);
+    /** Of image i, for messages; NULL: they have none. */
+    void (*name)(char *out, size_t size, const dmq_image_source *source, int64_t i);
     void (*close)(void *state); /**< takes NULL */
 };
 
@@ -51,5 +54,7 @@ dmq_status dmq_source_pack(dmq_image_source *out, const char *path);
 dmq_status dmq_source_cifar10(dmq_image_source *out, const char *path);
 dmq_status dmq_source_folder(dmq_image_source *out, const char *path,
                              const dmq_image_set_config *config);
+dmq_status dmq_source_lmdb(dmq_image_source *out, const char *path,
+                           const dmq_image_set_config *config);
 
 #endif

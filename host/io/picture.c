@@ -47,17 +47,27 @@ static dmq_status format_of(const format **out, const char *name, const uint8_t 
         DMQ_EDATA, size == 0 ? "%s: is empty" : "%s: is neither a PNG nor a JPEG nor a WebP", name);
 }
 
-dmq_status dmq_picture_load(dmq_picture *out, const char *path)
+dmq_status dmq_picture_decode(dmq_picture *out, const char *name, const void *bytes, size_t size)
 {
     const format *f;
+    dmq_status st = DMQ_OK;
+
+    memset(out, 0, sizeof *out);
+    DMQ_TRY(format_of(&f, name, bytes, size));
+    DMQ_TRY(f->decode(out, name, bytes, size));
+done:
+    return st;
+}
+
+dmq_status dmq_picture_load(dmq_picture *out, const char *path)
+{
     char *bytes = NULL;
     size_t size;
     dmq_status st = DMQ_OK;
 
     memset(out, 0, sizeof *out);
     DMQ_TRY(dmq_file_read(&bytes, &size, path, DMQ_PICTURE_BYTES));
-    DMQ_TRY(format_of(&f, path, (const uint8_t *)bytes, size));
-    DMQ_TRY(f->decode(out, path, (const uint8_t *)bytes, size));
+    DMQ_TRY(dmq_picture_decode(out, path, bytes, size));
 done:
     dmq_free(bytes);
     return st;

@@ -39,6 +39,9 @@ void dmq_picture_release(dmq_picture *picture);
  */
 dmq_status dmq_picture_load(dmq_picture *out, const char *path);
 
+/** The same of a file in memory; name: for messages. */
+dmq_status dmq_picture_decode(dmq_picture *out, const char *name, const void *bytes, size_t size);
+
 /** Width and height by the header alone. As dmq_picture_load. */
 dmq_status dmq_picture_size(int *width, int *height, const char *path);
 

@@ -41,4 +41,5 @@ base64 -d >one.png <<EOF
 iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAC0lEQVR4nGNgwAQAABQAAX3+Hu4AAAAASUVORK5CYII=
 EOF
 holds one.png 'one image of 3x2'
+holds "$here/../golden/lsun.mdb" 'LMDB database of 31 records'
 finish

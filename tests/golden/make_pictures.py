@@ -1,11 +1,16 @@
 """pictures.h5: small image files as PIL writes them and the levels that it reads from them, and PIL's resizing in the way
-of the loaders of latent diffusion and guided diffusion."""
+of the loaders of latent diffusion and guided diffusion. lsun.mdb: the same files in a database as LSUN's, by the package
+lmdb."""
+import hashlib
 import io
+import os
+import tempfile
 
+import lmdb
 import numpy
 from PIL import Image, features
 
-from golden import save
+from golden import HERE, save
 
 SEED = 20
 rng = numpy.random.RandomState(SEED)
@@ -86,6 +91,27 @@ for k, (w, h, size) in enumerate(CASES):
     arrays[f"prepare_{k}/in"] = array
     arrays[f"prepare_{k}/ldm"] = ldm(array, size)
     arrays[f"prepare_{k}/adm"] = adm(array, size)
+
+# Keys are hashes, as there. Two transactions and some records taken away again leave free pages and two meta pages that
+# differ; files above 2 kB lie on pages of their own.
+photo = Image.fromarray(scene(90, 70))
+file_case("jpeg_photo", photo, "JPEG", quality=95)
+file_case("webp_photo", photo, "WEBP", lossless=True)
+kept = [name for name in dict.fromkeys(key.split("/")[0] for key in arrays) if name.startswith(("png", "jpeg", "webp"))]
+records = {hashlib.sha1(str(i).encode()).hexdigest(): i % len(kept) for i in range(34)}
+with tempfile.TemporaryDirectory() as folder:
+    with lmdb.open(folder, map_size=1 << 20) as database:
+        with database.begin(write=True) as change:
+            for key, case in records.items():
+                change.put(key.encode(), arrays[kept[case] + "/file"].tobytes())
+        with database.begin(write=True) as change:
+            for key in sorted(records)[3:20:8]:
+                change.delete(key.encode())
+                del records[key]
+    with open(os.path.join(folder, "data.mdb"), "rb") as file, open(os.path.join(HERE, "lsun.mdb"), "wb") as out:
+        out.write(file.read())
+arrays["lmdb/case"] = numpy.array([records[key] for key in sorted(records)], numpy.int32)
+arrays["lmdb/keys"] = numpy.frombuffer("".join(sorted(records)).encode(), numpy.uint8)
 
 print("PIL", Image.__version__, "libjpeg-turbo", features.version("jpg"), "libwebp", features.version("webp"))
 save("pictures", SEED, arrays)

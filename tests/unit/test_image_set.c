@@ -140,6 +140,61 @@ static void photographs_are_prepared(void **state)
             "a.jpeg is 23x17, c.png is 6x40: images must have one size");
 }
 
+/* tests/golden/lsun.mdb, which LMDB wrote. */
+static void databases_are_read(void **state)
+{
+    dmq_image_set_config config = { .prepare = DMQ_PREPARE_LDM, .size = 16, .lossless = 1 };
+    long lossy = dmq_log_warnings("lossy-images");
+    dmq_image_set *set;
+    char *bytes, path[512];
+    size_t size;
+    uint8_t got[31 * 16 * 16 * 3], want[16 * 16 * 3];
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/lsun.mdb", check_golden_folder());
+    CHECK_OK(dmq_file_read(&bytes, &size, path, 1 << 20));
+    CHECK_OK(dmq_folder_create(in_folder("church_train_lmdb")));
+    put(in_folder("church_train_lmdb/data.mdb"), bytes, size);
+    put(in_folder("church_train_lmdb/lock.mdb"), "x", 1);
+    dmq_log_fd_set(-1);
+    CHECK_OK(dmq_image_set_open(&set, in_folder("church_train_lmdb"), &config));
+    assert_int_equal(dmq_log_warnings("lossy-images"), lossy + 1);
+    assert_string_equal(set->kind, "lmdb");
+    assert_int_equal(set->n, 31);
+    assert_string_equal(set->text, "lmdb, 31, ldm-crop-16");
+    CHECK_OK(dmq_image_set_read(got, NULL, set, 0, 31));
+    /* the first three records by their own files */
+    for (int i = 0; i < 3; i++) {
+        static const char *const cases[] = { "png_rgba", "webp_lossy", "jpeg_422" };
+        dmq_picture p;
+
+        put_golden("one.img", cases[i]);
+        CHECK_OK(dmq_picture_load(&p, in_folder("one.img")));
+        CHECK_OK(dmq_prepare_run(want, &p, DMQ_PREPARE_LDM, 16));
+        assert_memory_equal(got + (size_t)i * sizeof want, want, sizeof want);
+        dmq_picture_release(&p);
+    }
+    dmq_image_set_close(set);
+    dmq_log_fd_set(2);
+    /* images of several sizes are no set as they are */
+    CHECK_OK(dmq_image_set_open(&set, in_folder("church_train_lmdb/data.mdb"), &as_they_are));
+    assert_int_equal(set->n, 31);
+    assert_int_equal(
+        dmq_image_set_read(check_bytes((size_t)set->h * (size_t)set->w * 93, 1), NULL, set, 0, 31),
+        DMQ_ESHAPE);
+    assert_non_null(strstr(dmq_message(), "images must have one size"));
+    dmq_image_set_close(set);
+    /* records that are no images */
+    for (size_t i = 0; i + 4 < size; i++) {
+        if (memcmp(bytes + i, "\x89PNG", 4) == 0 || memcmp(bytes + i, "RIFF", 4) == 0 ||
+            memcmp(bytes + i, "\xff\xd8\xff", 3) == 0)
+            memset(bytes + i, 'x', 4);
+    }
+    put(in_folder("numbers.mdb"), bytes, size);
+    refused(in_folder("numbers.mdb"), &as_they_are, DMQ_EDATA, "numbers.mdb: record 0");
+    dmq_free(bytes);
+}
+
 static void wrong_folders_are_refused(void **state)
 {
     dmq_image_set_config ldm = { .prepare = DMQ_PREPARE_LDM, .size = 4 };
@@ -171,11 +226,6 @@ static void wrong_folders_are_refused(void **state)
             "e/0.png: is neither a PNG nor a JPEG nor a WebP");
     ldm.size = 0;
     refused(in_folder("e"), &ldm, DMQ_EINVAL, "images of size 0 are asked for: must be 1..");
-    CHECK_OK(dmq_folder_create(in_folder("church_train_lmdb")));
-    put(in_folder("church_train_lmdb/data.mdb"), "x", 1);
-    refused(in_folder("church_train_lmdb"), &as_they_are, DMQ_EDATA, "data.py export");
-    refused(in_folder("church_train_lmdb/data.mdb"), &as_they_are, DMQ_EDATA,
-            "is an LMDB database");
     CHECK_OK(dmq_folder_create(in_folder("run")));
     put(in_folder("run/run.json"), "{}", 2);
     put_png("run/grid.png", 1, 4, 4);
@@ -399,10 +449,15 @@ static void memory_that_ends_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(folders_are_read_in_order), CHECK_TEST(photographs_are_prepared),
-        CHECK_TEST(wrong_folders_are_refused), CHECK_TEST(packs_are_read),
-        CHECK_TEST(wrong_packs_are_refused),   CHECK_TEST(data_sets_and_image_files_are_read),
-        CHECK_TEST(cifar10_is_a_set),          CHECK_TEST(memory_that_ends_is_told),
+        CHECK_TEST(folders_are_read_in_order),
+        CHECK_TEST(photographs_are_prepared),
+        CHECK_TEST(databases_are_read),
+        CHECK_TEST(wrong_folders_are_refused),
+        CHECK_TEST(packs_are_read),
+        CHECK_TEST(wrong_packs_are_refused),
+        CHECK_TEST(data_sets_and_image_files_are_read),
+        CHECK_TEST(cifar10_is_a_set),
+        CHECK_TEST(memory_that_ends_is_told),
     };
 
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
