@@ -1,6 +1,7 @@
 #include "diffusion/forward.h"
 
 #include "base/memory.h"
+#include "base/signal.h"
 #include "tensor/layout.h"
 
 #include <assert.h>
@@ -153,6 +154,8 @@ static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue
     const job *j = context;
     lane *l = &j->lane[lane_number];
 
+    if (dmq_stop_requested())
+        return dmq_fail(DMQ_ESTOP, "forward: stopped by signal %d", dmq_stop_signal());
     DMQ_TRY(load(j, l, queue, piece));
     DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
     DMQ_TRY(keep(j, l, queue, piece));

@@ -29,7 +29,7 @@ int dmq_forward_fits(const dmq_model *model);
  * @param model   on the device of the lanes (dmq_model_place)
  * @param source  hooks for each tape, NULL: full precision
  * @return        EDATA when x or t is not finite, or a label out of range or missing; EDIVERGE when the
- *                result is not finite
+ *                result is not finite; ESTOP between two groups
  */
 dmq_status dmq_forward_run(const dmq_model *model, const dmq_hook_source *source, dmq_lanes *lanes,
                            const dmq_forward_args *a);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/signal.h"
 
 #include <string.h>
 
@@ -211,6 +212,8 @@ static dmq_status run_piece(void *context, int number, int lane, dmq_queue *queu
     dmq_status st = DMQ_OK;
 
     (void)lane;
+    if (dmq_stop_requested())
+        return dmq_fail(DMQ_ESTOP, "weight ranges: stopped by signal %d", dmq_stop_signal());
     if (q->split_at > 0 && j->config->per_tensor) {
         DMQ_TRY(search_halves(j, queue, p->layer, 0, l->out));
     } else if (q->split_at > 0) {

@@ -36,7 +36,7 @@ void dmq_ranges_defaults(dmq_ranges_config *config);
 
 /**
  * Scale, zero, nearest codes and w_quant of every layer with weight bits, w_quant on the device too.
- * Model and q are on the device of the lanes. config NULL: the defaults.
+ * Model and q are on the device of the lanes. config NULL: the defaults. ESTOP between two pieces of work.
  */
 dmq_status dmq_ranges_run(dmq_qmodel *q, dmq_lanes *lanes, const dmq_ranges_config *config);
 

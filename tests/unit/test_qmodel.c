@@ -1,4 +1,5 @@
 /* Ranges, nearest rounding, halves of split layers, and networks recorded through the hooks. */
+#include "base/signal.h"
 #include "kernels/fake_quant_math.h"
 #include "quant/hooks.h"
 #include "quant_fixture.h"
@@ -76,6 +77,9 @@ static void max_ranges_hold_zero(void **state)
                 1e-8);
     assert_true(q->layer[l].scale[1] == (dmq_real)1e-8); /* a row of zeros */
     assert_true(dmq_qmodel_weight(q, l)[q->layer[l].per] == 0);
+    dmq_stop_request(15);
+    assert_int_equal(dmq_ranges_run(q, lanes, NULL), DMQ_ESTOP);
+    dmq_stop_request(0);
     dmq_qmodel_destroy(q);
     dmq_lanes_destroy(lanes);
     dmq_model_destroy(m);

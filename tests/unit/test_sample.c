@@ -388,6 +388,12 @@ static void a_pass_in_either_order_and_any_number_is_the_same(void **state)
                        &(dmq_forward_args){ .x = nchw, .t = t, .out = part, .n = IMAGES }));
     dmq_nhwc_from_nchw(back, part, IMAGES, 3, SIZE, SIZE);
     assert_memory_equal(back, y, IMAGES * PER * sizeof *y);
+    dmq_stop_request(15);
+    assert_int_equal(
+        dmq_forward_run(model, NULL, three,
+                        &(dmq_forward_args){ .x = x, .t = t, .out = part, .n = 11, .nhwc = 1 }),
+        DMQ_ESTOP);
+    dmq_stop_request(0);
     x[12 * PER + 5] = NAN;
     assert_int_equal(
         dmq_forward_run(model, NULL, one,
