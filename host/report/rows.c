@@ -37,17 +37,18 @@ void dmq_row_at(dmq_row *out, const dmq_results *all, int i)
     *out = (dmq_row){ .bits = "W32A32" };
     if (i < all->n_fp) {
         out->fp = &all->fp[i];
-        (void)snprintf(out->label, sizeof out->label, "%s", out->fp->label);
+        out->label = out->fp->label;
     } else if (i < all->n_fp + all->n_arms) {
         out->arm = &all->arm[i - all->n_fp];
         out->bits = out->arm->bits;
-        (void)snprintf(out->label, sizeof out->label, "%.150s", out->arm->label);
+        out->label = out->arm->label;
     } else {
         p = out->published = unrun_at(all->paper, i - all->n_fp - all->n_arms);
         out->bits = p->bits;
         dmq_paper_row_settings(settings, sizeof settings, all->paper, p);
-        (void)snprintf(out->label, sizeof out->label, "%.40s%s (published [%s] %.24s)", p->label,
+        (void)snprintf(out->own, sizeof out->own, "%.60s%s (published [%s] %.40s)", p->label,
                        settings, p->tag, p->source_id);
+        out->label = out->own;
     }
 }
 

@@ -14,7 +14,8 @@
 #include "report/paper.h"
 
 typedef struct dmq_row {
-    char label[160];
+    const char *label; /**< the arm's; else own */
+    char own[192];
     const char *bits;
     const dmq_baseline *fp; /**< one of the three */
     const dmq_arm *arm;

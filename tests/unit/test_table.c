@@ -232,6 +232,29 @@ static void another_number_of_images_is_refused(void **state)
     dmq_results_destroy(r);
 }
 
+/* Runs of older versions have a size without scales: a column of its own kind. */
+static void older_sizes_are_told_but_not_mixed(void **state)
+{
+    dmq_results *r;
+    char *text;
+    int64_t n;
+
+    (void)state;
+    fixture_make(&(fixture_run){ .name = "s/a", .label = "old", .seed = 1, .fd = 1, .older = 1 });
+    r = fixture_load("s");
+    assert_true(dmq_measure_value(&r->run[0], dmq_measure_find("size_mb"), 0) == 0.25);
+    assert_true(dmq_measure_value(&r->run[0], dmq_measure_find("size_mb"), 1) == 2);
+    assert_string_equal(dmq_measure_id(&r->run[0], dmq_measure_find("size_mb"), 0, &n),
+                        "size/weights");
+    assert_true(isnan(dmq_measure_value(&r->run[0], dmq_measure_find("bops"), 0)));
+    dmq_results_destroy(r);
+    fixture_make(&(fixture_run){ .name = "s/b", .label = "new", .seed = 1, .fd = 1 });
+    r = fixture_load("s");
+    assert_int_equal(dmq_table_render(&text, r, DMQ_TABLE_MD), DMQ_EDATA);
+    fixture_contains(dmq_message(), "size/weights+scales");
+    dmq_results_destroy(r);
+}
+
 static void other_units_are_warned_of(void **state)
 {
     (void)state;
@@ -483,6 +506,7 @@ int main(void)
         FIXTURE_TEST(a_run_that_is_not_evaluated_is_named),
         FIXTURE_TEST(other_metrics_are_refused),
         FIXTURE_TEST(another_number_of_images_is_refused),
+        FIXTURE_TEST(older_sizes_are_told_but_not_mixed),
         FIXTURE_TEST(other_units_are_warned_of),
         FIXTURE_TEST(the_table_for_people),
         FIXTURE_TEST(labels_cannot_break_the_table),
