@@ -73,13 +73,13 @@ done:
 
 /* ------------------------------------------------------------------ a law */
 
-void dmq_gaussian_destroy(dmq_gaussian *g)
+void dmq_gaussian_destroy(dmq_gaussian *law)
 {
-    if (!g)
+    if (!law)
         return;
-    dmq_free(g->mean);
-    dmq_free(g->root);
-    dmq_free(g);
+    dmq_free(law->mean);
+    dmq_free(law->root);
+    dmq_free(law);
 }
 
 static dmq_status check_finite(const double *x, size_t n, const char *what)

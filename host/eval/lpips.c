@@ -218,7 +218,7 @@ dmq_status dmq_lpips_run(double *out, const dmq_lpips *lpips, const uint8_t *q, 
                          int n, int h, int w)
 {
     const state *s = lpips->state;
-    job j = { .state = s, .image = { q, f }, .out = out, .n = n, .h = h, .w = w };
+    job j = { .state = s, .image = { q, f }, .n = n, .h = h, .w = w };
     int lanes = dmq_lanes_count(s->lanes);
     dmq_status st = DMQ_OK;
 
@@ -227,6 +227,7 @@ dmq_status dmq_lpips_run(double *out, const dmq_lpips *lpips, const uint8_t *q, 
                       DMQ_LPIPS_LEAST, DMQ_LPIPS_LEAST, h, w);
         goto done;
     }
+    j.out = out;
     DMQ_TRY(dmq_alloc((void **)&j.lane, (size_t)lanes, sizeof *j.lane));
     for (int i = 0; i < lanes; i++)
         DMQ_TRY(lane_open(&j.lane[i], &j));

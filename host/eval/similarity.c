@@ -28,9 +28,9 @@ static void fill_window(double *g)
     double sum = 0;
 
     for (int i = 0; i < WINDOW; i++) {
-        double x = i - WINDOW / 2;
+        int x = i - WINDOW / 2;
 
-        g[i] = exp(-x * x / (2 * SIGMA * SIGMA));
+        g[i] = exp(-(x * x) / (2 * SIGMA * SIGMA));
         sum += g[i];
     }
     for (int i = 0; i < WINDOW; i++)

@@ -134,9 +134,10 @@ static void interval(void **state)
             int from = N * s / SPLITS, n = N * (s + 1) / SPLITS - from;
 
             dmq_bootstrap_draw(index, (size_t)from, (size_t)n, &how, b);
-            for (int i = 0; i < n; i++)
+            for (int i = 0; i < n; i++) {
                 memcpy(drawn + (from + i) * CLASSES, logits + (from + (int)index[i]) * CLASSES,
                        CLASSES * sizeof *drawn);
+            }
         }
         ok(dmq_inception_score(&mean, NULL, drawn, N, CLASSES, &parts));
         sum += mean;
