@@ -58,6 +58,13 @@ static dmq_status check_options(const dmq_options *o)
             "dmq evaluate: --make-reference compares nothing: --reference has no effect");
     if (o->make && (!o->out || !dmq_path_has_suffix(o->out, ".h5")))
         return dmq_fail(DMQ_EUSAGE, "dmq evaluate: --make-reference needs -o FILE.h5");
+    if (o->seed || o->checkpoint || o->resume != DMQ_RESUME_AUTO) {
+        return dmq_fail(DMQ_EUSAGE,
+                        "dmq evaluate: --%s is of a run, and has no effect on images alone",
+                        o->seed         ? "seed"
+                        : o->checkpoint ? "model"
+                                        : "resume");
+    }
     if ((o->n_shards > 0 || o->merge) && !o->out) {
         return dmq_fail(DMQ_EUSAGE, "dmq evaluate: --%s needs -o, where the shards meet",
                         o->merge ? "merge" : "shard");

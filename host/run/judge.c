@@ -33,8 +33,8 @@ static dmq_status no_features(const dmq_config *c, const char *path)
     if (strncmp(name, "inception", 9) == 0) {
         return dmq_fail_note(
             DMQ_ENOINPUT,
-            "  hint: dmq import pt_inception-2015-12-05-6726825d.pth -o %s makes it; the file "
-            "is an asset of pytorch-fid's releases (data/fetch.sh)",
+            "  hint: data/fetch.sh inception downloads it; dmq import "
+            "pt_inception-2015-12-05-6726825d.pth --network inception-2015-12-05 -o %s",
             path);
     }
     return dmq_fail_note(

@@ -66,6 +66,23 @@ ok score --make-reference x --images shapes16 --set evaluate.reference_count=64 
 ok score --images run/images-q.h5 --reference procedural.h5 "${all[@]}" -o named
 same q/metrics.json named/metrics.json
 
+# ------------------------------------------------------------------ a folder, whose images are cropped and shrunk
+mkdir -p folder/below
+cp run/grid.png folder/a.png
+cp run/grid-fp.png folder/below/b.png
+small=(--set evaluate.prepare=ldm --set evaluate.prepare_size=16)
+refuses 78 'evaluate.reference = ./folder: its images are .* those to be scored 16 x 16 x 3' 'hint: evaluate.prepare' \
+    -- score --images run/images-q.h5 --reference ./folder
+ok score --images run/images-q.h5 --reference ./folder --set evaluate.prepare=ldm -o shrunk
+ok score --make-reference folder --images ./folder "${small[@]}" -o folder.h5
+ok score --images run/images-q.h5 --reference folder.h5 -o shrunk-before
+same shrunk/metrics.json shrunk-before/metrics.json
+ok score --make-reference folder --images ./folder --set evaluate.prepare=adm --set evaluate.prepare_size=16 -o adm.h5
+ok score --images run/images-q.h5 --reference adm.h5 -o shrunk-adm
+cmp -s shrunk/metrics.json shrunk-adm/metrics.json && fail "LDM's and ADM's loaders make the same of a folder"
+refuses 78 'evaluate.prepare = ldm: to which size' \
+    -- score --make-reference folder --images ./folder --set evaluate.prepare=ldm -o x.h5
+
 # ------------------------------------------------------------------ packs: 4 images of flat colours, and their labels
 for level in 10 90 170 250; do
     head -c 768 /dev/zero | tr '\0' "\\$(printf %o $level)"
@@ -194,12 +211,13 @@ refuses 66 'evaluate.lpips = .*: there is no such file' 'hint: dmq import' \
     -- "$dmq" run -q -c tiny.yaml --set reweight=off -o x --set evaluate.metrics=[lpips]
 refuses 64 '--reference needs --images PATH' 'hint: ' -- score --reference fp.h5
 refuses 64 'two sets to score' -- score --images plain.npz --ready-features ready.npz
+refuses 64 '--seed is of a run' -- score --images plain.npz --seed 3
 refuses 64 '--shard needs -o' -- score --images plain.npz --shard 1/2
 refuses 64 '--make-reference needs -o FILE.h5' -- score --make-reference x --images plain.npz
 refuses 73 'q/metrics.json is there already' 'hint: --overwrite' -- score --images run/images-q.h5 -o q
 refuses 78 'fid is the distance in the features of Inception' 'at --set evaluate.metrics' 'hint: fd' \
     -- score --images plain.npz --set evaluate.metrics=[fid]
-refuses 66 'evaluate.features = .*: there is no such file' 'hint: dmq import pt_inception-2015-12-05' \
+refuses 66 'evaluate.features = .*: there is no such file' 'hint: data/fetch.sh inception .*dmq import pt_inception-2015-12-05' \
     'and: evaluate.reference = nothere.npz: there is no such file or folder' \
     -- score --images plain.npz --reference nothere.npz --set evaluate.features=data:inception-2015-12-05.h5
 refuses 78 'evaluate.reference = shapes32: its images are 32 x 32 x 3, those to be scored 16 x 16 x 3' \
