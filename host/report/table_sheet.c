@@ -252,8 +252,8 @@ static void note_times(dmq_text *t, const dmq_results *all)
 
             if (starts > 1) {
                 dmq_text_add(t,
-                             "%s, seed %lld: made in %lld starts; one that was killed left no "
-                             "time\n",
+                             "%s, seed %lld: made in %lld starts; of one that was killed no "
+                             "time is known\n",
                              all->arm[i].label, (long long)r->seed, starts);
             }
         }

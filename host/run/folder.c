@@ -429,6 +429,8 @@ dmq_status dmq_folder_done(dmq_folder *f, const char *stage, const dmq_folder_st
     DMQ_TRY(dmq_json_set_text(r, "finished", now));
     DMQ_TRY(dmq_json_set_copy(dmq_json_get(f->manifest, "stages"), stage, r));
     dmq_json_unset(dmq_json_get(f->manifest, "stopped"), stage);
+    if (dmq_json_count(dmq_json_get(f->manifest, "stopped")) == 0)
+        dmq_json_unset(f->manifest, "stopped");
     DMQ_TRY(note_convolutions(f));
     DMQ_TRY(save(f));
 done:

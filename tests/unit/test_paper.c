@@ -419,6 +419,7 @@ static void the_shipped_tables_are_read(void **state)
     assert_true(published("cifar10", "qdiffusion", "W8A8", "is") == 9.48);
     assert_true(published("lsun-bedrooms", "gac", "W4A8", "sfid") == 7.40);
     assert_true(published("lsun-bedrooms", "fp", "W32A32", "fid") == 2.98);
+    assert_true(published("lsun-bedrooms", "squant", "W4A8", "fid") == 95.92);
     assert_true(published("imagenet", "gac", "W4A8", "fid") == 9.96);
     assert_true(published("imagenet", "fp", "W32A32", "is") == 235.64);
     assert_true(isnan(published("cifar10", "edadm", "W4A8", "fid"))); /* nobody could read it */
