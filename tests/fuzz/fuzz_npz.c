@@ -3,25 +3,6 @@
 
 #include "io/npz.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
-/* In memory where there is such a folder: on a disk it would be ten times slower. */
-static int nameless_file(void)
-{
-    char name[64];
-    int fd;
-
-    (void)snprintf(name, sizeof name, "/dev/shm/fuzz-npz-%d", (int)getpid());
-    fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        (void)unlink(name);
-        return fd;
-    }
-    return fileno(tmpfile());
-}
-
 /* The last row and then the first, so that a compressed array is begun again. */
 static void read_rows(const char *path)
 {
@@ -50,8 +31,7 @@ static void read_rows(const char *path)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static int file = -1;
-    static char path[64];
+    const char *path;
     dmq_container kind = DMQ_CONTAINER_UNKNOWN;
     dmq_checkpoint *c = NULL;
     dmq_input *input = NULL;
@@ -61,12 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dmq_input_close(input);
     if (kind != DMQ_CONTAINER_NPY && kind != DMQ_CONTAINER_ZIP)
         return -1;
-    if (file < 0) {
-        file = nameless_file();
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    }
-    FUZZ_HOLDS(ftruncate(file, 0) == 0);
-    FUZZ_HOLDS(pwrite(file, data, size, 0) == (ssize_t)size);
+    path = fuzz_file(data, size);
     if (dmq_checkpoint_open(&c, path, 0) == DMQ_OK) {
         const dmq_table *table = dmq_checkpoint_table(c);
         void *y = NULL;

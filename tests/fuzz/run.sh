@@ -11,7 +11,7 @@ seconds=${2:?usage: tests/fuzz/run.sh BUILD SECONDS [READER]...}
 shift 2
 here=$(dirname "$(realpath "$0")")
 readers=("$@")
-[ $# -gt 0 ] || readers=(safetensors pickle torch_zip torch_legacy npz)
+[ $# -gt 0 ] || readers=(safetensors pickle torch_zip torch_legacy npz lmdb)
 bad=0
 
 mkdir -p "$build/found"

@@ -139,6 +139,59 @@ static void safetensors(void)
     must(dmq_safetensors_save(path, NULL, 0, NULL, 0));
 }
 
+/* A database in pages of 512 bytes: two meta pages, two leaves with four records, a branch, and a large value. */
+static void databases(void)
+{
+    enum { PAGE = 512, META = 16, LEAF = 2, BRANCH = 4, LARGE = 5, PAGES = 6 };
+    static uint8_t db[PAGES * PAGE];
+    bytes all = { 0 };
+
+    for (int i = 0; i < PAGES; i++) {
+        uint8_t *page = db + (size_t)i * PAGE, *meta = page + META;
+
+        page[0] = (uint8_t)i;
+        page[10] = i < 2 ? 8 : i < BRANCH ? 2 : i == BRANCH ? 1 : 4;
+        page[12] = i < LARGE ? 20 : 1; /* two nodes, or one page */
+        if (i >= 2 && i < LARGE) {
+            page[16] = 100;
+            page[18] = 150;
+        }
+        if (i >= 2)
+            continue;
+        memcpy(meta, "\xde\xc0\xef\xbe\1", 5);
+        meta[25] = PAGE >> 8;
+        meta[72 + 6] = 2;  /* deep */
+        meta[72 + 32] = 4; /* records */
+        meta[72 + 40] = BRANCH;
+        meta[72 + 48] = LARGE;
+        meta[72 + 56] = (uint8_t)(i + 1); /* transaction */
+    }
+    for (int i = 0; i < 4;
+         i++) { /* size 3, key "a".."d", value "xyz"; the last one's lies on a page of its own */
+        uint8_t *node = db + (size_t)(LEAF + i / 2) * PAGE + (i % 2 ? 150 : 100);
+
+        node[0] = 3;
+        node[6] = 1;
+        node[8] = (uint8_t)('a' + i);
+        memcpy(node + 9, "xyz", 3);
+        if (i == 3) {
+            node[0] = 200;
+            node[4] = 1;
+            memset(node + 9, 0, 3);
+            node[9] = LARGE;
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        uint8_t *node = db + (size_t)BRANCH * PAGE + (i ? 150 : 100);
+
+        node[0] = (uint8_t)(LEAF + i);
+        node[6] = (uint8_t)i;
+        node[8] = 'c';
+    }
+    bytes_add(&all, db, sizeof db);
+    write_bytes("lmdb", "six_pages", &all);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -150,5 +203,6 @@ int main(int argc, char **argv)
     archives();
     arrays();
     safetensors();
+    databases();
     return 0;
 }
