@@ -265,6 +265,8 @@ static const dmq_config_key keys[] = {
   .help = "how images are brought to Inception's 299 x 299: torch-fidelity and ADM, or pytorch-fid" },
 { "evaluate.reference", TEXT, "shapes16", .stages = EVALUATE,
   .help = "what images are compared with: a data set, a folder or file of images, or one of statistics" },
+{ "evaluate.source", TEXTS, "[]", .quiet = true,
+  .help = "as model.source, of the feature network and the reference" },
 { "evaluate.reference_count", INT, "10000", 2, MANY, .stages = EVALUATE,
   .help = "images of a procedural reference" },
 { "evaluate.reference_rows", INT, "10000", 0, MANY, .stages = EVALUATE, .quiet = true,

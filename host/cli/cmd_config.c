@@ -95,7 +95,7 @@ static int by_name(const void *a, const void *b)
 /* What a card says of where its files come from; nothing of a file that is no card. */
 static void print_source(const char *path)
 {
-    static const char *const keys[] = { "model.source", "first_stage.source" };
+    static const char *const keys[] = { "model.source", "first_stage.source", "evaluate.source" };
     dmq_config *c = NULL;
 
     if (dmq_schema_config(&c) != DMQ_OK || dmq_yaml_load(c, path) != DMQ_OK) {

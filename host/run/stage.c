@@ -219,16 +219,31 @@ static int needed(int id, int only)
     return 0;
 }
 
-dmq_status dmq_stages_check(const dmq_experiment *e, int only, dmq_missing *missing)
+/* What scores images is looked for first, all of it: a check ends where it misses one thing. */
+static dmq_status look_for_references(int *gone, const dmq_experiment *e, dmq_missing *missing)
 {
     dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_missing_look(gone, missing, e->config, "evaluate.features", "evaluate.source"));
+    DMQ_TRY(dmq_missing_look(gone, missing, e->config, "evaluate.reference", "evaluate.source"));
+done:
+    return st;
+}
+
+dmq_status dmq_stages_check(const dmq_experiment *e, int only, dmq_missing *missing)
+{
+    int gone = 0;
+    dmq_status st = DMQ_OK;
+
+    if (missing && needed(DMQ_RUN_EVALUATE, only))
+        DMQ_TRY(look_for_references(&gone, e, missing));
 
     for (int id = 0; id < DMQ_RUN_STAGES; id++) {
         if (!needed(id, only) || !dmq_stages[id].check)
             continue;
         st = dmq_stages[id].check(e);
         if (st == DMQ_ENOINPUT && missing)
-            st = dmq_missing_add(missing, dmq_message());
+            st = gone ? DMQ_OK : dmq_missing_add(missing, dmq_message());
         DMQ_TRY(st);
     }
 done:

@@ -4,6 +4,7 @@
 #include "base/path.h"
 #include "base/schema.h"
 #include "base/text.h"
+#include "io/file.h"
 #include "io/yaml.h"
 #include "model/init.h"
 #include "model/published.h"
@@ -34,6 +35,28 @@ dmq_status dmq_missing_add(dmq_missing *m, const char *text)
     DMQ_TRY(dmq_strdup(&m->text[m->n], text));
     m->n++;
 done:
+    return st;
+}
+
+dmq_status dmq_missing_look(int *gone, dmq_missing *missing, const dmq_config *c, const char *key,
+                            const char *source)
+{
+    const char *name = dmq_config_text(c, key);
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (strncmp(name, "data:", 5) != 0 && !strchr(name, '/'))
+        return st;
+    DMQ_TRY(dmq_path_resolve(&path, name));
+    if (dmq_file_exists(path) || dmq_folder_exists(path))
+        goto done;
+    *gone = 1;
+    (void)dmq_fail(DMQ_ENOINPUT, "there is no %s, which %s names", path, key);
+    (void)dmq_origin_note(DMQ_ENOINPUT, dmq_config_origin(c, key));
+    (void)dmq_config_hints(c, source, DMQ_ENOINPUT, "data:NAME is a file of $DMQ_DATA");
+    DMQ_TRY(dmq_missing_add(missing, dmq_message()));
+done:
+    dmq_free(path);
     return st;
 }
 

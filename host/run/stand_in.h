@@ -25,6 +25,15 @@ void dmq_missing_release(dmq_missing *missing);
 /** Add a text, unless it is there. */
 dmq_status dmq_missing_add(dmq_missing *missing, const char *text);
 
+/**
+ * Add the file that a key names, if it names one and it is not there; `source` is the key that says how to get it.
+ * Names that are no paths ("shapes16") are left to who knows them.
+ *
+ * @param gone  set to 1 when it is not there, else left as it is
+ */
+dmq_status dmq_missing_look(int *gone, dmq_missing *missing, const dmq_config *config,
+                            const char *key, const char *source);
+
 /** Whether a path names a description, not a file of weights. */
 int dmq_stand_in_described(const char *path);
 
