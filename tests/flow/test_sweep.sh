@@ -64,6 +64,8 @@ took=$(($(now_ms) - start))
 cp out.txt printed.md
 equal "calibration sets" "$(in_store alone calib.h5)" 2 # a seed has its own
 equal "sets of full-precision images" "$(in_store alone images-fp.h5)" 1
+equal "statistics of the reference" "$(in_store alone reference.h5)" 1
+equal "scores of the full-precision images" "$(in_store alone metrics-fp.json)" 1
 equal "calibrations" "$(made calib.h5 alone/*-s?)" 2
 equal "full-precision samplings" "$(made images-fp.h5 alone/*-s?)" 1
 equal "quantizations" "$(made quant.h5 alone/*-s?)" 12
@@ -137,6 +139,7 @@ done
 find killed -name '*.tmp' | grep . && fail "temporary files are left"
 equal "calibration sets after kills" "$(in_store killed calib.h5)" 2
 equal "sets of full-precision images after kills" "$(in_store killed images-fp.h5)" 1
+equal "statistics of the reference after kills" "$(in_store killed reference.h5)" 1
 # a kill between a file and its event leaves none; twice means that finished work was done again
 checks=$((checks + 1))
 for run in killed/*-s?; do
