@@ -1,5 +1,6 @@
 #include "eval/feature_set.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/progress.h"
@@ -13,8 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Images between two looks at whether a signal came. */
+/* Images between two looks at whether a signal came, at first: more where they take no time, to keep all lanes busy. */
 enum { STEP = 64 };
+static const double short_seconds = 2;
 
 static const char *const kinds[DMQ_FEATURE_KINDS] = { "pool", "spatial", "logits" };
 
@@ -195,6 +197,7 @@ typedef struct making {
     dmq_feature_set *set;
     dmq_hash *hash;
     float *rows[DMQ_FEATURE_KINDS]; /* of the piece at hand, or of all: in memory */
+    int step;
     int missing;
     int64_t first_missing;
 } making;
@@ -212,16 +215,17 @@ static dmq_status check_finite(const dmq_feature_set *set, const float *x, size_
 }
 
 /* Features of a piece behind the pointers of to. */
-static dmq_status extract(const making *m, float *const to[DMQ_FEATURE_KINDS], const piece *p)
+static dmq_status extract(making *m, float *const to[DMQ_FEATURE_KINDS], const piece *p)
 {
     const dmq_image_set *im = m->job->images;
     size_t per = (size_t)im->h * (size_t)im->w * (size_t)im->c;
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < p->n; i += STEP) {
-        int n = p->n - i < STEP ? p->n - i : STEP;
+    for (int i = 0, n; i < p->n; i += n) {
         float *at[DMQ_FEATURE_KINDS];
+        double start = dmq_clock_seconds();
 
+        n = p->n - i < m->step ? p->n - i : m->step;
         if (dmq_stop_requested()) {
             st = stopped();
             goto done;
@@ -232,6 +236,8 @@ static dmq_status extract(const making *m, float *const to[DMQ_FEATURE_KINDS], c
                                   p->images + (size_t)i * per, n, im->h, im->w));
         if (m->job->progress)
             dmq_progress_add(n, "");
+        if (dmq_clock_seconds() - start < short_seconds && m->step < DMQ_FEATURE_PIECE)
+            m->step *= 2;
     }
     for (int k = 0; k < DMQ_FEATURE_KINDS; k++) {
         if (to[k]) {
@@ -371,7 +377,7 @@ static dmq_status check_disk(const dmq_feature_set *set)
 
 dmq_status dmq_feature_set_make(dmq_feature_set **out, int *missing, const dmq_feature_job *job)
 {
-    making m = { .job = job };
+    making m = { .job = job, .step = STEP };
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_extractor_takes(job->extractor, job->images->h, job->images->w, job->images->c));

@@ -40,7 +40,7 @@ const dmq_measure dmq_measures[DMQ_MEASURES] = {
   "Structural similarity to the full-precision image from the same noise, mean over images.",
   IMAGES, +1, 4, 0, 0 },
 { "lpips", "LPIPS", "", "Distance to the full-precision image from the same noise as AlexNet sees it, mean.",
-  IMAGES, -1, 4, 0, 0 },
+  IMAGES, -1, -1, 0, 0 },
 { "mse", "MSE", "", "Mean squared difference to the full-precision images from the same noise.",
   IMAGES, -1, -1, 1, 0 },
 { "mse_rest", "MSE rest", "",

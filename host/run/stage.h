@@ -29,8 +29,8 @@ typedef struct dmq_job {
     dmq_folder *folder;
     char *out; /**< path that its file must have when it returns */
     char key[DMQ_HASH_TEXT];
-    int shard, n_shards; /**< sampling: only this part; 0: all */
-    int merge;           /**< sampling: join what the shards left, make nothing */
+    int shard, n_shards; /**< sampling, evaluation: only this part; 0: all */
+    int merge;           /**< sampling, evaluation: join what the shards left, make nothing */
     int incomplete;      /**< set by a stage that did its shard and left the file to be merged */
 } dmq_job;
 
