@@ -10,9 +10,6 @@
 
 #include <stdio.h>
 
-/* AlexNet leaves nothing of smaller images (model/alexnet.h). */
-enum { LPIPS_LEAST = 31 };
-
 typedef struct pairing {
     const dmq_evaluating *v;
     dmq_paired_sum *image, *latent; /* latent NULL: not both files hold them */

@@ -207,7 +207,7 @@ grep -q "FD (shapes) of ref80: fd32/$net/shapes16-heldout-80" across.html || fai
 refuses 64 'across recal: there is no such measure' 'did you mean "recall"' -- "$dmq" table ref64 --across recal
 
 # ------------------------------------------------------------------ refusals
-refuses 78 'lpips takes images of 31 x 31 and 3 channels at least, these are 16 x 16 x 3' \
+refuses 66 'evaluate.lpips = .*: there is no such file' 'hint: dmq import' \
     -- "$dmq" run -q -c tiny.yaml --set reweight=off -o x --set evaluate.metrics=[lpips]
 refuses 64 '--reference needs --images PATH' 'hint: ' -- score --reference fp.h5
 refuses 64 'two sets to score' -- score --images plain.npz --ready-features ready.npz
