@@ -122,10 +122,11 @@ static dmq_status read_page(uint8_t *page, int *n, const dmq_lmdb *f, uint64_t n
     if (number < 2 || number >= f->pages)
         return damaged(f, number, "is pointed to, but is none of the tree's");
     DMQ_TRY(dmq_input_read(page, f->input, f->page, number * f->page));
-    if (dmq_le64(page) != number || (dmq_le16(page + 10) & KINDS) != kind)
+    if (dmq_le64(page) != number || (dmq_le16(page + 10) & KINDS) != kind) {
         return damaged(f, number,
                        kind == LEAF ? "is not the leaf that it should be"
                                     : "is not the branch that it should be");
+    }
     end = dmq_le16(page + 12);
     if (end < HEADER + 2 || end > f->page || end % 2 != 0)
         return damaged(f, number, "is empty, or says that it is longer than a page");
@@ -137,7 +138,7 @@ done:
 /* Where a node begins; 0 when it or its key would lie beyond the page. */
 static size_t node_at(const dmq_lmdb *f, const uint8_t *page, int n, int i)
 {
-    size_t at = dmq_le16(page + HEADER + 2 * i);
+    size_t at = dmq_le16(page + HEADER + 2 * (size_t)i);
 
     if (at < HEADER + 2 * (size_t)n || at + NODE > f->page ||
         at + NODE + dmq_le16(page + at + 6) > f->page)
