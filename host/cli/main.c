@@ -4,6 +4,7 @@
 #include "base/signal.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "eval/pieces.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -119,6 +120,8 @@ static dmq_status dispatch(int argc, char **argv)
                               : options.verbosity > 0 ? DMQ_VERBOSE
                                                       : DMQ_NORMAL);
         dmq_signal_install();
+        if (options.threads > 0) /* of metrics and data sets; lanes are made by the verbs */
+            dmq_pieces_threads_set(options.threads);
         st = verb->run(&options);
     }
     dmq_options_release(&options);

@@ -2,6 +2,7 @@
 
 #include "backend/cpu.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <omp.h>
 #include <stdio.h>
@@ -9,6 +10,12 @@
 int dmq_pieces_threads(void)
 {
     return omp_in_parallel() ? 1 : omp_get_max_threads();
+}
+
+void dmq_pieces_threads_set(int n)
+{
+    assert(n >= 1);
+    omp_set_num_threads(n);
 }
 
 dmq_status dmq_pieces_run(int n, dmq_eval_piece *fn, void *context)

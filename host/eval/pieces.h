@@ -16,6 +16,9 @@ typedef dmq_status dmq_eval_piece(void *context, int piece, int thread);
 /** How many threads a run from here can have at most: for room that each of them needs. */
 int dmq_pieces_threads(void);
 
+/** So many in runs of this thread from now on, and in other loops of OpenMP; n >= 1. At first as many as cores. */
+void dmq_pieces_threads_set(int n);
+
 /**
  * Run pieces 0 .. n - 1. After a failure no further piece starts; of those that failed the status and message of the
  * smallest number are returned.
