@@ -25,6 +25,8 @@ dmq_status dmq_cmd_report(const dmq_options *o)
         DMQ_TRY(dmq_path_join(&path, o->arg[0], "report.html"));
     }
     DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
+    for (int i = 0; i < o->n_set; i++)
+        DMQ_TRY(dmq_results_set(results, o->set[i]));
     if (o->vs)
         DMQ_TRY(dmq_results_compare(results));
     for (int i = 0; i < o->n_across; i++)

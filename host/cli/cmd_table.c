@@ -20,6 +20,8 @@ dmq_status dmq_cmd_table(const dmq_options *o)
     }
     DMQ_TRY(dmq_table_format_parse(&format, o->format));
     DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
+    for (int i = 0; i < o->n_set; i++)
+        DMQ_TRY(dmq_results_set(results, o->set[i]));
     if (o->vs)
         DMQ_TRY(dmq_results_compare(results));
     for (int i = 0; i < o->n_across; i++)

@@ -89,6 +89,14 @@ dmq_status dmq_results_load(dmq_results **out, const char *const *folders, int n
 void dmq_results_destroy(dmq_results *all);
 
 /**
+ * "report.table=cifar10": another value for what runs are told with (report.table, .method, .paper.*), after
+ * they were made; of every run, and before dmq_results_compare. Their folders stay as they are.
+ *
+ * @return  EUSAGE for any other key; EINVAL for a value that the schema refuses
+ */
+dmq_status dmq_results_set(dmq_results *all, const char *assignment);
+
+/**
  * Put published values beside: the table that report.table of the runs names, or what report.paper.* tell.
  *
  * @return  EINVAL when the runs tell neither; EDATA when they name two tables; as dmq_paper_load

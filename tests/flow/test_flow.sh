@@ -172,6 +172,9 @@ for format in md csv json tex; do
     grep -q 'sample.count [0-9]* (published: 50000)' out.txt || fail "--vs paper $format: $(cat out.txt)"
     grep -qF 'TFMQ-DM (published [R] own)' out.txt || fail "--vs paper $format: $(cat out.txt)"
 done
+ok "$dmq" table s --vs paper --set report.table=paper.yaml --set report.method=tfmq
+grep -qF 'TFMQ-DM W4A8 [R] own' out.txt || fail "table --set report.table: $(cat out.txt)"
+refuses 64 'only what they are told with' 'hint: report.table' -- "$dmq" table s --set recon.iters=7
 ok "$dmq" report --vs paper beside -q
 grep -qF 'TFMQ-DM (published [R] own)' beside/report.html || fail "report --vs paper tells no published row"
 ok "$dmq" report s

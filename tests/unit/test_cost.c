@@ -180,6 +180,26 @@ static void what_reaches_nothing_is_not_counted(void **state)
     dmq_model_destroy(m);
 }
 
+static void any_allocation_may_fail(void **state)
+{
+    dmq_model *m = fixture_model();
+    const dmq_backend *be = NULL;
+    dmq_status st = DMQ_ENOMEM;
+    dmq_cost c;
+    long n = 0;
+
+    (void)state;
+    OK(dmq_backend_open(&be, "ref"));
+    while (st != DMQ_OK) {
+        dmq_alloc_fail_at(++n);
+        st = dmq_cost_of(&c, m, NULL, NULL, be);
+        dmq_alloc_fail_at(0);
+        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
+    }
+    assert_true(n > 10);
+    dmq_model_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +208,7 @@ int main(void)
         cmocka_unit_test(cifar10_has_its_published_sizes),
         cmocka_unit_test(bedrooms_has_its_published_sizes),
         cmocka_unit_test(what_reaches_nothing_is_not_counted),
+        cmocka_unit_test(any_allocation_may_fail),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,6 +185,30 @@ static void values_of_the_configuration_win(void **state)
     dmq_free(text);
 }
 
+/* Runs that are made can be told what they stand beside. */
+static void runs_are_told_later(void **state)
+{
+    dmq_results *r;
+    char assignment[300];
+
+    (void)state;
+    make_runs("", "");
+    r = fixture_load("s");
+    (void)snprintf(assignment, sizeof assignment, "report.table=%s", make_paper(steps_4, rows));
+    FIXTURE_OK(dmq_results_set(r, assignment));
+    FIXTURE_OK(dmq_results_set(r, "report.method=gac"));
+    FIXTURE_OK(dmq_results_set(r, "report.paper.fid=4.5")); /* a key that older runs lack */
+    assert_int_equal(dmq_results_set(r, "report.paper.fid=low"), DMQ_EINVAL);
+    assert_int_equal(dmq_results_set(r, "recon.iters=7"), DMQ_EUSAGE);
+    fixture_contains(dmq_message(), "hint: report.table");
+    assert_int_equal(dmq_results_set(r, "report.tabel=x"), DMQ_EINVAL);
+    fixture_contains(dmq_message(), "report.table");
+    FIXTURE_OK(dmq_results_compare(r));
+    assert_true(dmq_measure_paper(&r->arm[0], dmq_measure_find("fd")) == 11.5);
+    assert_true(dmq_measure_paper(&r->arm[0], dmq_measure_find("fid")) == 4.5);
+    dmq_results_destroy(r);
+}
+
 /* ------------------------------------------------------------------ forms */
 
 /* The field of a column of the first line that begins so. */
@@ -500,6 +524,7 @@ int main(void)
         FIXTURE_TEST(conventions_are_told),
         FIXTURE_TEST(the_row_of_the_same_settings_is_taken),
         FIXTURE_TEST(values_of_the_configuration_win),
+        FIXTURE_TEST(runs_are_told_later),
         FIXTURE_TEST(the_form_for_programs),
         FIXTURE_TEST(the_form_of_a_document),
         FIXTURE_TEST(the_form_for_papers),
