@@ -43,7 +43,13 @@ done:
     return st == DMQ_OK || !o->dry_run ? st : dmq_fail_note(st, "  in arm \"%s\"", t->label);
 }
 
-/* Every task's configuration is checked before the first one computes anything. */
+/* Whether a seed alone makes it another task than the one before. */
+static int is_again(const dmq_sweep *sweep, int i)
+{
+    return i > 0 && sweep->task[i].label == sweep->task[i - 1].label;
+}
+
+/* What is to be run is checked before the first task computes anything; a seed is never wrong. */
 static dmq_status check_all(const dmq_options *o, const dmq_sweep *sweep)
 {
     dmq_status st = DMQ_OK;
@@ -51,6 +57,8 @@ static dmq_status check_all(const dmq_options *o, const dmq_sweep *sweep)
     for (int i = 0; i < sweep->n_tasks && st == DMQ_OK; i++) {
         dmq_experiment *experiment = NULL;
 
+        if (o->task < 0 ? is_again(sweep, i) : o->task != i)
+            continue;
         st = dmq_experiment_open(&experiment, sweep->task[i].config, o->device, 1);
         if (st == DMQ_OK)
             st = dmq_stages_check(experiment, -1, NULL);

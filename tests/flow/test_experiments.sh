@@ -103,5 +103,15 @@ refuses 78 'decoders are imported, not trained' -- \
     "$dmq" train -q -c "$experiments/lsun-bedrooms/twin-decoder.yaml" --set train.iters=1 -o m.h5
 refuses 65 'a network of kind decoder' -- "$dmq" sample --fp --set sample.count=8 -o x \
     --set "model.checkpoint=$experiments/lsun-bedrooms/twin-decoder.yaml"
+# a decoder of any size is imported by its description
+cat >decoder.yaml <<'YAML'
+schema: dmq/1
+model: {kind: decoder, ch: 8, ch_mult: [1, 2, 4], num_res_blocks: 1, resolution: 16, n_embed: 100, norm_groups: 4}
+YAML
+ok "$dmq" import "$root/tests/golden/decoder.h5" --root vq -c decoder.yaml -o decoder.h5
+ok "$dmq" inspect decoder.h5
+grep -q '^kind: decoder' out.txt || fail "what was imported is no decoder: $(head -3 out.txt)"
+refuses 65 'n_embed|quantize.embedding' -- \
+    "$dmq" import "$root/tests/golden/decoder.h5" --root vq -c decoder.yaml --set model.n_embed=99 -o wrong.h5
 refuses 78 'model.n_embed = 4: has no effect on model.kind' -- "$dmq" config check --set model.n_embed=4
 finish

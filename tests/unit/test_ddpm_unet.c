@@ -412,6 +412,32 @@ static void initial_weights_have_the_scale_of_their_layer(void **state)
     dmq_model_destroy(other);
 }
 
+/* Of a network that nobody trains: its last layer too, and nothing else is another draw. */
+static void random_weights_leave_no_layer_out(void **state)
+{
+    (void)state;
+    dmq_model *m = unet_of(&tiny), *trained = unet_of(&tiny);
+    const dmq_entry *e = dmq_model_entry(m, "conv_out.weight");
+    size_t count = dmq_shape_count(e->shape), out = (size_t)e->shape.dim[0], in = count / 9 / out;
+    double limit = sqrt(3 / (9 * (double)(in + out) / 2.0)), squares = 0, largest = 0;
+
+    dmq_model_init_random(m, 7);
+    dmq_model_init(trained, 7);
+    for (size_t i = 0; i < count; i++) {
+        double v = (double)m->params[e->offset + i];
+        squares += v * v;
+        largest = fmax(largest, fabs(v));
+    }
+    assert_true(largest <= limit && largest > 0.98 * limit);
+    assert_true(fabs(squares / (double)count * 3 / (limit * limit) - 1) < 0.1);
+    e = dmq_model_entry(m, "down.1.block.0.conv1.weight");
+    assert_memory_equal(m->params + e->offset, trained->params + e->offset,
+                        dmq_shape_count(e->shape) * sizeof *m->params);
+    assert_true(m->params[dmq_model_entry(m, "norm_out.weight")->offset] == 1);
+    dmq_model_destroy(m);
+    dmq_model_destroy(trained);
+}
+
 static void every_failed_allocation_is_reported(void **state)
 {
     (void)state;
@@ -442,6 +468,7 @@ int main(void)
         cmocka_unit_test(wrong_settings_are_refused),
         cmocka_unit_test(a_text_gives_the_same_network),
         cmocka_unit_test(initial_weights_have_the_scale_of_their_layer),
+        cmocka_unit_test(random_weights_leave_no_layer_out),
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
