@@ -45,7 +45,7 @@ ours() { # program, file, options
 torch() { # script, layout, file, options
     local script=$1 layout=$2 file=$3 n=$reps
     shift 3
-    case $script in meta | inception) n=$few ;; esac
+    case $script in meta) n=$few ;; inception) n=3 ;; esac
     (cd "$here/reference" && "$python" "$script.py" --threads "$threads" --repeats "$n" --warmup "$((n / 4 + 1))" \
         $([ "$layout" = nhwc ] && echo --channels-last) "$@") >>"$raw/torch-$layout.$file" || exit 2
 }

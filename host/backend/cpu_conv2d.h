@@ -2,7 +2,7 @@
  * Convolution on the CPU: three ways to compute one, and the rule that chooses.
  *
  *   direct     oneDNN on NHWC as it lies (brgconv, jit)
- *   winograd   our F(4x4, 3x3) on NHWC as it lies (cpu_winograd.h)
+ *   winograd   our own on NHWC as it lies: 3x3; forward also 5x5, and lines of 3 and 7 (cpu_winograd.h)
  *   im2col     our own columns and a matrix product, for what the other two have no code for
  *
  * The rule looks at the shape and the instruction set, never at a clock: two runs choose alike, and
