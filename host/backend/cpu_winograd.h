@@ -14,7 +14,8 @@
  *
  * And along a line, F(3, 7) and F(4, 3), forward alone: kernels of 1x7, 7x1, 1x3 and 3x1, 9 products for 21 and
  * 6 for 12, at the points 0 (not for seven taps), infinity and some pairs (errors of 2e-6 and 1e-6). And
- * F(4x4, 5x5), forward alone as well: 64 products for 400 (1e-6).
+ * F(4x4, 5x5), forward alone as well: 64 products for 400 (3e-6). These errors are of sums over numbers of both signs;
+ * behind a ReLU they are half as large.
  *
  * @see  Lavin and Gray, arXiv:1509.09308; the points: Barabasz et al., arXiv:1803.10986
  */
