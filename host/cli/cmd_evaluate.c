@@ -9,6 +9,7 @@
 #include "cli/setup.h"
 #include "cli/verbs.h"
 #include "io/file.h"
+#include "model/inception.h"
 #include "run/judge.h"
 
 #include <inttypes.h>
@@ -41,10 +42,11 @@ static dmq_status check_options(const dmq_options *o)
                         "  hint: a run is compared with what its evaluate.reference names",
                         o->make ? "--make-reference" : "--reference");
     }
-    if (o->images && o->ready)
+    if (o->images && o->ready) {
         return dmq_fail(
             DMQ_EUSAGE,
             "dmq evaluate: --images and --ready-features are two sets to score, one at a time");
+    }
     if (o->ready && (o->make || o->n_shards > 0 || o->merge)) {
         return dmq_fail(DMQ_EUSAGE,
                         "dmq evaluate: --ready-features has nothing to make: %s is for --images",
@@ -52,10 +54,11 @@ static dmq_status check_options(const dmq_options *o)
                         : o->merge ? "--merge"
                                    : "--shard");
     }
-    if (o->make && o->reference)
+    if (o->make && o->reference) {
         return dmq_fail(
             DMQ_EUSAGE,
             "dmq evaluate: --make-reference compares nothing: --reference has no effect");
+    }
     if (o->make && (!o->out || !dmq_path_has_suffix(o->out, ".h5")))
         return dmq_fail(DMQ_EUSAGE, "dmq evaluate: --make-reference needs -o FILE.h5");
     if (o->seed || o->checkpoint || o->resume != DMQ_RESUME_AUTO) {
@@ -148,7 +151,7 @@ static dmq_status choose_metrics(const evaluating *v)
     if (dmq_config_is_set(v->config, "evaluate.metrics"))
         return DMQ_OK;
     if (v->set) {
-        inception = v->set->width[DMQ_FEATURE_POOL] == 2048;
+        inception = v->set->width[DMQ_FEATURE_POOL] == DMQ_INCEPTION_POOL;
         logits = v->set->width[DMQ_FEATURE_LOGITS] > 0;
     } else if (*dmq_config_text(v->config, "evaluate.features")) {
         st = open_extractor(&x, v);
@@ -307,9 +310,10 @@ static void warn_of_others(const dmq_config *c)
 
         for (int m = 0; m < DMQ_METRICS; m++)
             known |= strcmp(names[i], dmq_metric_names[m]) == 0;
-        if (!known)
+        if (!known) {
             dmq_log_warn("no-effect", "evaluate.metrics: %s is of a run, not of images alone",
                          names[i]);
+        }
     }
 }
 

@@ -81,19 +81,19 @@ static dmq_status stopped(void)
     return dmq_fail(DMQ_ESTOP, "stopped while making features");
 }
 
-dmq_status dmq_image_set_hash(char out[DMQ_HASH_TEXT], const dmq_image_set *set, int64_t n)
+dmq_status dmq_image_set_hash(char out[DMQ_HASH_TEXT], const dmq_image_set *images, int64_t n)
 {
     piece p = { 0 };
     dmq_hash *hash = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(hash_begin(&hash, set, n));
+    DMQ_TRY(hash_begin(&hash, images, n));
     for (int64_t i = 0; i < n; i += DMQ_FEATURE_PIECE) {
         if (dmq_stop_requested()) {
             st = stopped();
             goto done;
         }
-        DMQ_TRY(piece_read(&p, set, i, n));
+        DMQ_TRY(piece_read(&p, images, i, n));
         DMQ_TRY(dmq_hash_add(hash, p.hash, DMQ_HASH_TEXT - 1));
     }
     DMQ_TRY(dmq_hash_text(out, hash));

@@ -6,6 +6,7 @@
 #include "eval/kid.h"
 #include "eval/moments.h"
 #include "eval/numpy_random.h"
+#include "model/inception.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -19,9 +20,6 @@
 
 /* torch-fidelity's seed of the order of an inception score, and of the subsets of KID */
 enum { SEED = 2020 };
-
-/* What tells Inception, also where features are ready. */
-enum { INCEPTION_CLASSES = 1008 };
 
 const char *const dmq_metric_names[DMQ_METRICS] = { "fid",     "sfid",      "fd",
                                                     "is",      "precision", "recall",
@@ -103,9 +101,10 @@ dmq_status dmq_scorer_create(dmq_scorer **out, const dmq_score_config *config,
     s->reference = r;
     if (config->metrics & (BIT(DMQ_METRIC_FID) | BIT(DMQ_METRIC_FD)))
         DMQ_TRY(dmq_gaussian_create(&s->law, r->d, r->mean, r->cov));
-    if (config->metrics & BIT(DMQ_METRIC_SFID))
+    if (config->metrics & BIT(DMQ_METRIC_SFID)) {
         DMQ_TRY(
             dmq_gaussian_create(&s->law_spatial, r->d_spatial, r->mean_spatial, r->cov_spatial));
+    }
     if (config->metrics & MANIFOLD)
         DMQ_TRY(dmq_balls_create(&s->balls, r->rows, (size_t)r->n_rows, r->d, config->k));
     *out = s;
@@ -369,7 +368,7 @@ static dmq_status classifier(scoring *v)
     if (!(v->s->config.metrics & BIT(DMQ_METRIC_IS)))
         return DMQ_OK;
     if (splits == 0)
-        splits = classes == INCEPTION_CLASSES ? 10 : 1;
+        splits = classes == DMQ_INCEPTION_CLASSES ? 10 : 1;
     DMQ_TRY(dmq_feature_set_rows(&logits, v->set, DMQ_FEATURE_LOGITS));
     if (splits > 1) {
         DMQ_TRY(dmq_alloc((void **)&order, (size_t)v->set->n, sizeof *order));

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/path.h"
 #include "io/file.h"
+#include "model/inception.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -41,6 +42,35 @@ static dmq_status no_features(const dmq_config *c, const char *path)
         DMQ_ENOINPUT, "  hint: data:shapes16-features.h5 ships with dmq; dmq train makes others");
 }
 
+static dmq_status check_metrics(const dmq_judge_config *at, const int *width, int is_inception)
+{
+    dmq_status st = dmq_metrics_check(dmq_judge_metrics(at->config), width, is_inception);
+
+    return st == DMQ_OK ? st
+                        : dmq_origin_note(st, dmq_config_origin(at->config, "evaluate.metrics"));
+}
+
+/* Features that are ready tell their network by their number. */
+static dmq_status check_ready(const dmq_judge_config *at)
+{
+    const int *width = at->ready->width;
+
+    return check_metrics(at, width, width[DMQ_FEATURE_POOL] == DMQ_INCEPTION_POOL);
+}
+
+static dmq_status check_extractor(const dmq_judge_config *at, const dmq_extractor *x)
+{
+    const int width[DMQ_FEATURE_KINDS] = { x->pool, x->spatial, x->classes };
+    dmq_status st = DMQ_OK;
+
+    if (at->h > 0) {
+        st = dmq_extractor_takes(x, at->h, at->w, at->c);
+        if (st != DMQ_OK)
+            return dmq_origin_note(st, dmq_config_origin(at->config, "evaluate.features"));
+    }
+    return check_metrics(at, width, x->is_inception);
+}
+
 static dmq_status open_extractor(dmq_extractor **out, const dmq_judge_config *at)
 {
     const dmq_config *c = at->config;
@@ -64,36 +94,13 @@ static dmq_status open_extractor(dmq_extractor **out, const dmq_judge_config *at
         (void)dmq_origin_note(st, dmq_config_origin(c, "evaluate.features"));
         goto done;
     }
-    if (at->h > 0) {
-        st = dmq_extractor_takes(x, at->h, at->w, at->c);
-        if (st != DMQ_OK) {
-            (void)dmq_origin_note(st, dmq_config_origin(c, "evaluate.features"));
-            goto done;
-        }
-    }
+    DMQ_TRY(check_extractor(at, x));
     *out = x;
     x = NULL;
 done:
     dmq_extractor_close(x);
     dmq_free(path);
     return st;
-}
-
-static dmq_status check_metrics(const dmq_judge_config *at, unsigned metrics, const int *width,
-                                int is_inception)
-{
-    dmq_status st = dmq_metrics_check(metrics, width, is_inception);
-
-    return st == DMQ_OK ? st
-                        : dmq_origin_note(st, dmq_config_origin(at->config, "evaluate.metrics"));
-}
-
-static dmq_status check_extractor(const dmq_judge_config *at, unsigned metrics,
-                                  const dmq_extractor *x)
-{
-    const int width[DMQ_FEATURE_KINDS] = { x->pool, x->spatial, x->classes };
-
-    return check_metrics(at, metrics, width, x->is_inception);
 }
 
 /* ------------------------------------------------------------------ checks before anything is computed */
@@ -117,9 +124,9 @@ done:
     return st;
 }
 
-dmq_status dmq_judge_check(const dmq_judge_config *at)
+dmq_status dmq_judge_check(const dmq_judge_config *config)
 {
-    unsigned metrics = dmq_judge_metrics(at->config);
+    unsigned metrics = dmq_judge_metrics(config->config);
     dmq_extractor *x = NULL;
     dmq_image_set *set = NULL;
     char *path = NULL, *text = NULL;
@@ -127,18 +134,12 @@ dmq_status dmq_judge_check(const dmq_judge_config *at)
 
     if (!metrics)
         return DMQ_OK;
-    if (at->ready) {
-        network = check_metrics(at, metrics, at->ready->width, at->ready->width[0] == 2048);
-    } else {
-        network = open_extractor(&x, at);
-        if (network == DMQ_OK)
-            network = check_extractor(at, metrics, x);
-    }
+    network = config->ready ? check_ready(config) : open_extractor(&x, config);
     if (network == DMQ_ENOMEM)
         return network;
     DMQ_TRY(dmq_strdup(&text, network == DMQ_OK ? "" : dmq_message()));
     if (dmq_metrics_compare(metrics))
-        st = dmq_judge_find_reference(&set, &path, at);
+        st = dmq_judge_find_reference(&set, &path, config);
     st = tell_both(network, text, st);
 done:
     dmq_image_set_close(set);
@@ -171,11 +172,10 @@ static dmq_status open_network(dmq_judge *j)
 
     if (j->at.ready) {
         (void)snprintf(j->id, sizeof j->id, "%s", *stated ? stated : "unstated");
-        return check_metrics(&j->at, j->metrics, j->at.ready->width, j->at.ready->width[0] == 2048);
+        return check_ready(&j->at);
     }
     DMQ_TRY(open_extractor(&j->extractor, &j->at));
     (void)snprintf(j->id, sizeof j->id, "%s", j->extractor->id);
-    DMQ_TRY(check_extractor(&j->at, j->metrics, j->extractor));
 done:
     return st;
 }

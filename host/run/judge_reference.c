@@ -33,9 +33,10 @@ dmq_status dmq_judge_images(dmq_image_set **out, const dmq_config *c, const char
     char *path = NULL;
     dmq_status st = DMQ_OK;
 
-    if (how.prepare != DMQ_PREPARE_NONE && how.size == 0)
+    if (how.prepare != DMQ_PREPARE_NONE && how.size == 0) {
         return dmq_config_refuse(c, "evaluate.prepare",
                                  "to which size? evaluate.prepare_size says it");
+    }
     if (is_plain(place)) {
         how.count = dmq_config_int(c, "evaluate.reference_count");
         return dmq_image_set_open(out, place, &how);
@@ -103,7 +104,7 @@ static void name_of_place(char *out, size_t size, const char *place, const char 
     size_t n = 0;
 
     for (; *name && n + 1 < size && n < 34; name++)
-        out[n++] = strchr(" /,", *name) ? '_' : *name;
+        out[n++] = (char)(strchr(" /,", *name) ? '_' : *name);
     out[n] = '\0';
     if (dmq_path_has_suffix(out, ".npz") || dmq_path_has_suffix(out, ".h5"))
         out[n -= dmq_path_has_suffix(out, ".h5") ? 3 : 4] = '\0';
