@@ -28,18 +28,18 @@ unsigned dmq_judge_metrics(const dmq_config *config)
 
 static dmq_status no_features(const dmq_config *c, const char *path)
 {
-    const char *name = dmq_path_name(path);
+    char import[512];
 
     (void)dmq_config_refuse(c, "evaluate.features", "there is no such file");
-    if (strncmp(name, "inception", 9) == 0) {
-        return dmq_fail_note(
-            DMQ_ENOINPUT,
-            "  hint: data/fetch.sh inception downloads it; dmq import "
-            "pt_inception-2015-12-05-6726825d.pth --network inception-2015-12-05 -o %s",
-            path);
+    if (strncmp(dmq_path_name(path), "inception", 9) != 0) {
+        return dmq_config_hints(c, "evaluate.source", DMQ_ENOINPUT,
+                                "data:shapes16-features.h5 ships with dmq; dmq train makes others");
     }
-    return dmq_fail_note(
-        DMQ_ENOINPUT, "  hint: data:shapes16-features.h5 ships with dmq; dmq train makes others");
+    (void)snprintf(import, sizeof import,
+                   "data/fetch.sh inception downloads it; dmq import "
+                   "pt_inception-2015-12-05-6726825d.pth --network inception-2015-12-05 -o %.300s",
+                   path);
+    return dmq_config_hints(c, "evaluate.source", DMQ_ENOINPUT, import);
 }
 
 static dmq_status check_metrics(const dmq_judge_config *at, const int *width, int is_inception)

@@ -60,10 +60,10 @@ dmq_status dmq_judge_find_reference(dmq_image_set **set, char **path, const dmq_
         if (!dmq_file_exists(where) && !dmq_folder_exists(where)) {
             (void)dmq_config_refuse(at->config, "evaluate.reference",
                                     "there is no such file or folder");
-            st = dmq_fail_note(
-                DMQ_ENOINPUT,
-                "  hint: data/fetch.sh tells where published references are; dmq evaluate "
-                "--make-reference makes one of images");
+            st =
+                dmq_config_hints(at->config, "evaluate.source", DMQ_ENOINPUT,
+                                 "data/fetch.sh tells where published references are; dmq evaluate "
+                                 "--make-reference makes one of images");
             goto done;
         }
         if (!dmq_folder_exists(where))

@@ -98,6 +98,34 @@ ok score --images plain.npz "${is[@]}" --set evaluate.is_order=consecutive
 refuses 78 'the images come class by class' 'hint: evaluate.is_order=shuffled' \
     -- score --images labelled.npz "${is[@]}" --set evaluate.is_order=consecutive
 
+# ------------------------------------------------------------------ an npz of ADM's kind: statistics, and images for rows
+one() { # as <f8
+    printf '\0\0\0\0\0\0\360\77'
+}
+zeros() { # N numbers
+    head -c $(($1 * 8)) /dev/zero
+}
+zeros 16 | npy mu.npy '<f8' '16,'
+for i in $(seq 0 15); do
+    zeros "$i"
+    one
+    zeros $((15 - i))
+done | npy sigma.npy '<f8' '16, 16'
+npz VIRTUAL_set.npz arr_0.npy mu.npy sigma.npy
+npz stats.npz mu.npy sigma.npy
+adm=$(sha256sum VIRTUAL_set.npz | head -c 12)
+both=(--images run/images-q.h5 --reference VIRTUAL_set.npz --set evaluate.metrics=[fd,recall])
+ok score "${both[@]}"
+grep -q "^fd .* fd32/$net/VIRTUAL_set-$adm-unstated/uint8-round" out.txt || fail "unstated: $(cat out.txt)"
+grep -q 'warning .reference-unstated.: VIRTUAL_set.npz does not tell' err.txt || fail "no warning: $(cat err.txt)"
+ok score "${both[@]}" --set evaluate.reference_features="features-$net"
+grep -q "^recall .* recall32/features-$net/k3/VIRTUAL_set-$adm-4/uint8-round" out.txt || fail "stated: $(cat out.txt)"
+[ -s err.txt ] && fail "a stated network is warned of: $(cat err.txt)"
+refuses 65 'holds features of inception-2015-12-05/tf1-resize, the images are scored with features-' 'hint: name that network' \
+    -- score "${both[@]}" --set evaluate.reference_features=inception-2015-12-05/tf1-resize
+refuses 65 'reference stats-.* has features of 0 single images' 'hint: dmq evaluate --make-reference' \
+    -- score --images run/images-q.h5 --reference stats.npz --set evaluate.metrics=[recall]
+
 # ------------------------------------------------------------------ features that are ready
 printf '\0\0\200\77\0\0\0\100\0\0\100\100\0\0\200\100\0\0\240\100\0\0\300\100' | npy pool.npy '<f4' '3, 2' # 1 .. 6
 printf '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' | npy logits.npy '<f4' '3, 2'
