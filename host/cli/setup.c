@@ -78,7 +78,7 @@ dmq_status dmq_setup_missing(const dmq_missing *missing)
     if (missing->n == 0)
         return DMQ_OK;
     for (int i = 0; i < missing->n; i++)
-        dmq_log_info("missing: %s", missing->text[i]);
+        dmq_log_warn("missing", "%s", missing->text[i]);
     return dmq_fail(DMQ_ENOINPUT, "%d file%s missing; all else is in order", missing->n,
                     missing->n == 1 ? " is" : "s are");
 }

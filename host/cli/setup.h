@@ -18,7 +18,7 @@ dmq_status dmq_setup_folder(char **out, const dmq_options *options, const dmq_co
 dmq_status dmq_setup_progress(const dmq_options *options);
 
 /**
- * What a dry run or a plan found missing, on stderr, each with the way to get it.
+ * What a dry run or a plan found missing: a warning [missing] each, with the way to get it.
  *
  * @return  ENOINPUT with how many there are; OK when there is none
  */

@@ -46,7 +46,7 @@ dry() { # EXPERIMENT TASK MISSING...
     local config=$experiments/$1/config.yaml task=$2
     shift 2
     refuses 66 "$# files are missing; all else is in order" 'evaluate: would make s/.*/metrics.json' \
-        'hint: data/fetch.sh inception' 'hint: dmq import .* --network' "${@/#/missing: there is no .*}" \
+        'hint: data/fetch.sh inception' 'hint: dmq import .* --network' "${@/#/warning .missing.: there is no .*}" \
         -- "$dmq" sweep --dry-run -c "$config" -o s --task "$task"
 }
 for task in 0 13; do
