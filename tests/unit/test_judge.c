@@ -3,6 +3,9 @@
 #include "base/memory.h"
 #include "base/schema.h"
 #include "check.h"
+#include "eval/images.h"
+#include "io/file.h"
+#include "io/png.h"
 #include "model/inception.h"
 #include "model/init.h"
 #include "model/model_file.h"
@@ -209,6 +212,145 @@ static void images_that_come_class_by_class_are_told(void **state)
     classes_in_a_row("sorted.npz", 0, 1);
 }
 
+/* ------------------------------------------------------------------ one set in every form */
+
+/* The levels of pack() as numbers. */
+static float *as_numbers(const char *images)
+{
+    const dmq_image_set_config how = { .prepare = DMQ_PREPARE_NONE };
+    uint8_t *levels = check_bytes(N * PER, 1);
+    float *x = check_bytes(N * PER, sizeof *x);
+    dmq_image_set *set = NULL;
+
+    OK(dmq_image_set_open(&set, images, &how));
+    OK(dmq_image_set_read(levels, NULL, set, 0, N));
+    for (int i = 0; i < N * PER; i++)
+        x[i] = (float)levels[i] / 255 * 2 - 1;
+    dmq_image_set_close(set);
+    return x;
+}
+
+static void save_image(const char *path, const float *x)
+{
+    dmq_picture picture = { 0 };
+
+    OK(dmq_png_grid(&picture, x, 1, SIDE, SIDE, 3, 1, 0, 1));
+    OK(dmq_png_save(path, &picture, NULL, 0));
+    dmq_picture_release(&picture);
+}
+
+/* Features of a set, as a file of pieces where a folder is given; the same bits as these rows. */
+static dmq_feature_set *features(const dmq_extractor *x, const char *images, const char *folder)
+{
+    const dmq_image_set_config how = { .prepare = DMQ_PREPARE_NONE };
+    dmq_image_set *set = NULL;
+    dmq_feature_set *out = NULL;
+    int missing = 0;
+
+    OK(dmq_image_set_open(&set, images, &how));
+    OK(dmq_feature_set_make(&out, &missing,
+                            &(dmq_feature_job){ .extractor = x,
+                                                .images = set,
+                                                .n = set->n,
+                                                .logits = 1,
+                                                .folder = folder,
+                                                .name = "features" }));
+    assert_int_equal(missing, 0);
+    dmq_image_set_close(set);
+    return out;
+}
+
+static void same_rows(dmq_feature_set *a, dmq_feature_set *b)
+{
+    const dmq_feature_kind kinds[] = { DMQ_FEATURE_POOL, DMQ_FEATURE_LOGITS };
+    const float *x, *y;
+
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(a->width[kinds[k]], b->width[kinds[k]]);
+        OK(dmq_feature_set_rows(&x, a, kinds[k]));
+        OK(dmq_feature_set_rows(&y, b, kinds[k]));
+        assert_memory_equal(x, y, (size_t)N * (size_t)a->width[kinds[k]] * sizeof *x);
+    }
+}
+
+static void ready_of(const char *path, dmq_feature_set *set)
+{
+    const float *pool, *logits;
+    dmq_text p, l;
+
+    OK(dmq_feature_set_rows(&pool, set, DMQ_FEATURE_POOL));
+    OK(dmq_feature_set_rows(&logits, set, DMQ_FEATURE_LOGITS));
+    p = npy_of("<f4", "8, 2048", pool, sizeof *pool * N * DMQ_INCEPTION_POOL);
+    l = npy_of("<f4", "8, 1008", logits, sizeof *logits * N * DMQ_INCEPTION_CLASSES);
+    put_npz(path, ZIP_CM_DEFLATE, 2, (npz_member[]){ { "pool.npy", &p }, { "logits.npy", &l } });
+    dmq_text_release(&p);
+    dmq_text_release(&l);
+}
+
+static void a_set_is_the_same_in_every_form(void **state)
+{
+    const char *images = pack("images.npz", N, 3);
+    float *x = as_numbers(images);
+    const dmq_images numbers = { .data = x, .n = N, .one = dmq_shape4(1, SIDE, SIDE, 3) };
+    dmq_extractor *extractor = NULL;
+    dmq_feature_set *of_pack, *other;
+    char name[32];
+
+    (void)state;
+    OK(dmq_extractor_open(&extractor, network, DMQ_RESIZE_TF1, lanes));
+    of_pack = features(extractor, images, NULL);
+    OK(dmq_images_save(in_folder("images.h5"), &numbers, 0, "key"));
+    other = features(extractor, in_folder("images.h5"), in_folder("pieces"));
+    same_rows(of_pack, other);
+    assert_string_equal(of_pack->images, other->images);
+    dmq_feature_set_destroy(other);
+    OK(dmq_folder_create(in_folder("pngs")));
+    for (int i = 0; i < N; i++) {
+        (void)snprintf(name, sizeof name, "pngs/%d.png", i);
+        save_image(in_folder(name), x + (size_t)i * PER);
+    }
+    other = features(extractor, in_folder("pngs"), NULL);
+    same_rows(of_pack, other);
+    dmq_feature_set_destroy(other);
+    ready_of(in_folder("ready.npz"), of_pack);
+    OK(dmq_feature_set_ready(&other, in_folder("ready.npz")));
+    same_rows(of_pack, other);
+    dmq_feature_set_destroy(other);
+    dmq_feature_set_destroy(of_pack);
+    dmq_extractor_close(extractor);
+}
+
+/* A piece that is not what would be made now is made again. */
+static void a_damaged_piece_is_made_again(void **state)
+{
+    const char *images = pack("images.npz", N, 3), *others = pack("others.npz", N, 4);
+    char folder[256], piece[256];
+    dmq_extractor *extractor = NULL;
+    dmq_feature_set *right, *again;
+    char *bytes;
+    size_t size;
+
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "%s", in_folder("worn"));
+    (void)snprintf(piece, sizeof piece, "%s", in_folder("worn/features-00000000.h5"));
+    OK(dmq_extractor_open(&extractor, network, DMQ_RESIZE_TF1, lanes));
+    right = features(extractor, images, NULL);
+    dmq_feature_set_destroy(features(extractor, others, folder));
+    again = features(extractor, images, folder); /* of other images */
+    same_rows(right, again);
+    dmq_feature_set_destroy(again);
+    OK(dmq_file_read(&bytes, &size, piece, (size_t)1 << 30));
+    put(piece, bytes, size / 2);
+    again = features(extractor, images, folder);
+    same_rows(right, again);
+    OK(dmq_feature_set_remove(folder, "features", N));
+    assert_false(dmq_file_exists(piece));
+    dmq_feature_set_destroy(again);
+    dmq_feature_set_destroy(right);
+    dmq_extractor_close(extractor);
+    dmq_free(bytes);
+}
+
 /* ------------------------------------------------------------------ statistics that others made */
 
 enum { D = 2048 };
@@ -310,6 +452,8 @@ int main(void)
         CHECK_TEST(a_resize_is_another_network),
         CHECK_TEST(too_few_images_for_ten_splits),
         CHECK_TEST(images_that_come_class_by_class_are_told),
+        CHECK_TEST(a_set_is_the_same_in_every_form),
+        CHECK_TEST(a_damaged_piece_is_made_again),
         CHECK_TEST(an_npz_does_not_tell_its_network),
     };
 
