@@ -217,6 +217,14 @@ equal 'full-precision metrics in the store' "$(find s -name '*-metrics-fp.json' 
 equal 'fd of the full-precision images' "$(value fd "$(find s -path '*w4*' -name metrics.json)")" \
     "$(value fd "$(find s -path '*w8*' -name metrics.json)")"
 
+# a task of the sweep alone takes both from the store, and says the same
+again=$(find s -maxdepth 1 -name '*w8*')
+mv "$again/metrics.json" w8.json
+ok "$dmq" sweep --threads 1 --progress json -c sweep.yaml -o s --task 1
+grep -q '"stage": *"evaluate"' err.txt || fail "no progress of evaluate: $(cat err.txt)"
+same w8.json "$again/metrics.json"
+grep -qE '"stage": ?"(reference|evaluate-fp)"' err.txt && fail "features of the reference were made again: $(cat err.txt)"
+
 # ------------------------------------------------------------------ a column of two metrics
 for count in 64 80; do
     ok "$dmq" run --threads 2 -q --progress none -c tiny.yaml --set reweight=off -o ref$count --set name=ref$count \
