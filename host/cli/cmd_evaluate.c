@@ -332,6 +332,7 @@ static dmq_status score(evaluating *v)
     int missing = 0;
     dmq_status st = DMQ_OK;
 
+    how.n = v->images ? v->images->n : v->set->n;
     if (v->images) {
         how.h = v->images->h;
         how.w = v->images->w;

@@ -66,7 +66,7 @@ dmq_status dmq_metrics_check(unsigned metrics, const int *width, int is_inceptio
 
 /* ------------------------------------------------------------------ the reference */
 
-static dmq_status check_reference(const dmq_score_config *c, const dmq_reference *r)
+dmq_status dmq_metrics_check_reference(const dmq_score_config *c, const dmq_reference *r)
 {
     dmq_status st;
 
@@ -89,13 +89,32 @@ static dmq_status check_reference(const dmq_score_config *c, const dmq_reference
     return DMQ_OK;
 }
 
+dmq_status dmq_metrics_check_count(const dmq_score_config *c, int64_t n, int classes)
+{
+    int splits = c->splits > 0 ? c->splits : classes == DMQ_INCEPTION_CLASSES ? 10 : 1;
+
+    if ((c->metrics & BIT(DMQ_METRIC_IS)) && n < splits) {
+        return dmq_fail(DMQ_EINVAL, "evaluate.splits = %d: there are %" PRId64 " images", splits,
+                        n);
+    }
+    if ((c->metrics & MANIFOLD) && n <= c->k) {
+        return dmq_fail(DMQ_EINVAL, "evaluate.neighbours = %d: there are %" PRId64 " images", c->k,
+                        n);
+    }
+    if ((c->metrics & BIT(DMQ_METRIC_KID)) && n < c->kid_size) {
+        return dmq_fail(DMQ_EINVAL, "evaluate.kid_size = %d: there are %" PRId64 " images",
+                        c->kid_size, n);
+    }
+    return DMQ_OK;
+}
+
 dmq_status dmq_scorer_create(dmq_scorer **out, const dmq_score_config *config,
                              const dmq_reference *r)
 {
     dmq_scorer *s = NULL;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(check_reference(config, r));
+    DMQ_TRY(dmq_metrics_check_reference(config, r));
     DMQ_TRY(dmq_alloc((void **)&s, 1, sizeof *s));
     s->config = *config;
     s->reference = r;

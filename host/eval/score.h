@@ -95,6 +95,13 @@ int dmq_metrics_need_spatial(unsigned metrics);
  */
 dmq_status dmq_metrics_check(unsigned metrics, const int *width, int is_inception);
 
+/** Statistics and rows that these metrics need are in the reference: EDATA naming what it lacks. */
+dmq_status dmq_metrics_check_reference(const dmq_score_config *config,
+                                       const dmq_reference *reference);
+
+/** EINVAL naming the key when n images are too few for splits, neighbours or subsets. */
+dmq_status dmq_metrics_check_count(const dmq_score_config *config, int64_t n, int classes);
+
 /**
  * @param reference  must outlive it; its name is the part of the ids, its extractor that of the sets
  * @return           EDATA naming what the reference lacks

@@ -30,7 +30,8 @@ static void configure(dmq_judge_config *out, const dmq_experiment *e)
                                .lanes = e->lanes,
                                .h = e->image.dim[1],
                                .w = e->image.dim[2],
-                               .c = e->image.dim[3] };
+                               .c = e->image.dim[3],
+                               .n = dmq_config_int(e->config, "sample.count") };
 }
 
 /* Features of one side's images; NULL where pieces are left to other shards. */

@@ -103,54 +103,6 @@ done:
     return st;
 }
 
-/* ------------------------------------------------------------------ checks before anything is computed */
-
-/* Two things are wrong: tell both. The code is the first one's. */
-static dmq_status tell_both(dmq_status first, const char *text, dmq_status second)
-{
-    char *other = NULL;
-    dmq_status st = DMQ_OK;
-
-    if (first == DMQ_OK)
-        return second;
-    if (second == DMQ_OK) {
-        dmq_message_set(text);
-        return first;
-    }
-    DMQ_TRY(dmq_strdup(&other, dmq_message()));
-    st = dmq_fail(first, "%s\n  and: %s", text, other);
-done:
-    dmq_free(other);
-    return st;
-}
-
-dmq_status dmq_judge_check(const dmq_judge_config *config)
-{
-    unsigned metrics = dmq_judge_metrics(config->config);
-    dmq_extractor *x = NULL;
-    dmq_image_set *set = NULL;
-    char *path = NULL, *text = NULL;
-    dmq_status network = DMQ_OK, st = DMQ_OK;
-
-    if (!metrics)
-        return DMQ_OK;
-    network = config->ready ? check_ready(config) : open_extractor(&x, config);
-    if (network == DMQ_ENOMEM)
-        return network;
-    DMQ_TRY(dmq_strdup(&text, network == DMQ_OK ? "" : dmq_message()));
-    if (dmq_metrics_compare(metrics))
-        st = dmq_judge_find_reference(&set, &path, config);
-    st = tell_both(network, text, st);
-done:
-    dmq_image_set_close(set);
-    dmq_extractor_close(x);
-    dmq_free(path);
-    dmq_free(text);
-    return st;
-}
-
-/* ------------------------------------------------------------------ the judge */
-
 static void settings(dmq_score_config *out, const dmq_judge *j)
 {
     const dmq_config *c = j->at.config;
@@ -179,6 +131,89 @@ static dmq_status open_network(dmq_judge *j)
 done:
     return st;
 }
+
+/* ------------------------------------------------------------------ checks before anything is computed */
+
+/* Two things are wrong: tell both. The code is the first one's. */
+static dmq_status tell_both(dmq_status first, const char *text, dmq_status second)
+{
+    char *other = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (first == DMQ_OK)
+        return second;
+    if (second == DMQ_OK) {
+        dmq_message_set(text);
+        return first;
+    }
+    DMQ_TRY(dmq_strdup(&other, dmq_message()));
+    st = dmq_fail(first, "%s\n  and: %s", text, other);
+done:
+    dmq_free(other);
+    return st;
+}
+
+/* Images enough, and a reference that fits; what the network is, is known. */
+static dmq_status check_rest(const dmq_judge *j)
+{
+    const dmq_feature_set *ready = j->at.ready;
+    dmq_score_config how;
+    dmq_image_set *set = NULL;
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    settings(&how, j);
+    if (j->at.n > 0) {
+        st = dmq_metrics_check_count(
+            &how, j->at.n, ready ? ready->width[DMQ_FEATURE_LOGITS] : j->extractor->classes);
+        DMQ_TRY(dmq_config_place(j->at.config, st));
+    }
+    if (!dmq_metrics_compare(j->metrics))
+        goto done;
+    DMQ_TRY(dmq_judge_find_reference(&set, &path, &j->at));
+    if (path)
+        DMQ_TRY(dmq_judge_check_statistics(j, &how, path));
+done:
+    dmq_image_set_close(set);
+    dmq_free(path);
+    return st;
+}
+
+/* Without the network: whether the reference is there at least. */
+static dmq_status check_place(const dmq_judge *j)
+{
+    dmq_image_set *set = NULL;
+    char *path = NULL;
+    dmq_status st = DMQ_OK;
+
+    if (dmq_metrics_compare(j->metrics))
+        DMQ_TRY(dmq_judge_find_reference(&set, &path, &j->at));
+done:
+    dmq_image_set_close(set);
+    dmq_free(path);
+    return st;
+}
+
+dmq_status dmq_judge_check(const dmq_judge_config *config)
+{
+    dmq_judge j = { .at = *config, .metrics = dmq_judge_metrics(config->config) };
+    char *text = NULL;
+    dmq_status network, st = DMQ_OK;
+
+    if (!j.metrics)
+        return DMQ_OK;
+    network = open_network(&j);
+    if (network == DMQ_ENOMEM)
+        return network;
+    DMQ_TRY(dmq_strdup(&text, network == DMQ_OK ? "" : dmq_message()));
+    st = network == DMQ_OK ? check_rest(&j) : tell_both(network, text, check_place(&j));
+done:
+    dmq_extractor_close(j.extractor);
+    dmq_free(text);
+    return st;
+}
+
+/* ------------------------------------------------------------------ the judge */
 
 dmq_status dmq_judge_create(dmq_judge **out, const dmq_judge_config *config)
 {

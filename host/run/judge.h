@@ -25,6 +25,7 @@ typedef struct dmq_judge_config {
     const dmq_config *config;
     dmq_lanes *lanes;
     int h, w, c; /**< of the images to be scored; 0: nothing is to be checked against them */
+    int64_t n;   /**< how many; 0: not known */
     const dmq_feature_set *ready; /**< features that are there: no network is opened; NULL: none */
     const char *levels;           /**< the end of ids */
     const char *folder;           /**< where pieces of features lie meanwhile; NULL: in memory */

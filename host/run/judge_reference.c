@@ -295,33 +295,61 @@ static dmq_status refuse_network(const dmq_judge *j, const char *path, const cha
         "anew: dmq evaluate --make-reference");
 }
 
-static dmq_status name_network(dmq_judge *j, const char *path)
+/* Whose features a file holds: it says so, or evaluate.reference_features does. */
+static dmq_status check_network(const dmq_judge *j, const dmq_reference *r, const char *path)
 {
     const char *stated = dmq_config_text(j->at.config, "evaluate.reference_features");
-    dmq_reference *r = j->reference;
-    int told = *r->extractor != '\0';
-    size_t n = strlen(r->name);
+    const char *theirs = *r->extractor ? r->extractor : stated;
 
-    if (told && *stated && strcmp(stated, r->extractor) != 0) {
+    if (*r->extractor && *stated && strcmp(stated, r->extractor) != 0) {
         return dmq_config_refuse(j->at.config, "evaluate.reference_features", "%s itself says %s",
                                  path, r->extractor);
     }
-    if (!told && *stated)
-        (void)snprintf(r->extractor, sizeof r->extractor, "%s", stated);
-    if (!told) {
-        (void)snprintf(r->name + n, sizeof r->name - n, "-%.12s%s", r->hash,
-                       *stated ? "" : "-unstated");
-        if (!*stated) {
-            dmq_log_warn("reference-unstated",
-                         "%s does not tell which network and resize made it; "
-                         "evaluate.reference_features says it "
-                         "(the images' own: %s)",
-                         path, j->id);
-        }
+    if (*theirs && strcmp(theirs, j->id) != 0)
+        return refuse_network(j, path, theirs);
+    if (j->extractor && r->d != j->extractor->pool) {
+        return dmq_fail(DMQ_EDATA, "reference %s is of features of %d numbers, %s has %d", path,
+                        r->d, j->id, j->extractor->pool);
     }
-    if (*r->extractor && strcmp(r->extractor, j->id) != 0)
-        return refuse_network(j, path, r->extractor);
     return DMQ_OK;
+}
+
+/* Statistics that do not tell their network have a name with the file's hash. */
+static void name_file(dmq_judge *j, const char *path)
+{
+    enum { STEM = 40 }; /* leaves room for hash and "-unstated" */
+    int stated = *dmq_config_text(j->at.config, "evaluate.reference_features") != '\0';
+    dmq_reference *r = j->reference;
+    size_t n = strlen(r->name);
+
+    if (*r->extractor)
+        return;
+    if (n > STEM)
+        n = STEM;
+    (void)snprintf(r->name + n, sizeof r->name - n, "-%.12s%s", r->hash, stated ? "" : "-unstated");
+    if (stated)
+        return;
+    dmq_log_warn(
+        "reference-unstated",
+        "%s does not tell which network and resize made it; evaluate.reference_features says it "
+        "(the images' own: %s)",
+        path, j->id);
+}
+
+dmq_status dmq_judge_check_statistics(const dmq_judge *j, const dmq_score_config *how,
+                                      const char *path)
+{
+    dmq_reference *r = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_reference_load(&r, path));
+    DMQ_TRY(check_network(j, r, path));
+    if (r->n_rows == 0 && j->extractor) /* they will be made */
+        r->n_rows = r->n_images;
+    DMQ_TRY(dmq_metrics_check_reference(how, r));
+done:
+    dmq_reference_destroy(r);
+    return st;
 }
 
 /* An ADM pack has the images of its rows, but not the rows. */
@@ -331,7 +359,6 @@ static dmq_status add_rows(dmq_judge *j, const char *path)
     dmq_reference *of_images = NULL, *r = j->reference;
     dmq_image_set *set = NULL;
     making m = { .judge = j, .name = r->name };
-    dmq_reference *kept = j->reference;
     dmq_status st = DMQ_OK;
 
     if (!dmq_metrics_need_rows(j->metrics) || r->n_rows > 0 || r->n_images == 0 || !j->extractor)
@@ -341,7 +368,7 @@ static dmq_status add_rows(dmq_judge *j, const char *path)
     j->reference = NULL;
     st = take_of_images(&m);
     of_images = j->reference;
-    j->reference = kept;
+    j->reference = r;
     DMQ_TRY(st);
     if (of_images) {
         r->rows = of_images->rows;
@@ -372,7 +399,8 @@ dmq_status dmq_judge_take_reference(dmq_judge *j)
         st = take_of_images(&m);
     } else {
         DMQ_TRY(dmq_reference_load(&j->reference, path));
-        DMQ_TRY(name_network(j, path));
+        DMQ_TRY(check_network(j, j->reference, path));
+        name_file(j, path);
         st = add_rows(j, path);
     }
 done:

@@ -123,7 +123,7 @@ grep -q "^recall .* recall32/features-$net/k3/VIRTUAL_set-$adm-4/uint8-round" ou
 [ -s err.txt ] && fail "a stated network is warned of: $(cat err.txt)"
 refuses 65 'holds features of inception-2015-12-05/tf1-resize, the images are scored with features-' 'hint: name that network' \
     -- score "${both[@]}" --set evaluate.reference_features=inception-2015-12-05/tf1-resize
-refuses 65 'reference stats-.* has features of 0 single images' 'hint: dmq evaluate --make-reference' \
+refuses 65 'reference stats has features of 0 single images' 'hint: dmq evaluate --make-reference' \
     -- score --images run/images-q.h5 --reference stats.npz --set evaluate.metrics=[recall]
 
 # ------------------------------------------------------------------ features that are ready
@@ -256,9 +256,22 @@ refuses 78 'fid is the distance in the features of Inception' 'at --set evaluate
 refuses 66 'evaluate.features = .*: there is no such file' 'hint: data/fetch.sh inception .*dmq import pt_inception-2015-12-05' \
     'and: evaluate.reference = nothere.npz: there is no such file or folder' \
     -- score --images plain.npz --reference nothere.npz --set evaluate.features=data:inception-2015-12-05.h5
+refuses 78 'evaluate.splits = 10: there are 4 images' 'at --set' \
+    -- score --images plain.npz --set evaluate.metrics=[is] --set evaluate.splits=10
+refuses 78 'evaluate.kid_size = 1000: there are 4 images' -- score --images plain.npz --set evaluate.metrics=[kid]
+refuses 78 'evaluate.neighbours = 4: there are 4 images' 'at --set' \
+    -- score --images plain.npz --set evaluate.metrics=[recall] --set evaluate.neighbours=4
+# a run is refused before anything is sampled
+ok "$dmq" train -q -c train-features.yaml --seed 5 -o data/other.h5
+early=("$dmq" run -q -c tiny.yaml --set reweight=off -o x --set evaluate.reference=fp.h5)
+refuses 78 'evaluate.reference_features = x: fp.h5 itself says' -- "${early[@]}" --set evaluate.reference_features=x
+refuses 65 'fp.h5 holds features of' -- "${early[@]}" --set evaluate.features=data:other.h5
+refuses 78 'evaluate.kid_size = 64: there are 32 images' -- "${early[@]}" --set evaluate.metrics=[kid] \
+    --set evaluate.kid_size=64
+refuses 65 'has features of 0 single images' -- "${early[@]}" --set evaluate.metrics=[recall] --set evaluate.reference=stats.npz
+[ -e x ] && fail "a refused run left the folder x"
 refuses 78 'evaluate.reference = shapes32: its images are 32 x 32 x 3, those to be scored 16 x 16 x 3' \
     'hint: evaluate.prepare' -- score --images plain.npz --reference shapes32
-ok "$dmq" train -q -c train-features.yaml --seed 5 -o data/other.h5
 refuses 65 "fp.h5 holds features of features-$net, the images are scored with features-" 'hint: name that network' \
     -- score --images plain.npz --reference fp.h5 --set evaluate.features=data:other.h5
 refuses 78 "evaluate.reference_features = x: fp.h5 itself says features-$net" \
