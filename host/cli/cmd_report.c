@@ -3,9 +3,9 @@
 #include "base/memory.h"
 #include "base/path.h"
 #include "cli/output.h"
+#include "cli/setup.h"
 #include "cli/verbs.h"
 #include "report/html.h"
-#include "report/measure.h"
 
 #include <string.h>
 
@@ -24,13 +24,7 @@ dmq_status dmq_cmd_report(const dmq_options *o)
     } else {
         DMQ_TRY(dmq_path_join(&path, o->arg[0], "report.html"));
     }
-    DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
-    for (int i = 0; i < o->n_set; i++)
-        DMQ_TRY(dmq_results_set(results, o->set[i]));
-    if (o->vs)
-        DMQ_TRY(dmq_results_compare(results));
-    for (int i = 0; i < o->n_across; i++)
-        DMQ_TRY(dmq_measures_across(results, o->across[i]));
+    DMQ_TRY(dmq_setup_results(&results, o));
     DMQ_TRY(dmq_html_render(&text, results));
     DMQ_TRY(dmq_output_write(path, text, o->overwrite));
     dmq_log_info("report: %s, %.2f MB", path, (double)strlen(text) / 1e6);

@@ -1,8 +1,8 @@
 /* dmq table: results side by side, on stdout or in a file */
 #include "base/memory.h"
 #include "cli/output.h"
+#include "cli/setup.h"
 #include "cli/verbs.h"
-#include "report/measure.h"
 #include "report/table.h"
 
 #include <stdio.h>
@@ -19,13 +19,7 @@ dmq_status dmq_cmd_table(const dmq_options *o)
         return dmq_fail_note(st, "  hint: dmq table runs/NAME");
     }
     DMQ_TRY(dmq_table_format_parse(&format, o->format));
-    DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
-    for (int i = 0; i < o->n_set; i++)
-        DMQ_TRY(dmq_results_set(results, o->set[i]));
-    if (o->vs)
-        DMQ_TRY(dmq_results_compare(results));
-    for (int i = 0; i < o->n_across; i++)
-        DMQ_TRY(dmq_measures_across(results, o->across[i]));
+    DMQ_TRY(dmq_setup_results(&results, o));
     DMQ_TRY(dmq_table_render(&text, results, format));
     if (o->out) {
         DMQ_TRY(dmq_output_write(o->out, text, o->overwrite));

@@ -34,10 +34,10 @@ typedef struct dmq_options {
     const char *reference;  /**< --reference FILE */
     const char **across;    /**< --across KEY, in order */
     int n_across;
-    const char *images;     /**< --images PATH */
-    const char *ready;      /**< --ready-features FILE */
-    const char *make;       /**< --make-reference NAME */
-    const char **ignore;    /**< --ignore PREFIX, in order */
+    const char *images;  /**< --images PATH */
+    const char *ready;   /**< --ready-features FILE */
+    const char *make;    /**< --make-reference NAME */
+    const char **ignore; /**< --ignore PREFIX, in order */
     int n_ignore;
     int weights;          /**< --weights auto|ema|raw: dmq_weights */
     const char *progress; /**< auto, bar, plain, json, none */

@@ -7,6 +7,7 @@
 #include "base/schema.h"
 #include "io/file.h"
 #include "io/yaml.h"
+#include "report/measure.h"
 #include "run/sweep.h"
 
 #include <stdio.h>
@@ -126,5 +127,24 @@ done:
     dmq_config_destroy(config);
     dmq_missing_release(&missing);
     dmq_free(path);
+    return st;
+}
+
+dmq_status dmq_setup_results(dmq_results **out, const dmq_options *o)
+{
+    dmq_results *results = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_results_load(&results, o->arg, o->n_arg));
+    for (int i = 0; i < o->n_set; i++)
+        DMQ_TRY(dmq_results_set(results, o->set[i]));
+    if (o->vs)
+        DMQ_TRY(dmq_results_compare(results));
+    for (int i = 0; i < o->n_across; i++)
+        DMQ_TRY(dmq_measures_across(results, o->across[i]));
+    *out = results;
+    results = NULL;
+done:
+    dmq_results_destroy(results);
     return st;
 }

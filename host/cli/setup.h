@@ -5,6 +5,7 @@
 #define DMQ_CLI_SETUP_H
 
 #include "cli/options.h"
+#include "report/results.h"
 #include "run/experiment.h"
 #include "run/stage.h"
 
@@ -26,5 +27,8 @@ dmq_status dmq_setup_missing(const dmq_missing *missing);
 
 /** Open experiment and folder, run stages, close: what run, calibrate, quantize, ... are. */
 dmq_status dmq_setup_stages(const dmq_options *options, int only);
+
+/** The runs of the folders that are named, as --set, --vs and --across ask for them: what table and report tell. */
+dmq_status dmq_setup_results(dmq_results **out, const dmq_options *options);
 
 #endif

@@ -99,7 +99,7 @@ static int tells_any(const dmq_results *all)
     return 0;
 }
 
-static dmq_status fill(dmq_published *out, const dmq_paper *paper, const char *method,
+static dmq_status fill(dmq_beside *out, const dmq_paper *paper, const char *method,
                        const char *bits, const dmq_result *run)
 {
     out->row = dmq_paper_find(paper, method, bits, run);

@@ -41,10 +41,10 @@ struct dmq_paper;
 struct dmq_paper_row;
 
 /** What stands in a published table for a row of runs: paper.h. */
-typedef struct dmq_published {
+typedef struct dmq_beside {
     const struct dmq_paper_row *row; /**< NULL: the table has none */
     char *differs; /**< what the runs do otherwise; NULL: not compared, "": nothing */
-} dmq_published;
+} dmq_beside;
 
 /** Runs of one label. */
 typedef struct dmq_arm {
@@ -54,14 +54,14 @@ typedef struct dmq_arm {
     int n_runs;
     char *own_label; /**< NULL unless label is it */
     int apart;       /**< another arm has its label */
-    dmq_published published;
+    dmq_beside published;
 } dmq_arm;
 
 /** A full-precision model that runs are compared with. */
 typedef struct dmq_baseline {
     char label[96];
     const dmq_result *run; /**< the first with its images */
-    dmq_published published;
+    dmq_beside published;
 } dmq_baseline;
 
 typedef struct dmq_results {

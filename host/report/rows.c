@@ -54,7 +54,7 @@ void dmq_row_at(dmq_row *out, const dmq_results *all, int i)
 
 /* ------------------------------------------------------------------ values */
 
-static const dmq_published *published_of(const dmq_row *row)
+static const dmq_beside *published_of(const dmq_row *row)
 {
     return row->fp ? &row->fp->published : row->arm ? &row->arm->published : NULL;
 }
@@ -72,7 +72,7 @@ dmq_stat dmq_row_stat(const dmq_row *row, int measure)
 
 double dmq_row_paper(const dmq_row *row, int measure)
 {
-    const dmq_published *p = published_of(row);
+    const dmq_beside *p = published_of(row);
 
     if (row->published)
         return row->published->value[measure];
@@ -98,7 +98,7 @@ static const char *id_of(const dmq_row *row, int measure)
 /* Settings decide what images are, not what a network weighs. Where no protocol is told, nobody knows. */
 int dmq_row_unlike(const dmq_results *all, const dmq_row *row, int measure)
 {
-    const dmq_published *p = published_of(row);
+    const dmq_beside *p = published_of(row);
     int images = dmq_measures[measure].group == DMQ_MEASURE_IMAGES;
 
     if (!p)
@@ -143,7 +143,7 @@ static int has_difference(const dmq_row *row)
 /* What each row has otherwise than it was published. */
 static void note_unlike(dmq_text *out, const dmq_results *all, const dmq_row *row)
 {
-    const dmq_published *p = published_of(row);
+    const dmq_beside *p = published_of(row);
 
     if (!p || !has_difference(row))
         return;

@@ -86,7 +86,7 @@ static int is_published(const dmq_results *all, int measure)
 static void csv_published(dmq_text *t, const dmq_results *all, const dmq_row *row, int told,
                           int compared)
 {
-    const dmq_published *p = row->fp ? &row->fp->published : row->arm ? &row->arm->published : NULL;
+    const dmq_beside *p = row->fp ? &row->fp->published : row->arm ? &row->arm->published : NULL;
     const dmq_paper_row *from = p ? p->row : row->published;
 
     for (int m = 0; m < DMQ_MEASURES; m++) {

@@ -89,7 +89,7 @@ done:
 /* paper: values; with --vs paper also difference, published (source and certainty), differs, unlike */
 static dmq_status json_paper(dmq_json *to, const dmq_results *all, const dmq_row *row)
 {
-    const dmq_published *p = row->fp ? &row->fp->published : &row->arm->published;
+    const dmq_beside *p = row->fp ? &row->fp->published : &row->arm->published;
     dmq_json *object;
     dmq_status st = DMQ_OK;
 
