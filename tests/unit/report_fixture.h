@@ -331,4 +331,42 @@ static inline void fixture_contains(const char *text, const char *what)
         fail_msg("no \"%s\" in:\n%.6000s", what, text);
 }
 
+/* Load the runs of a folder and render their table in every form. */
+static inline dmq_status fixture_all_tables(const char *folder, int compare)
+{
+    dmq_results *r = NULL;
+    char *text = NULL;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_results_load(&r, &folder, 1));
+    if (compare)
+        DMQ_TRY(dmq_results_compare(r));
+    for (int format = 0; format < 4; format++) {
+        DMQ_TRY(dmq_table_render(&text, r, (dmq_table_format)format));
+        dmq_free(text);
+        text = NULL;
+    }
+done:
+    dmq_results_destroy(r);
+    dmq_free(text);
+    return st;
+}
+
+/** Any allocation of that may fail, cleanly; there are more than `least` of them. compare: with published values. */
+static inline void fixture_memory_runs_out(const char *name, int compare, long least)
+{
+    const char *folder = in_folder(name);
+    dmq_status st = DMQ_ENOMEM;
+    long n = 0;
+
+    while (st != DMQ_OK) {
+        n += n < 300 ? 1 : 7; /* all that is of another kind, then many of one kind */
+        dmq_alloc_fail_at(n);
+        st = fixture_all_tables(folder, compare);
+        dmq_alloc_fail_at(0);
+        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
+    }
+    assert_true(n > least);
+}
+
 #endif

@@ -457,41 +457,11 @@ static void means_and_spreads(void **state)
 
 /* ------------------------------------------------------------------ out of memory */
 
-static dmq_status all_tables(const char *folder)
-{
-    dmq_results *r = NULL;
-    char *text = NULL;
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(dmq_results_load(&r, &folder, 1));
-    for (int format = 0; format < 4; format++) {
-        DMQ_TRY(dmq_table_render(&text, r, (dmq_table_format)format));
-        dmq_free(text);
-        text = NULL;
-    }
-done:
-    dmq_results_destroy(r);
-    dmq_free(text);
-    return st;
-}
-
 static void any_allocation_may_fail(void **state)
 {
-    const char *folder;
-    dmq_status st = DMQ_ENOMEM;
-    long n = 0;
-
     (void)state;
     fixture_make(&(fixture_run){ .name = "s/a", .label = "GAC", .seed = 1, .fd = 1 });
-    folder = in_folder("s");
-    while (st != DMQ_OK) {
-        n += n < 300 ? 1 : 7; /* all that is of another kind, then many of one kind */
-        dmq_alloc_fail_at(n);
-        st = all_tables(folder);
-        dmq_alloc_fail_at(0);
-        assert_true(st == DMQ_OK || st == DMQ_ENOMEM);
-    }
-    assert_true(n > 50);
+    fixture_memory_runs_out("s", 0, 50);
 }
 
 int main(void)
