@@ -75,7 +75,9 @@ static dmq_status open_each(each *e, dmq_lanes *lanes, const int size[2], int n)
     e->n = n;
     for (int i = 0; i < n; i++)
         e->sample[i] = i;
-    DMQ_TRY(bench_resblock_open(&e->b, lanes, size[0], size[1], 0, n));
+    DMQ_TRY(bench_resblock_open(
+        &e->b, lanes,
+        &(bench_resblock_config){ .channels = size[0], .size = size[1], .samples = n }));
     DMQ_TRY(dmq_space_alloc(&e->rows, e->b.block->problem.space,
                             (size_t)n * e->b.block->problem.n_theta));
 done:

@@ -4,7 +4,7 @@
  * every layer, W4A8 ("cifar10-w4a8"). Beside bench/reference/forward.py and reference/device/forward.py.
  *
  *   bench_forward [--backend cpu] [--threads 2] [--only cifar10] [--reps 20] [--ms 200] [--check 1]
- *                 [--clock wall|cpu] [--profile 0] [--precision fp32|tf32]
+ *                 [--clock wall|cpu] [--profile 0] [--precision fp32|tf32] [--count 0] [--shard 0]
  *
  * On the CPU the batch is cut into shards of at most 8, one a thread and more. A device has it in one piece
  * and in its memory: "forward" launches every kernel, "replay" the same pass as one recording, and
@@ -248,7 +248,7 @@ static dmq_status measure_device(bench_result *result, forward *f, const bench_s
     DMQ_TRY(run(f)); /* inputs are in place from here on */
     c->run = pass_and_wait;
     DMQ_TRY(bench_setup_measure(result, setup, c));
-    if (!f->be->capture_begin)
+    if (!f->be->capture_begin || setup->count)
         goto done;
     DMQ_TRY(f->be->capture_begin(f->queue));
     st = pass(f);
@@ -288,6 +288,8 @@ static dmq_status bench_network(const network *net, const bench_setup *setup)
     } else {
         DMQ_TRY(measure_device(&result, &f, setup, &c));
     }
+    if (setup->count)
+        goto done;
     (void)fprintf(stderr, "# %s: %.3f GFLOP an image, %.1f images/s at best, %.1f at the median\n",
                   shape, c.flop / net->batch * 1e-9, net->batch / result.min_us * 1e6,
                   net->batch / result.median_us * 1e6);

@@ -5,7 +5,7 @@
  * has r1 and r3 by unrolled differentiation; weights only, as there.
  *
  *   bench_meta [--backend cpu] [--threads 2] [--only 64@16/r1] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
- *              [--profile 0]
+ *              [--profile 0] [--count 0] [--shard 0]
  *
  * First a line "meta_unit": a plain AdaRound iteration of the block, the unit in which stderr tells the
  * meta-iterations. A device is given plans of 50 of either, which it records once and replays. The error is that of the gradient against the reference backend's (of a device: cpu's),
@@ -129,7 +129,9 @@ static dmq_status open_meta(meta *m, dmq_lanes *lanes, const int size[2], int n,
     }
     for (int i = 0; i < n; i++)
         m->s[i] = (dmq_real)(1.0 / 32);
-    DMQ_TRY(bench_resblock_open(&m->b, lanes, size[0], size[1], 0, n + k * EACH));
+    DMQ_TRY(bench_resblock_open(
+        &m->b, lanes,
+        &(bench_resblock_config){ .channels = size[0], .size = size[1], .samples = n + k * EACH }));
 done:
     return st;
 }
@@ -224,6 +226,8 @@ static dmq_status bench_form(meta *m, const bench_setup *setup, const int size[2
     c.op = "meta_device";
     c.run = run;
     DMQ_TRY(bench_setup_queued(NULL, setup, &c, plan));
+    if (setup->count)
+        goto done;
     (void)fprintf(stderr, "# %s: %.2f plain iterations at best, %.2f at the median\n", shape,
                   result.min_us / unit_us, result.median_us / unit_us);
 done:
@@ -242,9 +246,9 @@ static dmq_status bench_size(meta *m, const bench_setup *setup, const int size[2
         return DMQ_OK;
     DMQ_TRY(open_meta(m, setup->lanes, size, TRAIN, GROUPS));
     (void)snprintf(shape, sizeof shape, "%d@%d/weights", size[0], size[1]);
-    m->plan = c.calls = setup->be->host_memory ? 1 : BENCH_PLAN;
+    m->plan = c.calls = setup->be->host_memory || setup->count ? 1 : BENCH_PLAN;
     c.flop = 2 * 2.5 * m->b.macs * TRAIN;
-    DMQ_TRY(bench_measure(&unit, &c));
+    DMQ_TRY(bench_setup_measure(&unit, setup, &c));
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         for (int matrix_free = 0; matrix_free < 2; matrix_free++)
             DMQ_TRY(bench_form(m, setup, size, &forms[i], matrix_free, unit.min_us));

@@ -1,6 +1,7 @@
 /**
  * Where the time of a bench goes: a backend that passes every call on to another and adds up the CPU
- * time of its slots. CPU time of the calling thread, so other processes disturb it little.
+ * time of its slots, and what they would cost (count.h). CPU time of the calling thread, so other processes
+ * disturb it little.
  *
  *   be = bench_profile_backend(dmq_backend_cpu());
  *   ... run ...
@@ -18,5 +19,23 @@ const dmq_backend *bench_profile_backend(const dmq_backend *be);
 
 void bench_profile_reset(void);
 void bench_profile_print(const char *what, int runs);
+
+/**
+ * A device to count for: what runs on the backend is recorded as for one with shards of that size and memory
+ * of its own.
+ */
+typedef struct bench_roofs {
+    int shard;        /* samples; 0: the backend as it is */
+    double gbs;       /* GB/s */
+    double tflops;    /* TFLOP/s */
+    double launch_us; /* a call takes at least as long */
+} bench_roofs;
+
+const dmq_backend *bench_count_backend(const dmq_backend *be, const bench_roofs *roofs);
+
+/** stdout: a line for each slot called and one of all, by tabs: shape slot calls MB GFLOP floor_us launched_us, where
+    the floor of a call is the larger time of its bytes and operations, and launched_us counts the launch too. */
+void bench_count_header(void);
+void bench_count_print(const char *shape, int runs);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 const int bench_resblock_sizes[BENCH_RESBLOCKS][2] = { { 32, 32 },  { 64, 16 },  { 128, 32 },
@@ -31,7 +32,8 @@ void bench_fill_model(dmq_model *m)
     }
 }
 
-static dmq_status make_model(bench_resblock *b, dmq_lanes *lanes, int channels, int size)
+static dmq_status make_model(bench_resblock *b, dmq_lanes *lanes, int channels, int size,
+                             int attention)
 {
     dmq_ddpm_unet_config c = { .in_channels = 3,
                                .out_channels = 3,
@@ -40,6 +42,8 @@ static dmq_status make_model(bench_resblock *b, dmq_lanes *lanes, int channels, 
                                .ch_mult = { 1 },
                                .n_levels = 1,
                                .num_res_blocks = 1,
+                               .attention = { attention ? size : 0 },
+                               .n_attention = attention,
                                .norm_groups = channels / 4 < 32 ? channels / 4 : 32,
                                .norm_eps = 1e-6 };
     dmq_status st = DMQ_OK;
@@ -94,13 +98,15 @@ static dmq_status make_tables(dmq_qmodel *q, dmq_queue *queue)
     return st;
 }
 
-static dmq_status make_qmodel(bench_resblock *b, dmq_lanes *lanes, int acts)
+static dmq_status make_qmodel(bench_resblock *b, dmq_lanes *lanes, const char *unit, int acts)
 {
-    static const char *const rules[] = { "down.0.block.0.*: w4", "down.0.block.0.*: w4a8" };
-    dmq_policy policy = { .kind = "rules", .rule = &rules[acts], .n_rules = 1 };
+    char text[DMQ_NAME_MAX + 16];
+    const char *rule = text;
+    dmq_policy policy = { .kind = "rules", .rule = &rule, .n_rules = 1 };
     dmq_choice *choice = NULL;
     dmq_status st = DMQ_OK;
 
+    (void)snprintf(text, sizeof text, "%s.*: %s", unit, acts ? "w4a8" : "w4");
     DMQ_TRY(dmq_alloc((void **)&choice, (size_t)b->model->n_layers, sizeof *choice));
     DMQ_TRY(dmq_policy_apply(choice, b->model, &policy));
     for (int l = 0; l < b->model->n_layers; l++) {
@@ -146,23 +152,24 @@ done:
     return st;
 }
 
-dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels, int size,
-                               int acts, int samples)
+dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, const bench_resblock_config *c)
 {
+    const char *name = c->unit ? c->unit : "down.0.block.0";
     dmq_status st = DMQ_OK;
     int unit;
 
     memset(b, 0, sizeof *b);
-    b->macs = 2.0 * size * size * channels * channels * 9;
-    DMQ_TRY(make_model(b, lanes, channels, size));
-    DMQ_TRY(make_calib(b, samples));
-    DMQ_TRY(make_qmodel(b, lanes, acts));
+    b->macs = 2.0 * c->size * c->size * c->channels * c->channels * 9;
+    DMQ_TRY(make_model(b, lanes, c->channels, c->size, strstr(name, "attn") != NULL));
+    unit = find_unit(b->model, name);
+    if (unit < 0)
+        return dmq_fail(DMQ_EINVAL, "bench: --unit %s: the network has none of this name", name);
+    DMQ_TRY(make_calib(b, c->samples));
+    DMQ_TRY(make_qmodel(b, lanes, name, c->acts));
     DMQ_TRY(
-        dmq_cache_create(&b->cache, b->q, b->calib, lanes, &(dmq_cache_config){ .acts = acts }));
-    unit = find_unit(b->model, "down.0.block.0");
-    assert(unit >= 0);
+        dmq_cache_create(&b->cache, b->q, b->calib, lanes, &(dmq_cache_config){ .acts = c->acts }));
     DMQ_TRY(dmq_cache_open(b->cache, unit));
-    DMQ_TRY(dmq_block_create(&b->block, b->q, b->calib, b->cache, lanes, unit, acts));
+    DMQ_TRY(dmq_block_create(&b->block, b->q, b->calib, b->cache, lanes, unit, c->acts));
     DMQ_TRY(make_state(b));
 done:
     if (st != DMQ_OK)

@@ -5,7 +5,8 @@
  *
  * It is down.0.block.0 of a UNet of ch = C and resolution S with random weights of unit gain, min(32, C/4)
  * groups, 4-bit weights per output channel, activations per tensor with one table row a sampler step, and
- * samples of which nothing is zero. Everything runs as in a reconstruction: inputs come out of the cache
+ * samples of which nothing is zero. Other units of it: up.0.block.0, of 2 C channels and C, with a convolution on
+ * its shortcut; mid.attn_1, attention over S x S. Everything runs as in a reconstruction: inputs come out of the cache
  * of the quantized prefix, what does not depend on the rounding is computed once a sample.
  */
 #ifndef DMQ_BENCH_RESBLOCK_H
@@ -31,9 +32,15 @@ void bench_fill_model(dmq_model *model);
 enum { BENCH_RESBLOCKS = 6, BENCH_RESBLOCKS_CPU = 3 };
 extern const int bench_resblock_sizes[BENCH_RESBLOCKS][2];
 
-/** lanes must outlive it. acts: 1: activations of 8 bits. On failure everything is released. */
-dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes, int channels, int size,
-                               int acts, int samples);
+typedef struct bench_resblock_config {
+    int channels, size, samples;
+    int acts;         /* 1: activations of 8 bits */
+    const char *unit; /* NULL: the block above */
+} bench_resblock_config;
+
+/** lanes must outlive it. On failure everything is released. */
+dmq_status bench_resblock_open(bench_resblock *b, dmq_lanes *lanes,
+                               const bench_resblock_config *config);
 
 /** Leaves zeros; takes a zeroed struct. */
 void bench_resblock_close(bench_resblock *b);

@@ -6,6 +6,9 @@
  *   --threads 2   lanes (a device: 1)          --check 1      compare with the reference backend first
  *   --only TEXT   shapes that contain it       --profile 0    then tell the time of each operation
  *   --reps 20  --ms 200  --clock wall|cpu      as in bench_case
+ *   --count 1     measure nothing, but say what one run asks of the backend, slot by slot (profile.h):
+ *   --shard 32    of a device that takes so many samples at once; 0: of the backend as it is
+ *   --gbs 4300  --tflops 396  --launch 2.5     memory, TF32 and a launch of an H200 (floors)
  */
 #ifndef DMQ_BENCH_SETUP_H
 #define DMQ_BENCH_SETUP_H
@@ -17,7 +20,7 @@
 typedef struct bench_setup {
     const char *program, *only, *precision;
     const dmq_backend *be;
-    int threads, reps, check, profile, cpu_clock;
+    int threads, reps, check, profile, cpu_clock, count;
     double min_ms;
     double roof_gflops; /* of all threads; 0: not known */
     dmq_lanes *lanes;
@@ -50,12 +53,14 @@ const dmq_backend *bench_setup_judge(const bench_setup *s);
  *
  *   time = (until all is done) - (until the other work alone is done), median of `reps`
  *
- * prepare  before each call, may wait; NULL: nothing. Does nothing on a backend whose calls compute at once.
+ * prepare  before each call, may wait; NULL: nothing. Does nothing on a backend whose calls compute at once,
+ *          nor with --count.
  */
 dmq_status bench_setup_queued(bench_result *result, const bench_setup *s, const bench_case *c,
                               bench_fn *prepare);
 
-/** Measure the case; with --profile, run it as often again and tell where its time goes. */
+/** Measure the case; with --profile, run it as often again and tell where its time goes. With --count, run it twice
+    and print what the second run asked for; result is then of no time. */
 dmq_status bench_setup_measure(bench_result *result, const bench_setup *s, const bench_case *c);
 
 #endif
