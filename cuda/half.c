@@ -4,6 +4,7 @@
 #include "cuda/device.h"
 
 enum { OPERAND_A, OPERAND_B, RESULT, ROOMS };
+enum { FACTOR = 2, PART = 4, NUMBERS = PART + DMQ_HALF_PARTS };
 
 typedef struct block {
     void *memory;
@@ -13,7 +14,7 @@ typedef struct block {
 struct dmq_cuda_halves_room {
     void *now[ROOMS];
     size_t bytes[ROOMS];
-    float *numbers; /* (4): two scales, then the factor */
+    float *numbers; /* two scales, the factor, then the room that scales are found in */
     block *blocks;  /* all memory that was ever given out */
 };
 
@@ -48,7 +49,7 @@ static dmq_status room_of(dmq_cuda_halves_room **out, dmq_queue *q)
         q->halves = r;
     }
     if (!r->numbers) {
-        DMQ_TRY(add_block(&numbers, r, 4 * sizeof(float)));
+        DMQ_TRY(add_block(&numbers, r, NUMBERS * sizeof(float)));
         r->numbers = numbers;
     }
 done:
@@ -86,6 +87,7 @@ static dmq_status make_one(const uint16_t **out, dmq_queue *q, const dmq_half_ar
 
     DMQ_TRY(need(&memory, q, which, a.batch * a.rows * a.cols * sizeof *a.y));
     a.scale = scale;
+    a.part = q->halves->numbers + PART;
     a.y = memory;
     DMQ_TRY(dmq_half_scale_cuda(q, &a));
     DMQ_TRY(dmq_half_cast_cuda(q, &a));
@@ -107,10 +109,10 @@ dmq_status dmq_cuda_halves_make(dmq_cuda_halves *out, dmq_queue *q, const dmq_ha
     DMQ_TRY(make_one(&out->b, q, b, OPERAND_B, &numbers[1]));
     DMQ_TRY(dmq_half_factor_cuda(q, &(dmq_half_factor_args){ .a = &numbers[0],
                                                              .b = &numbers[1],
-                                                             .factor = &numbers[2],
+                                                             .factor = &numbers[FACTOR],
                                                              .alpha = alpha,
                                                              .beta = beta }));
-    out->factor = &numbers[2];
+    out->factor = &numbers[FACTOR];
 done:
     return st;
 }

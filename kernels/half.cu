@@ -12,7 +12,7 @@ extern "C" {
 #ifdef DMQ_SIMT
 enum { BLOCK = 64, BLOCKS_MOST = 3 };
 #else
-enum { BLOCK = 512, BLOCKS_MOST = 132 * 4 };
+enum { BLOCK = 512, BLOCKS_MOST = DMQ_HALF_PARTS };
 #endif
 
 /* One row as far as memory goes? Then an index is a place. */
@@ -86,16 +86,13 @@ DMQ_DEVICE(dmq_half_scale)(dmq_queue *queue, const dmq_half_args *a)
     size_t count = count_of(a);
     int by_four = is_whole(a) && count % 4 == 0 && dmq_aligned(a->x);
     unsigned blocks = blocks_for(by_four ? count / 4 : count);
-    void *part;
-    dmq_status st = dmq_cuda_scratch(&part, queue, blocks * sizeof(float));
+    dmq_status st = by_four ? DMQ_LAUNCH((largest<4>), blocks, BLOCK, 0, queue, *a, count, a->part)
+                            : DMQ_LAUNCH((largest<0>), blocks, BLOCK, 0, queue, *a, count, a->part);
 
     if (st != DMQ_OK)
         return st;
-    st = by_four ? DMQ_LAUNCH((largest<4>), blocks, BLOCK, 0, queue, *a, count, (float *)part)
-                 : DMQ_LAUNCH((largest<0>), blocks, BLOCK, 0, queue, *a, count, (float *)part);
-    if (st != DMQ_OK)
-        return st;
-    return DMQ_LAUNCH(set_scale, 1, BLOCK, 0, queue, (const float *)part, blocks, a->scale);
+    return DMQ_LAUNCH(set_scale, 1, BLOCK, 0, queue, static_cast<const float *>(a->part), blocks,
+                      a->scale);
 }
 
 /* ------------------------------------------------------------------ cast */

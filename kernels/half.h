@@ -18,11 +18,16 @@
 
 #include "kernels/kernel.h"
 
+enum { DMQ_HALF_PARTS = 528 };
+
 typedef struct dmq_half_args {
     const dmq_real *x; /**< (batch, rows, cols), rows ld and matrices `stride` numbers apart */
     size_t batch, rows, cols, ld, stride;
     float *scale; /**< (1) written by scale, read by cast */
-    uint16_t *y;  /**< (batch, rows, cols), one behind the other; cast */
+    float *
+        part; /**< (DMQ_HALF_PARTS) overwritten by scale on a device: whoever asks for a product may have
+                       its operands in the queue's scratch. The reference takes NULL */
+    uint16_t *y; /**< (batch, rows, cols), one behind the other; cast */
 } dmq_half_args;
 
 typedef struct dmq_half_factor_args {

@@ -31,8 +31,13 @@ const dmq_backend *dmq_backend_simt(void) __attribute__((weak));
     static dmq_status (*half_##pass)(dmq_queue * queue, const args *a);
 FORMS(DECLARE)
 
+typedef dmq_status scratch_fn(void **out, dmq_queue *queue, size_t bytes);
+scratch_fn dmq_simt_scratch __attribute__((weak));
+scratch_fn dmq_cuda_scratch __attribute__((weak));
+
 static const dmq_backend *be;
 static dmq_queue *queue;
+static scratch_fn *scratch_of; /* NULL: a backend without */
 
 /* Device memory with these bytes in it; bytes NULL: none. */
 static void *put(const void *bytes, size_t count)
@@ -99,12 +104,18 @@ static void casts_are_those_of_the_host(void **state)
 static float scale_of(const float *x, size_t count)
 {
     float *from = put(x, count * sizeof *x), *scale = put(NULL, sizeof *scale), s;
+    float *part = put(NULL, DMQ_HALF_PARTS * sizeof *part);
 
-    OK(half_scale(
-        queue, &(dmq_half_args){
-                   .x = from, .batch = 1, .rows = 1, .cols = count, .ld = count, .scale = scale }));
+    OK(half_scale(queue, &(dmq_half_args){ .x = from,
+                                           .batch = 1,
+                                           .rows = 1,
+                                           .cols = count,
+                                           .ld = count,
+                                           .scale = scale,
+                                           .part = part }));
     get(&s, scale, sizeof s);
     be->free(from);
+    be->free(part);
     be->free(scale);
     return s;
 }
@@ -140,6 +151,26 @@ static void scales_fill_the_range(void **state)
     assert_true(scale_of(x, 4) != 1); /* a multiple of a pack, without it */
 }
 
+/* Whoever asks for a product has its operands in the scratch (kernels/conv2d_each.cu): a scale that takes its
+   partial results there would write over them. */
+static void scratch_is_left_alone(void **state)
+{
+    enum { COUNT = 3000 };
+    static float x[COUNT], got[COUNT];
+    void *held = NULL;
+
+    (void)state;
+    if (!scratch_of)
+        skip();
+    for (int i = 0; i < COUNT; i++)
+        x[i] = (float)(i - 7);
+    OK(scratch_of(&held, queue, sizeof x));
+    OK(be->upload(queue, held, x, sizeof x));
+    assert_true(scale_of(x, COUNT) == 0x1p3F);
+    get(got, held, sizeof got);
+    assert_memory_equal(got, x, sizeof x);
+}
+
 /* Matrices that lie apart: the same scale and halves as those of a copy without gaps. */
 static void gaps_are_left_out(void **state)
 {
@@ -161,6 +192,7 @@ static void gaps_are_left_out(void **state)
     s = put(NULL, sizeof *s);
     a.x = from;
     a.scale = s;
+    a.part = put(NULL, DMQ_HALF_PARTS * sizeof *a.part);
     a.y = put(NULL, sizeof y);
     OK(half_scale(queue, &a));
     OK(half_cast(queue, &a));
@@ -175,6 +207,7 @@ static void gaps_are_left_out(void **state)
     }
     be->free(from);
     be->free(s);
+    be->free(a.part);
     be->free(a.y);
 }
 
@@ -251,6 +284,7 @@ static int choose(const char *name)
     int simt = strcmp(name, "simt") == 0 && dmq_backend_simt, cuda = strcmp(name, "cuda") == 0;
 
     FORMS(TAKE)
+    scratch_of = simt ? dmq_simt_scratch : cuda ? dmq_cuda_scratch : NULL;
     if (strcmp(name, "cpu") == 0 || strcmp(name, "check") == 0) {
         fprintf(stderr, "skipped: halves are for the device\n");
         return 77;
@@ -267,9 +301,8 @@ static int choose(const char *name)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(casts_are_those_of_the_host),
-        cmocka_unit_test(scales_fill_the_range),
-        cmocka_unit_test(gaps_are_left_out),
+        cmocka_unit_test(casts_are_those_of_the_host), cmocka_unit_test(scales_fill_the_range),
+        cmocka_unit_test(scratch_is_left_alone),       cmocka_unit_test(gaps_are_left_out),
         cmocka_unit_test(results_have_their_own_size),
     };
     int st = choose(argc > 1 ? argv[1] : "ref");
