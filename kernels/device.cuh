@@ -50,11 +50,18 @@ enum { DMQ_GRID_MOST = 5 }; /* few, so that the loops behind them are run */
 #define DMQ_SHARED(T, name)                                           \
     extern __shared__ __align__(16) unsigned char dmq_shared_bytes[]; \
     T *name = reinterpret_cast<T *>(dmq_shared_bytes)
-/** Launch on the queue's stream; the value is a dmq_status. A template goes in parentheses. */
-#define DMQ_LAUNCH(kernel, grid, block, shared_bytes, queue, ...)                              \
-    (kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(dmq_cuda_stream(queue))>>>( \
-         __VA_ARGS__),                                                                         \
-     dmq_cuda_launched(#kernel))
+/** Launch on the queue's stream; the value is a dmq_status. A template goes in parentheses. No blocks are no
+    work: the device would refuse a grid of none. */
+#define DMQ_LAUNCH(kernel, grid, block, shared_bytes, queue, ...)                       \
+    (dmq_no_blocks(grid)                                                                \
+         ? DMQ_OK                                                                       \
+         : (kernel<<<grid, block, shared_bytes,                                         \
+                     static_cast<cudaStream_t>(dmq_cuda_stream(queue))>>>(__VA_ARGS__), \
+            dmq_cuda_launched(#kernel)))
+static inline bool dmq_no_blocks(dim3 grid)
+{
+    return grid.x == 0 || grid.y == 0 || grid.z == 0;
+}
 enum { DMQ_GRID_MOST = 132 * 16 };
 #endif
 

@@ -26,6 +26,8 @@ enum state { NEW, READY, AT_BLOCK, AT_WARP, DONE };
 
 constexpr size_t STACK = 256 << 10;
 constexpr unsigned WARP = 32, MOST = 1024;
+constexpr unsigned AXIS_MOST = 65535;    /* blocks along y and z */
+constexpr size_t SHARED_MOST = 48 << 10; /* more takes an attribute of the kernel */
 
 struct fiber {
     ucontext_t context;
@@ -265,11 +267,15 @@ dmq_status launch(const char *kernel, dim3 grid, dim3 block_dim, size_t shared_b
 {
     unsigned blocks = grid.x * grid.y * grid.z;
 
-    if (block_dim.x * block_dim.y * block_dim.z > MOST || blocks == 0 || shared_bytes > 227 << 10) {
+    if (block_dim.x * block_dim.y * block_dim.z > MOST || grid.x > INT32_MAX ||
+        grid.y > AXIS_MOST || grid.z > AXIS_MOST || shared_bytes > SHARED_MOST) {
         return dmq_fail(DMQ_EDEVICE,
-                        "simt: launch of %s refused: grid %u, block %u, shared %zu bytes", kernel,
-                        blocks, block_dim.x * block_dim.y * block_dim.z, shared_bytes);
+                        "simt: launch of %s refused: grid (%u, %u, %u), block %u, shared %zu bytes",
+                        kernel, grid.x, grid.y, grid.z, block_dim.x * block_dim.y * block_dim.z,
+                        shared_bytes);
     }
+    if (blocks == 0)
+        return DMQ_OK;
     here.grid_dim = grid;
     here.block_dim = block_dim;
     b.kernel = kernel;
