@@ -1,7 +1,16 @@
 #include "cuda/device.h"
 
+#include "base/log.h"
+#include "kernels/pointwise.h"
+
 #include <pthread.h>
 #include <stdlib.h>
+
+#ifndef DMQ_CUDA_ARCHITECTURES
+#define DMQ_CUDA_ARCHITECTURES "other devices"
+#endif
+
+dmq_status dmq_fill_cuda(dmq_queue *queue, const dmq_fill_args *a);
 
 /* One device a process. */
 static struct {
@@ -40,8 +49,15 @@ dmq_status dmq_cuda_failed(cudaError_t error, const char *call)
 {
     size_t free_bytes = 0, total = 0;
 
-    (void)cudaGetLastError(); /* or the next launch would report it again */
     (void)cudaMemGetInfo(&free_bytes, &total);
+    (void)cudaGetLastError(); /* or the next launch would report it again */
+    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
+        return dmq_fail(DMQ_ENOTSUP,
+                        "cuda: %s: %s\n"
+                        "  hint: this build has kernels for " DMQ_CUDA_ARCHITECTURES
+                        "; configure with -DDMQ_CUDA_ARCHITECTURES=native where the device is",
+                        call, cudaGetErrorString(error));
+    }
     return dmq_fail(error == cudaErrorMemoryAllocation ? DMQ_ENOMEM : DMQ_EDEVICE,
                     "cuda: %s: %s (%.0f of %.0f MiB are free)", call, cudaGetErrorString(error),
                     mib(free_bytes), mib(total));
@@ -51,8 +67,8 @@ static dmq_status out_of_memory(size_t bytes, const char *why)
 {
     size_t free_bytes = 0, total = 0;
 
-    (void)cudaGetLastError();
     (void)cudaMemGetInfo(&free_bytes, &total);
+    (void)cudaGetLastError();
     return dmq_fail(DMQ_ENOMEM,
                     "cuda: no %.1f MiB of device memory (%s): %.1f MiB are in use, %.1f of %.1f "
                     "MiB are free, the budget is %.1f MiB\n"
@@ -104,6 +120,32 @@ done:
     return st;
 }
 
+/* A launch of nothing: whether the kernels of this build run on this device is known before there is work. */
+static dmq_status try_launch(void)
+{
+    dmq_queue nothing = { .stream = device.stream };
+    dmq_fill_args none = { .count = 0 };
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_fill_cuda(&nothing, &none));
+    DMQ_CUDA(cudaStreamSynchronize(device.stream));
+done:
+    return st;
+}
+
+/* Back to a process that has opened none: it may open another one. */
+static void forget(void)
+{
+    if (device.pool)
+        (void)cudaMemPoolDestroy(device.pool);
+    if (device.stream)
+        (void)cudaStreamDestroy(device.stream);
+    (void)cudaGetLastError();
+    device.pool = NULL;
+    device.stream = NULL;
+    device_is_set = 0;
+}
+
 static dmq_status open_locked(int number)
 {
     dmq_status st = DMQ_OK;
@@ -121,12 +163,13 @@ static dmq_status open_locked(int number)
     DMQ_TRY(read_budget(&device.budget));
     DMQ_CUDA(cudaSetDevice(number));
     DMQ_CUDA(cudaMemGetInfo(&free_bytes, &device.total));
-    if (!device.stream)
-        DMQ_CUDA(cudaStreamCreateWithFlags(&device.stream, cudaStreamNonBlocking));
-    if (!device.pool)
-        DMQ_TRY(open_pool());
+    DMQ_CUDA(cudaStreamCreateWithFlags(&device.stream, cudaStreamNonBlocking));
+    DMQ_TRY(open_pool());
+    DMQ_TRY(try_launch());
     device.open = 1;
 done:
+    if (st != DMQ_OK)
+        forget();
     return st;
 }
 
@@ -223,15 +266,15 @@ void dmq_cuda_free(void *memory)
     if (!device.pool) {
         (void)cudaFree(memory); /* waits for the whole device */
     } else {
-        /* Behind all that was asked of every queue. A queue that is being captured runs nothing. */
+        /* Behind all that was asked of every queue; of one that is being captured, before that began. */
         for (dmq_queue *q = device.queues; q; q = q->next) {
-            if (!q->captures) {
+            if (!q->captures)
                 (void)cudaEventRecord(q->fence, q->stream);
-                (void)cudaStreamWaitEvent(device.stream, q->fence, 0);
-            }
+            (void)cudaStreamWaitEvent(device.stream, q->fence, 0);
         }
         (void)cudaFreeAsync(memory, device.stream);
     }
+    (void)cudaGetLastError(); /* nobody can be told here, least of all the next launch */
     (void)pthread_mutex_unlock(&device.lock);
 }
 
@@ -282,11 +325,15 @@ void dmq_cuda_queue_list(dmq_queue *queue, int in)
 
 dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended)
 {
-    cudaError_t error;
+    cudaError_t error = cudaSuccess;
 
     (void)pthread_mutex_lock(&device.lock);
-    error = ended ? cudaStreamEndCapture(queue->stream, ended)
-                  : cudaStreamBeginCapture(queue->stream, cudaStreamCaptureModeThreadLocal);
+    if (!ended) /* frees wait for this while the stream records */
+        error = cudaEventRecord(queue->fence, queue->stream);
+    if (error == cudaSuccess) {
+        error = ended ? cudaStreamEndCapture(queue->stream, ended)
+                      : cudaStreamBeginCapture(queue->stream, cudaStreamCaptureModeThreadLocal);
+    }
     queue->captures = !ended && error == cudaSuccess;
     (void)pthread_mutex_unlock(&device.lock);
     return error == cudaSuccess
@@ -307,8 +354,27 @@ dmq_precision dmq_cuda_precision(void)
     return device.precision;
 }
 
+/* NVIDIA's libraries take these before what a program asks of them. */
+static void warn_of_environment(void)
+{
+    static const char *const names[] = { "NVIDIA_TF32_OVERRIDE",
+                                         "CUBLAS_EMULATE_SINGLE_PRECISION" };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+
+        if (value && *value) {
+            dmq_log_warn("precision-override",
+                         "%s=%s is in the environment: cuBLASLt and cuDNN take products by it, "
+                         "whatever device.precision says",
+                         names[i], value);
+        }
+    }
+}
+
 dmq_status dmq_backend_cuda_precision(dmq_precision precision)
 {
+    warn_of_environment();
     device.precision = precision;
     return DMQ_OK;
 }

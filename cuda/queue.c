@@ -84,11 +84,13 @@ void dmq_cuda_queue_destroy(dmq_queue *queue)
         if (queue->stage_done[i])
             (void)cudaEventDestroy(queue->stage_done[i]);
     }
-    (void)cudaFreeHost(queue->stage);
+    if (queue->stage)
+        (void)cudaFreeHost(queue->stage);
     if (queue->fence)
         (void)cudaEventDestroy(queue->fence);
     if (queue->stream)
         (void)cudaStreamDestroy(queue->stream);
+    (void)cudaGetLastError(); /* one of a device that is gone is no launch's */
     dmq_free(queue);
 }
 

@@ -1,6 +1,7 @@
 /* What the CUDA device does on the host, without a device: tables of plans, choices of algorithms, the search
    for libraries. */
 #include "backend/cuda.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "cuda/choices.h"
 #include "cuda/libraries.h"
@@ -238,6 +239,21 @@ static void other_precisions_are_for_the_device(void **state)
     assert_int_equal(dmq_backend_cuda_precision(DMQ_FP32), DMQ_OK);
 }
 
+/* What turns products into others behind our back is told. */
+static void the_environment_is_looked_at(void **state)
+{
+    long before = dmq_log_warnings("precision-override");
+
+    (void)state;
+    assert_int_equal(unsetenv("NVIDIA_TF32_OVERRIDE"), 0);
+    assert_int_equal(dmq_backend_cuda_precision(DMQ_FP32), DMQ_OK);
+    assert_int_equal(dmq_log_warnings("precision-override"), before);
+    assert_int_equal(setenv("NVIDIA_TF32_OVERRIDE", "1", 1), 0);
+    assert_int_equal(dmq_backend_cuda_precision(DMQ_FP32), DMQ_OK);
+    assert_int_equal(dmq_log_warnings("precision-override"), before + 1);
+    assert_int_equal(unsetenv("NVIDIA_TF32_OVERRIDE"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +266,7 @@ int main(void)
         cmocka_unit_test(a_library_is_found_below_site_packages),
         cmocka_unit_test(what_is_loaded_tells_its_version),
         cmocka_unit_test(other_precisions_are_for_the_device),
+        cmocka_unit_test(the_environment_is_looked_at),
     };
 
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
