@@ -2,6 +2,7 @@
    backend does not reach. */
 #include "cuda/device.h"
 
+#include "backend/device_group.h"
 #include "kernels/matmul.h"
 
 #include <math.h>
@@ -115,35 +116,52 @@ done:
     return st;
 }
 
-/* A sum over one device is what went in. */
+static dmq_status alone(void *context)
+{
+    (void)context;
+    return DMQ_OK;
+}
+
+static dmq_status compare(dmq_queue *queue, const float *memory, const float *want, size_t bytes,
+                          const char *call)
+{
+    float got[1000];
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_cuda_download(queue, got, memory, bytes));
+    if (memcmp(got, want, bytes) != 0)
+        st = dmq_fail(DMQ_EDEVICE, "%s over one device gives not what went in", call);
+done:
+    return st;
+}
+
+/* What goes round a group of one device is what went in. */
 static dmq_status test_nccl(dmq_queue *queue)
 {
     enum { COUNT = 1000 };
-    float x[COUNT], y[COUNT];
+    float x[COUNT];
     float *memory = NULL;
-    const dmq_nccl *nccl = NULL;
-    ncclComm_t comm = NULL;
-    ncclResult_t result;
+    dmq_device_group_config config = { .size = 1, .seconds = 60, .watch = alone };
+    dmq_device_group *group = NULL;
+    char name[DMQ_DEVICE_NAME];
     dmq_status st = DMQ_OK;
 
     for (int i = 0; i < COUNT; i++)
         x[i] = (float)i;
-    DMQ_TRY(dmq_nccl_load(&nccl));
+    DMQ_TRY(dmq_device_group_cuda_ready(name));
     DMQ_TRY(dmq_cuda_alloc((void **)&memory, 2 * sizeof x));
     DMQ_TRY(dmq_cuda_upload(queue, memory, x, sizeof x));
-    result = nccl->CommInitAll(&comm, 1, (const int[]){ dmq_cuda_number() });
-    if (result == ncclSuccess) {
-        result =
-            nccl->AllReduce(memory, memory + COUNT, COUNT, ncclFloat, ncclSum, comm, queue->stream);
-    }
-    if (result != ncclSuccess)
-        DMQ_TRY(dmq_fail(DMQ_EDEVICE, "%s", nccl->GetErrorString(result)));
-    DMQ_TRY(dmq_cuda_download(queue, y, memory + COUNT, sizeof y));
-    if (memcmp(x, y, sizeof x) != 0)
-        st = dmq_fail(DMQ_EDEVICE, "the sum over one device is not what went in");
+    DMQ_TRY(dmq_device_group_cuda_key(config.key));
+    DMQ_TRY(dmq_device_group_cuda_open(&group, &config));
+    DMQ_TRY(group->all_gather(group, queue, memory, sizeof x));
+    DMQ_TRY(compare(queue, memory, x, sizeof x, "an all_gather"));
+    DMQ_TRY(group->broadcast(group, queue, memory, sizeof x, 0));
+    DMQ_TRY(compare(queue, memory, x, sizeof x, "a broadcast"));
+    DMQ_TRY(group->all_to_all(group, queue, memory + COUNT, memory, sizeof x));
+    DMQ_TRY(compare(queue, memory + COUNT, x, sizeof x, "an all_to_all"));
 done:
-    if (comm)
-        (void)nccl->CommDestroy(comm);
+    if (group)
+        group->close(group);
     dmq_cuda_free(memory);
     return st;
 }

@@ -78,9 +78,19 @@
 #define DMQ_NCCL_CALLS(X) \
     X(GetVersion)         \
     X(GetErrorString)     \
-    X(CommInitAll)        \
+    X(GetLastError)       \
+    X(GetUniqueId)        \
+    X(CommInitRankConfig) \
+    X(CommFinalize)       \
     X(CommDestroy)        \
-    X(AllReduce)
+    X(CommAbort)          \
+    X(CommGetAsyncError)  \
+    X(AllGather)          \
+    X(Broadcast)          \
+    X(Send)               \
+    X(Recv)               \
+    X(GroupStart)         \
+    X(GroupEnd)
 
 #define DMQ_CUDNN_FIELD(name)    __typeof__(cudnn##name) *name;
 #define DMQ_CUBLASLT_FIELD(name) __typeof__(cublasLt##name) *name;
