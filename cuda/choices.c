@@ -41,20 +41,41 @@ done:
 
 static int print(char *line, size_t room, const dmq_cuda_choice *c)
 {
+    char way[DMQ_ENGINE_NAME + 16], time[32] = "";
+
     if (c->algorithm == DMQ_CUDA_PLAIN)
         return snprintf(line, room, "%s: plain\n", c->key);
-    if (c->time_ms > 0) {
-        return snprintf(line, room, "%s: cudnn %d, %.4f ms\n", c->key, c->algorithm,
-                        (double)c->time_ms);
+    if (c->algorithm == DMQ_CUDA_GRAPH) {
+        (void)snprintf(way, sizeof way, "graph %s", c->engine);
+    } else {
+        (void)snprintf(way, sizeof way, "cudnn %d", c->algorithm);
     }
-    return snprintf(line, room, "%s: cudnn %d\n", c->key, c->algorithm);
+    if (c->time_ms > 0)
+        (void)snprintf(time, sizeof time, ", %.4f ms", (double)c->time_ms);
+    return snprintf(line, room, "%s: %s%s\n", c->key, way, time);
+}
+
+/* Whether a text is an engine's name: "67 2=0 13=-1". */
+static int is_engine(const char *name)
+{
+    int used = 0, n = 0;
+
+    if (sscanf(name, "%*d%n", &used) < 0 || used == 0 || name[0] == ' ')
+        return 0;
+    for (name += used; *name; name += n) {
+        n = 0;
+        (void)sscanf(name, " %*d=%*d%n", &n);
+        if (n == 0 || name[0] != ' ')
+            return 0;
+    }
+    return 1;
 }
 
 /* 1 for a line that print() could have written. */
 static int parse(dmq_cuda_choice *c, char *line)
 {
-    char *colon = strchr(line, ':'), rest = 0;
-    int n;
+    char *colon = strchr(line, ':'), *comma, rest = 0;
+    size_t used;
 
     if (!colon || colon == line || (size_t)(colon - line) >= sizeof c->key)
         return 0;
@@ -64,17 +85,27 @@ static int parse(dmq_cuda_choice *c, char *line)
         c->algorithm = DMQ_CUDA_PLAIN;
         return 1;
     }
-    if (sscanf(colon, ": cudnn %d%c", &c->algorithm, &rest) == 2 && rest == '\n')
+    comma = strchr(colon, ',');
+    if (comma && (sscanf(comma, ", %f ms%c", &c->time_ms, &rest) != 2 || rest != '\n'))
+        return 0;
+    colon[comma ? (size_t)(comma - colon) : strcspn(colon, "\n")] = 0;
+    if (sscanf(colon, ": cudnn %d%c", &c->algorithm, &rest) == 1)
         return 1;
-    n = sscanf(colon, ": cudnn %d, %f ms%c", &c->algorithm, &c->time_ms, &rest);
-    return n == 3 && rest == '\n';
+    if (strncmp(colon, ": graph ", 8) != 0 || !is_engine(colon + 8))
+        return 0;
+    used = strlen(colon + 8) + 1;
+    if (used > sizeof c->engine)
+        return 0;
+    c->algorithm = DMQ_CUDA_GRAPH;
+    memcpy(c->engine, colon + 8, used);
+    return 1;
 }
 
 static dmq_status read_file(void)
 {
     FILE *file = fopen(choices.path, "r");
     dmq_status st = DMQ_OK;
-    char line[256];
+    char line[512];
 
     if (!file) {
         return errno == ENOENT ? DMQ_OK
@@ -138,7 +169,7 @@ int dmq_cuda_choices_find(dmq_cuda_choice *out, const char *key)
 static dmq_status append(const dmq_cuda_choice *choice)
 {
     FILE *file = fopen(choices.path, "a");
-    char line[256];
+    char line[512];
     int bad;
 
     (void)print(line, sizeof line, choice);

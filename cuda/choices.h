@@ -1,7 +1,7 @@
 /**
  * Which algorithm each convolution takes, so that two runs take the same.
  *
- * Without DMQ_CUDA_CHOICES the library's own rule decides: the first deterministic algorithm of its
+ * Without DMQ_CUDA_CHOICES the library's own rule decides: the first wanted engine (engines.h) or algorithm of its
  * heuristic, which depends on shape, device and version alone, is not timed, and so is the same in every run
  * and after every restart. With DMQ_CUDA_CHOICES=FILE the algorithms of the file are taken, and a shape that
  * it does not have is timed once and added to it: faster, and repeatable for as long as the file is kept.
@@ -9,13 +9,15 @@
 #ifndef DMQ_CUDA_CHOICES_H
 #define DMQ_CUDA_CHOICES_H
 
-#include "base/status.h"
+#include "cuda/engines.h"
 
-enum { DMQ_CUDA_PLAIN = -1, DMQ_CUDA_CHOICE_KEY = 96 };
+/* Instead of a number of the library's: our own kernel; an engine of a graph. */
+enum { DMQ_CUDA_PLAIN = -1, DMQ_CUDA_GRAPH = -2, DMQ_CUDA_CHOICE_KEY = 128 };
 
 typedef struct dmq_cuda_choice {
-    char key[DMQ_CUDA_CHOICE_KEY]; /* "forward 32 32 32 128 128 3 3 1 1 1 fp32" */
-    int algorithm;                 /* the library's number, or DMQ_CUDA_PLAIN: our own kernel */
+    char key[DMQ_CUDA_CHOICE_KEY]; /* "forward 32 32 32 128 128 3 3 1 1 1 fp32 bias" */
+    int algorithm;                 /* the library's number, DMQ_CUDA_PLAIN or DMQ_CUDA_GRAPH */
+    char engine[DMQ_ENGINE_NAME];  /* of a graph: "67 2=0 13=0" */
     float time_ms;                 /* 0: not timed */
 } dmq_cuda_choice;
 

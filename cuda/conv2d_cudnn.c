@@ -121,7 +121,7 @@ static dmq_matmul_args product_backward_weights(const dmq_conv2d_args *a)
 
 /* ------------------------------------------------------------------ a pass */
 
-/* The ways of a pass: a product, the library, our own kernel. */
+/* The ways of a pass: a product, the library (conv2d_plan.h), our own kernel. */
 typedef struct ways {
     const char *title, *call;
     dmq_matmul_args (*product)(const dmq_conv2d_args *a);
@@ -158,19 +158,24 @@ static dmq_status convolve(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_
     }
     DMQ_TRY(dmq_cuda_use());
     DMQ_TRY(dmq_cuda_conv_plan_of(&p, queue, a, pass));
-    if (p->graph)
-        return dmq_cuda_conv_graph_run(p->graph, queue, a, pass);
-    if (p->algorithm != DMQ_CUDA_PLAIN) {
-        cudnnStatus_t status;
+    if (p->graph || p->algorithm != DMQ_CUDA_PLAIN) {
+        if (p->graph) {
+            st = dmq_cuda_conv_graph_run(p->graph, queue, a);
+        } else {
+            cudnnStatus_t status;
 
-        DMQ_TRY(dmq_cudnn_load(&nn));
-        status = way->run(queue, nn, p, a);
-        if (!refused(status))
-            return dmq_cudnn_status(status, way->call);
+            DMQ_TRY(dmq_cudnn_load(&nn));
+            status = way->run(queue, nn, p, a);
+            st = refused(status) ? DMQ_ENOTSUP : dmq_cudnn_status(status, way->call);
+        }
+        if (st != DMQ_ENOTSUP)
+            return st;
         /* it said that it would, and now will not: our own kernel from now on, and a word about it */
         dmq_log_warn("cudnn-refuses",
                      "cuDNN refuses %s of %dx%d, %d to %d channels; by our own kernel", way->title,
                      a->h, a->wd, a->c, a->k);
+        dmq_cuda_conv_graph_destroy(p->graph);
+        p->graph = NULL;
         p->algorithm = DMQ_CUDA_PLAIN;
     }
     st = way->plain(queue, a);

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "cuda/conv2d_bench.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -71,41 +72,6 @@ done:
     return st;
 }
 
-/* Memory to time algorithms on; no zeros, which a device multiplies faster. */
-typedef struct bench {
-    void *x, *y, *w;
-} bench;
-
-static dmq_status bench_array(void **out, dmq_queue *queue, size_t first, size_t middle,
-                              size_t last)
-{
-    size_t bytes = first * middle * last * sizeof(float);
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(dmq_cuda_alloc(out, bytes));
-    DMQ_CUDA(cudaMemsetAsync(*out, 0x3d, bytes, queue->stream)); /* 0.046 */
-done:
-    return st;
-}
-
-static dmq_status bench_open(bench *b, dmq_queue *queue, const dmq_conv2d_args *a)
-{
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(bench_array(&b->x, queue, (size_t)a->n, (size_t)a->h * (size_t)a->wd, (size_t)a->c));
-    DMQ_TRY(bench_array(&b->y, queue, (size_t)a->n, (size_t)a->ho * (size_t)a->wo, (size_t)a->k));
-    DMQ_TRY(bench_array(&b->w, queue, (size_t)a->k, (size_t)a->r * (size_t)a->s, (size_t)a->c));
-done:
-    return st;
-}
-
-static void bench_close(bench *b)
-{
-    dmq_cuda_free(b->x);
-    dmq_cuda_free(b->y);
-    dmq_cuda_free(b->w);
-}
-
 typedef struct candidate {
     int algorithm, deterministic;
     cudnnStatus_t status;
@@ -122,7 +88,7 @@ typedef struct candidate {
 
 /* Candidates, best first: as the library expects them, or as they took on b. */
 static dmq_status list(candidate *out, int *count, dmq_queue *q, const dmq_cuda_conv_plan *p,
-                       dmq_conv_direction pass, const bench *b)
+                       dmq_conv_direction pass, const dmq_conv_bench *b)
 {
     const dmq_cudnn *nn = NULL;
     dmq_status st = DMQ_OK;
@@ -195,26 +161,48 @@ static int fits(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_cudnn *nn, dmq_co
            p->workspace <= q->workspace_bytes;
 }
 
-static void write_key(char *key, const dmq_conv2d_args *a, dmq_conv_direction pass)
+/* The older calls know one padding for both sides. */
+static int is_symmetric(const dmq_conv2d_args *a)
+{
+    return (a->h + 2 * a->pad_top - a->r) / a->stride + 1 == a->ho &&
+           (a->wd + 2 * a->pad_left - a->s) / a->stride + 1 == a->wo;
+}
+
+/* Sizes and form; what is as nearly everywhere is left out. */
+static void write_key(char key[DMQ_CUDA_CHOICE_KEY], const dmq_conv2d_args *a,
+                      const dmq_conv_form *f)
 {
     static const char *const passes[] = { "forward", "backward_data", "backward_weights" };
     static const char *const precisions[] = { "fp32", "tf32", "fp16" };
+    char out[32] = "";
+    int align = 16;
 
-    (void)snprintf(key, DMQ_CUDA_CHOICE_KEY, "%s %d %d %d %d %d %d %d %d %d %d %s", passes[pass],
-                   a->n, a->h, a->wd, a->c, a->k, a->r, a->s, a->stride, a->pad_top, a->pad_left,
-                   precisions[dmq_cuda_precision()]);
+    for (int k = DMQ_CONV_X; k < DMQ_CONV_TENSORS; k++) {
+        if (k != DMQ_CONV_FACTOR && f->align[k] < align)
+            align = f->align[k];
+    }
+    if (!is_symmetric(a))
+        (void)snprintf(out, sizeof out, " to %d %d", a->ho, a->wo);
+    (void)snprintf(key, DMQ_CUDA_CHOICE_KEY, "%s %d %d %d %d %d %d %d %d %d %d%s %s%s%s%s",
+                   passes[f->pass], a->n, a->h, a->wd, a->c, a->k, a->r, a->s, a->stride,
+                   a->pad_top, a->pad_left, out, precisions[f->precision], f->bias ? " bias" : "",
+                   f->add ? " add" : "",
+                   align == 16  ? ""
+                   : align == 8 ? " align 8"
+                                : " align 4");
 }
 
 static dmq_status choose(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_cudnn *nn,
-                         const dmq_conv2d_args *a, dmq_conv_direction pass)
+                         const dmq_conv2d_args *a, const dmq_conv_form *form)
 {
+    const dmq_conv_direction pass = form->pass;
     dmq_cuda_choice choice = { .algorithm = DMQ_CUDA_PLAIN };
     candidate found[ALGORITHMS_MOST];
-    bench b = { NULL, NULL, NULL };
+    dmq_conv_bench b = { .x = NULL };
     int count = 0, timed = dmq_cuda_choices_timed() && !q->captures;
     dmq_status st = DMQ_OK;
 
-    write_key(choice.key, a, pass);
+    write_key(choice.key, a, form);
     if (dmq_cuda_choices_find(&choice, choice.key)) {
         p->algorithm = choice.algorithm;
         if (p->algorithm != DMQ_CUDA_PLAIN && !fits(p, q, nn, pass, p->algorithm)) {
@@ -226,7 +214,7 @@ static dmq_status choose(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_cudnn *n
         return st;
     }
     if (timed)
-        DMQ_TRY(bench_open(&b, q, a));
+        DMQ_TRY(dmq_conv_bench_open(&b, q, a));
     if (list(found, &count, q, p, pass, timed ? &b : NULL) != DMQ_OK) {
         dmq_log_detail("%s", dmq_message()); /* it knows none: our own */
         count = 0;
@@ -241,55 +229,61 @@ static dmq_status choose(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_cudnn *n
     p->algorithm = choice.algorithm;
     DMQ_TRY(dmq_cuda_choices_add(&choice));
 done:
-    bench_close(&b);
+    dmq_conv_bench_close(&b);
     return st;
 }
 
-/* cuDNN knows one padding for both sides. Ours differ on the way down of a DDPM UNet alone: 1 % of its
-   products, so that our kernel costs less than a padded copy would be worth. */
-static int is_symmetric(const dmq_conv2d_args *a)
+/* The older calls read 16 bytes at a time. */
+static int is_aligned(const dmq_conv_form *f)
 {
-    return (a->h + 2 * a->pad_top - a->r) / a->stride + 1 == a->ho &&
-           (a->wd + 2 * a->pad_left - a->s) / a->stride + 1 == a->wo;
+    return f->align[DMQ_CONV_X] == 16 && f->align[DMQ_CONV_W] == 16 && f->align[DMQ_CONV_Y] == 16 &&
+           f->align[DMQ_CONV_RESULT] == 16;
 }
 
-/* cuDNN reads 16 bytes at a time; a view into a block of parameters may begin anywhere. */
-static int is_aligned(const dmq_conv2d_args *a, dmq_conv_direction pass)
-{
-    const void *in = pass == DMQ_CONV_BACKWARD_DATA ? a->dy : a->x;
-    const void *other = pass == DMQ_CONV_BACKWARD_WEIGHTS ? a->dy : a->w;
-    const void *out = pass == DMQ_CONV_FORWARD         ? a->y
-                      : pass == DMQ_CONV_BACKWARD_DATA ? a->dx
-                                                       : a->dw;
-
-    return ((uintptr_t)in | (uintptr_t)other | (uintptr_t)out) % 16 == 0;
-}
-
-/* Halves: their graph, where the library has one. It reads 16 bytes of a pixel's channels at a time. */
 static dmq_status find_graph(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_conv2d_args *a,
-                             dmq_conv_direction pass)
+                             dmq_conv_form *form)
 {
+    char key[DMQ_CUDA_CHOICE_KEY];
+    int eights =
+        a->c % 8 == 0 && a->k % 8 == 0; /* tensor cores take 16 bytes of a pixel's channels */
     dmq_status st = DMQ_OK;
 
-    if (dmq_cuda_precision() != DMQ_FP16 || !q->cudnn || a->c % 8 != 0 || a->k % 8 != 0)
-        return DMQ_OK;
-    DMQ_TRY(dmq_cuda_conv_graph_create(&p->graph, q, a, pass));
-    if (!p->graph) {
-        dmq_log_warn("fp16-as-tf32",
-                     "cuDNN has no convolution of halves with FP32 results for %dx%d, %d to %d "
-                     "channels; its products are taken in TF32",
-                     a->h, a->wd, a->c, a->k);
+    if (form->precision == DMQ_FP16) {
+        if (eights) {
+            write_key(key, a, form);
+            DMQ_TRY(dmq_cuda_conv_graph_create(&p->graph, q, a, form, key));
+            if (p->graph)
+                return DMQ_OK;
+            dmq_log_warn("fp16-as-tf32",
+                         "cuDNN has no convolution of halves with FP32 results for %dx%d, %d to %d "
+                         "channels; its products are taken in TF32",
+                         a->h, a->wd, a->c, a->k);
+        }
+        *form = dmq_cuda_conv_form(a, form->pass, DMQ_TF32);
     }
+    write_key(key, a, form);
+    DMQ_TRY(dmq_cuda_conv_graph_create(&p->graph, q, a, form, key));
 done:
     return st;
+}
+
+/* All that a graph depends on, in one number: what an array begins at a multiple of, two bits each. */
+static int64_t code_of(const dmq_conv_form *f)
+{
+    int64_t code = f->bias | f->add << 1;
+
+    for (int k = DMQ_CONV_X; k < DMQ_CONV_TENSORS; k++)
+        code = code << 2 | (f->align[k] == 16 ? 2 : f->align[k] == 8 ? 1 : 0);
+    return code;
 }
 
 dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const dmq_conv2d_args *a,
                                  dmq_conv_direction pass)
 {
+    dmq_conv_form form = dmq_cuda_conv_form(a, pass, dmq_cuda_precision());
     dmq_cuda_key key = { .word = { pass, a->n, a->h, a->wd, a->c, a->k, a->r, a->s, a->stride,
-                                   a->pad_top, a->pad_left, a->ho, a->wo, dmq_cuda_precision(),
-                                   is_aligned(a, pass) } };
+                                   a->pad_top, a->pad_left, a->ho, a->wo, form.precision,
+                                   code_of(&form) } };
     const dmq_cudnn *nn = NULL;
     dmq_cuda_conv_plan *p = NULL;
     dmq_status st = DMQ_OK;
@@ -299,11 +293,11 @@ dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const d
         return DMQ_OK;
     DMQ_TRY(dmq_alloc((void **)&p, 1, sizeof *p));
     p->algorithm = DMQ_CUDA_PLAIN;
-    DMQ_TRY(find_graph(p, q, a, pass));
+    if (q->cudnn)
+        DMQ_TRY(find_graph(p, q, a, &form));
     if (p->graph) {
-        dmq_log_detail("convolution of halves by a graph: %dx%d, %d to %d channels", a->h, a->wd,
-                       a->c, a->k);
-    } else if (!is_aligned(a, pass)) {
+        dmq_log_detail("convolution by a graph: %dx%d, %d to %d channels", a->h, a->wd, a->c, a->k);
+    } else if (!is_aligned(&form)) {
         dmq_log_warn(
             "cudnn-alignment",
             "arrays of a convolution of %dx%d, %d to %d channels do not begin at multiples of "
@@ -312,7 +306,7 @@ dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const d
     } else if (q->cudnn && is_symmetric(a)) {
         DMQ_TRY(dmq_cudnn_load(&nn));
         DMQ_TRY(describe(p, nn, a));
-        DMQ_TRY(choose(p, q, nn, a, pass));
+        DMQ_TRY(choose(p, q, nn, a, &form));
         p->fuses_bias = p->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
     }
     DMQ_TRY(dmq_cuda_plans_add(&q->conv, &key, p));

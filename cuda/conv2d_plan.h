@@ -1,11 +1,11 @@
 /**
- * Plans of convolutions by cuDNN: descriptors and the algorithm, made when a queue meets a shape.
+ * Plans of convolutions by cuDNN, made when a queue meets a shape: which way they go, and all that it needs.
  *
- * NHWC, deterministic algorithms alone, products by the precision of the device. Halves go by a graph
- * (conv2d_graph.h); where the library has none (channels that are no multiples of 8 among them) their products
- * are rounded to TF32, which has the same mantissa. Where cuDNN cannot be asked (one-sided padding but of
- * halves, arrays that are not aligned, no such library) the plan says so, and our own kernel
- * (kernels/conv2d.cu) does the work.
+ *   1. a graph (conv2d_graph.h), in the precision of the device; where it has none for halves, in TF32, which has
+ *      the same mantissa (channels that are no multiples of 8 are not asked for)
+ *   2. the older calls, for a library whose graphs know no way: deterministic algorithms alone; one padding for both
+ *      sides and arrays at multiples of 16 bytes
+ *   3. our own kernel (kernels/conv2d.cu)
  */
 #ifndef DMQ_CUDA_CONV2D_PLAN_H
 #define DMQ_CUDA_CONV2D_PLAN_H
@@ -14,7 +14,7 @@
 #include "cuda/conv2d_graph.h"
 
 typedef struct dmq_cuda_conv_plan {
-    dmq_cuda_conv_graph *graph; /* of halves; the rest is not there then. NULL: none */
+    dmq_cuda_conv_graph *graph; /* the rest is not there then. NULL: none */
     cudnnTensorDescriptor_t x, y, bias;
     cudnnFilterDescriptor_t w;
     cudnnConvolutionDescriptor_t conv;

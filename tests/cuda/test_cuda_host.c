@@ -72,14 +72,18 @@ static void without_memory_the_table_stays_as_it_was(void **state)
 /* ------------------------------------------------------------------ choices */
 
 static const dmq_cuda_choice some[] = {
-    { "forward 32 32 32 128 128 3 3 1 1 1 fp32", 1, 0.25F },
-    { "backward_data 32 32 32 128 128 3 3 1 1 1 tf32", 5, 0 },
-    { "backward_weights 1 7 9 3 5 3 3 2 0 0 fp32", DMQ_CUDA_PLAIN, 0 },
+    { "forward 32 32 32 128 128 3 3 1 1 1 fp32", 1, "", 0.25F },
+    { "backward_data 32 32 32 128 128 3 3 1 1 1 tf32", 5, "", 0 },
+    { "backward_weights 1 7 9 3 5 3 3 2 0 0 fp32", DMQ_CUDA_PLAIN, "", 0 },
+    { "forward 32 32 32 128 128 3 3 2 0 0 to 16 16 tf32 bias", DMQ_CUDA_GRAPH, "51 2=0 12=-1 27=8",
+      0.125F },
+    { "forward 2 4 4 8 8 3 3 1 1 1 fp16", DMQ_CUDA_GRAPH, "7", 0 },
 };
+enum { SOME = sizeof some / sizeof *some };
 
 static void choices_are_kept_and_told(void **state)
 {
-    char text[512], little[20];
+    char text[1024], little[20];
     dmq_cuda_choice c;
 
     (void)state;
@@ -88,14 +92,17 @@ static void choices_are_kept_and_told(void **state)
     assert_int_equal(dmq_cuda_choices_open(), DMQ_OK);
     assert_int_equal(dmq_cuda_choices_timed(), 0);
     assert_int_equal(dmq_cuda_choices_find(&c, some[0].key), 0);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SOME; i++)
         assert_int_equal(dmq_cuda_choices_add(&some[i]), DMQ_OK);
     assert_int_equal(dmq_cuda_choices_find(&c, some[1].key), 1);
     assert_int_equal(c.algorithm, 5);
     dmq_backend_cuda_choices(text, sizeof text);
     assert_string_equal(text, "forward 32 32 32 128 128 3 3 1 1 1 fp32: cudnn 1, 0.2500 ms\n"
                               "backward_data 32 32 32 128 128 3 3 1 1 1 tf32: cudnn 5\n"
-                              "backward_weights 1 7 9 3 5 3 3 2 0 0 fp32: plain\n");
+                              "backward_weights 1 7 9 3 5 3 3 2 0 0 fp32: plain\n"
+                              "forward 32 32 32 128 128 3 3 2 0 0 to 16 16 tf32 bias: graph 51 2=0 "
+                              "12=-1 27=8, 0.1250 ms\n"
+                              "forward 2 4 4 8 8 3 3 1 1 1 fp16: graph 7\n");
     dmq_backend_cuda_choices(little, sizeof little);
     assert_string_equal(little, "forward 32 32 32 12");
     dmq_cuda_choices_clear();
@@ -110,15 +117,16 @@ static void the_file_decides_for_the_next_run(void **state)
     dmq_cuda_choices_clear();
     assert_int_equal(dmq_cuda_choices_open(), DMQ_OK); /* none yet */
     assert_int_equal(dmq_cuda_choices_timed(), 1);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SOME; i++)
         assert_int_equal(dmq_cuda_choices_add(&some[i]), DMQ_OK);
     other.algorithm = 7;
     assert_int_equal(dmq_cuda_choices_add(&other), DMQ_OK); /* another lane came first */
     dmq_cuda_choices_clear();
     assert_int_equal(dmq_cuda_choices_open(), DMQ_OK);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < SOME; i++) {
         assert_int_equal(dmq_cuda_choices_find(&c, some[i].key), 1);
         assert_int_equal(c.algorithm, some[i].algorithm);
+        assert_string_equal(c.engine, some[i].engine);
         assert_true(c.time_ms == some[i].time_ms);
     }
     dmq_cuda_choices_clear();
@@ -133,6 +141,15 @@ static void a_damaged_file_is_refused_by_its_line(void **state)
         ": plain\n",
         "forward 1 fp32: plain text\n",
         "forward 1 fp32: cudnn 1, x\n",
+        "forward 1 fp32: cudnn 1 \n",
+        "forward 1 fp32: cudnn 1, 2 ms, 3 ms\n",
+        "forward 1 fp32: graph\n",
+        "forward 1 fp32: graph \n",
+        "forward 1 fp32: graph x\n",
+        "forward 1 fp32: graph 1 2\n",
+        "forward 1 fp32: graph 1 2=\n",
+        "forward 1 fp32: graph 1 2=3x\n",
+        "forward 1 fp32: graph 1 2=3 4\n",
     };
 
     (void)state;
