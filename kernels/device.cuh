@@ -12,10 +12,10 @@
  * arrays of structs and of pointers in the args are the host's and are read before the call returns.
  * A launcher knows block and grid and nothing else: it neither allocates nor waits nor logs.
  *
- * The same file is compiled twice: by nvcc for the device (launchers named ..._cuda), and by the host
- * compiler under tests/simt/simt.h (named ..._simt), which runs a kernel thread by thread on a CPU under
- * the sanitizers. So no inline assembly, no tensor-core instruction and no cooperative groups here;
- * what needs them goes to <op>_sm90.cu.
+ * The same file is compiled by nvcc for the device (launchers named ..._cuda), and by the host compiler
+ * under tests/simt/simt.h, which runs a kernel thread by thread on a CPU under the sanitizers: at once (named
+ * ..._simt), or in the order of a stream (DMQ_PRETEND: tests/pretend/launch.h). So no inline assembly, no
+ * tensor-core instruction and no cooperative groups here; what needs them goes to <op>_sm90.cu.
  *
  * Products and sums are not contracted (-fmad=false): codes and random numbers must have the bits of
  * the host. Where a fused multiply-add is wanted, say fmaf.
@@ -34,14 +34,18 @@ extern "C" {
 
 #ifdef DMQ_SIMT
 #include "simt.h"
-#define DMQ_DEVICE(name)    extern "C" dmq_status name##_simt
-#define DMQ_LAUNCHER(name)  name##_simt
-#define dmq_cuda_scratch    dmq_simt_scratch
 #define DMQ_SHARED(T, name) T *name = static_cast<T *>(dmq_simt::shared())
+enum { DMQ_GRID_MOST = 5 }; /* few, so that the loops behind them are run */
+#endif
+#if defined DMQ_PRETEND
+#include "pretend/launch.h"
+#elif defined DMQ_SIMT
+#define DMQ_DEVICE(name)   extern "C" dmq_status name##_simt
+#define DMQ_LAUNCHER(name) name##_simt
+#define dmq_cuda_scratch   dmq_simt_scratch
 #define DMQ_LAUNCH(kernel, grid, block, shared_bytes, queue, ...) \
     ((void)(queue),                                               \
      dmq_simt::launch(#kernel, grid, block, shared_bytes, [&] { kernel(__VA_ARGS__); }))
-enum { DMQ_GRID_MOST = 5 }; /* few, so that the loops behind them are run */
 #else
 #include <cuda_runtime.h>
 #define DMQ_DEVICE(name)   extern "C" dmq_status name##_cuda
