@@ -138,6 +138,8 @@ static dmq_status poll(dmq_device_group *group, dmq_queue *queue, int *done)
         return DMQ_OK;
     error = cudaStreamQuery(queue->stream);
     *done = error == cudaSuccess;
+    (void)
+        cudaGetLastError(); /* "not ready" is kept like any other, and the next launch would report it */
     if (error != cudaSuccess && error != cudaErrorNotReady)
         return dmq_cuda_failed(error, "cudaStreamQuery");
     asked = g->nccl->CommGetAsyncError(g->comm, &state);

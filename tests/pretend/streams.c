@@ -244,6 +244,24 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return pretend_leave(error);
 }
 
+/* Whoever asks again and again comes to the end: a step each time. "Not ready" is an error that is kept, as
+   a device keeps it. */
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    cudaError_t error = pretend_enter("cudaStreamQuery");
+
+    if (error == cudaSuccess && stream->capture)
+        error = pretend_break(stream->capture, cudaErrorStreamCaptureUnsupported);
+    if (error == cudaSuccess)
+        error = pretend_refuse_unsafe();
+    if (error == cudaSuccess && stream->first) {
+        (void)step(stream, 1);
+        pretend_close_all();
+        error = cudaErrorNotReady;
+    }
+    return pretend_leave(error);
+}
+
 /* ------------------------------------------------------------------ events */
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
