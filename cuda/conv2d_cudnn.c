@@ -141,6 +141,16 @@ static const ways all[] = {
                                     dmq_conv2d_backward_weights_plain_cuda },
 };
 
+/* Of images with weights of their own: a product of the batch for each set. */
+static void batch_sets(dmq_matmul_args *p, const dmq_conv2d_args *a)
+{
+    p->batch = a->sets;
+    p->m /= a->sets;
+    p->stride_a = (ptrdiff_t)p->m * p->lda;
+    p->stride_b = (ptrdiff_t)a->sets_apart;
+    p->stride_c = (ptrdiff_t)p->m * p->ldc;
+}
+
 static dmq_status convolve(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_direction pass)
 {
     const ways *way = &all[pass];
@@ -154,6 +164,8 @@ static dmq_status convolve(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_
         product.batch = 1;
         product.alpha = 1;
         product.add = a->add;
+        if (pass != DMQ_CONV_BACKWARD_WEIGHTS && a->sets > 1)
+            batch_sets(&product, a);
         return dmq_matmul_cuda(queue, &product);
     }
     DMQ_TRY(dmq_cuda_use());
@@ -183,6 +195,22 @@ done:
     return st;
 }
 
+/* A set of weights after the other: a convolution for each. */
+static dmq_status by_sets(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_direction pass)
+{
+    dmq_status st = DMQ_OK;
+
+    if (a->sets <= 1 || is_product(a))
+        return convolve(queue, a, pass);
+    for (int g = 0; g < a->sets; g++) {
+        dmq_conv2d_args run = dmq_conv2d_set(a, g);
+
+        DMQ_TRY(convolve(queue, &run, pass));
+    }
+done:
+    return st;
+}
+
 /* Libraries' own ReLUs make a NaN 0: it is a launch of ours behind them. */
 dmq_status dmq_conv2d_forward_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
 {
@@ -190,7 +218,7 @@ dmq_status dmq_conv2d_forward_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
     dmq_status st = DMQ_OK;
 
     sum.relu = 0;
-    DMQ_TRY(convolve(queue, &sum, DMQ_CONV_FORWARD));
+    DMQ_TRY(by_sets(queue, &sum, DMQ_CONV_FORWARD));
     if (a->relu) {
         st = dmq_unary_forward_cuda(
             queue,
@@ -205,7 +233,7 @@ done:
 
 dmq_status dmq_conv2d_backward_data_cuda(dmq_queue *queue, const dmq_conv2d_args *a)
 {
-    return convolve(queue, a, DMQ_CONV_BACKWARD_DATA);
+    return by_sets(queue, a, DMQ_CONV_BACKWARD_DATA);
 }
 
 dmq_status dmq_conv2d_backward_weights_cuda(dmq_queue *queue, const dmq_conv2d_args *a)

@@ -43,10 +43,17 @@ struct input_pixels {
     }
 };
 
+/* A set of weights with its images: one a block of z. */
+static __device__ __forceinline__ dmq_conv2d_args set_of(const dmq_conv2d_args &a, int g)
+{
+    return a.sets > 1 ? dmq_conv2d_set(&a, g) : a;
+}
+
 template <int T>
 static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
-    forward(dmq_conv2d_args a, bool four_x, bool four_w)
+    forward(dmq_conv2d_args all, bool four_x, bool four_w)
 {
+    const dmq_conv2d_args a = set_of(all, (int)blockIdx.z);
     int m0 = (int)blockIdx.x * 16 * T, n0 = (int)blockIdx.y * 16 * T, pixels = a.n * a.ho * a.wo;
     size_t filter = (size_t)a.r * a.s * a.c;
     input_pixels x = { a, four_x, NULL, NULL, 0, 0 };
@@ -118,10 +125,12 @@ struct output_pixels {
 
 template <int T>
 static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
-    backward_data(dmq_conv2d_args a, bool four_dy, bool four_w)
+    backward_data(dmq_conv2d_args all, bool four_dy, bool four_w)
 {
+    const int kinds = all.stride * all.stride;
+    const dmq_conv2d_args a = set_of(all, (int)blockIdx.z / kinds);
     int m0 = (int)blockIdx.x * 16 * T, n0 = (int)blockIdx.y * 16 * T;
-    kind_of_pixel kind = kind_of(a, (int)blockIdx.z);
+    kind_of_pixel kind = kind_of(a, (int)blockIdx.z % kinds);
     int pixels = a.n * kind.rows * kind.cols;
     size_t filter = (size_t)a.r * a.s * a.c;
     output_pixels dy = { a, four_dy, kind, NULL, NULL, 0, 0 };
@@ -214,37 +223,51 @@ static __global__ void join_parts(dmq_real *dw, const dmq_real *part, int parts,
     }
 }
 
-template <int T> static dmq_status launch_forward(dmq_queue *queue, const dmq_conv2d_args *a)
+static unsigned sets_of(const dmq_conv2d_args *a)
 {
-    dim3 grid(dmq_gemm_tiles(a->n * a->ho * a->wo, T), dmq_gemm_tiles(a->k, T));
+    return a->sets > 1 ? (unsigned)a->sets : 1;
+}
+
+/* Whether four numbers of the weights may be read at once, in every set. */
+static bool four_of_w(const dmq_conv2d_args *a)
+{
+    return dmq_gemm_four(a->w, a->c) && (a->sets <= 1 || a->sets_apart % 4 == 0);
+}
+
+template <int T>
+static dmq_status launch_forward(dmq_queue *queue, const dmq_conv2d_args *a, int pixels)
+{
+    dim3 grid(dmq_gemm_tiles(pixels, T), dmq_gemm_tiles(a->k, T), sets_of(a));
 
     return DMQ_LAUNCH((forward<T>), grid, DMQ_GEMM_BLOCK, 0, queue, *a, dmq_gemm_four(a->x, a->c),
-                      dmq_gemm_four(a->w, a->c));
+                      four_of_w(a));
 }
 
 DMQ_DEVICE(dmq_conv2d_forward_plain)(dmq_queue *queue, const dmq_conv2d_args *a)
 {
-    return dmq_gemm_large(a->n * a->ho * a->wo, a->k, 1) ? launch_forward<8>(queue, a)
-                                                         : launch_forward<4>(queue, a);
+    int pixels = a->n / (int)sets_of(a) * a->ho * a->wo;
+
+    return dmq_gemm_large(pixels, a->k, sets_of(a)) ? launch_forward<8>(queue, a, pixels)
+                                                    : launch_forward<4>(queue, a, pixels);
 }
 
 template <int T>
 static dmq_status launch_backward_data(dmq_queue *queue, const dmq_conv2d_args *a, int pixels)
 {
     dim3 grid(dmq_gemm_tiles(pixels, T), dmq_gemm_tiles(a->c, T),
-              (unsigned)(a->stride * a->stride));
+              (unsigned)(a->stride * a->stride) * sets_of(a));
 
     return DMQ_LAUNCH((backward_data<T>), grid, DMQ_GEMM_BLOCK, 0, queue, *a,
-                      dmq_gemm_four(a->dy, a->k), dmq_gemm_four(a->w, a->c));
+                      dmq_gemm_four(a->dy, a->k), four_of_w(a));
 }
 
 DMQ_DEVICE(dmq_conv2d_backward_data_plain)(dmq_queue *queue, const dmq_conv2d_args *a)
 {
     /* of the largest kind, the one at (0, 0) */
     int rows = (a->h + a->stride - 1) / a->stride, cols = (a->wd + a->stride - 1) / a->stride;
-    int pixels = a->n * rows * cols;
+    int pixels = a->n / (int)sets_of(a) * rows * cols;
 
-    return dmq_gemm_large(pixels, a->c, (unsigned)(a->stride * a->stride))
+    return dmq_gemm_large(pixels, a->c, (unsigned)(a->stride * a->stride) * sets_of(a))
                ? launch_backward_data<8>(queue, a, pixels)
                : launch_backward_data<4>(queue, a, pixels);
 }

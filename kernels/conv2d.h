@@ -11,6 +11,10 @@
  *
  * Gradients of single images: with per > 0 backward_weights has one dw for each run of `per` images (n is a
  * multiple of it), the g-th at dw + g apart, and dbias likewise.
+ *
+ * Sets of weights: with sets > 1 forward and backward_data take the images in as many runs of n/sets (n is a
+ * multiple), the g-th with the weights at w + g sets_apart; the bias is one for all. What a run gives is what a
+ * call with it alone gives, to the rounding of an implementation whose algorithms know the size of a batch.
  */
 #ifndef DMQ_KERNELS_CONV2D_H
 #define DMQ_KERNELS_CONV2D_H
@@ -30,12 +34,36 @@ typedef struct dmq_conv2d_args {
     int k, r, s;          /**< channels out, kernel height, kernel width */
     int stride;           /**< both directions */
     int pad_top, pad_left;
-    int ho, wo;   /**< size of y; bottom and right padding follow from it */
-    int add;      /**< 1: add to y, dx, or dw and dbias */
-    int relu;     /**< 1: forward ends with a ReLU */
-    int per;      /**< backward_weights: images of one dw; 0: all of them */
-    size_t apart; /**< with per: numbers from one dw, or dbias, to the next */
+    int ho, wo;        /**< size of y; bottom and right padding follow from it */
+    int add;           /**< 1: add to y, dx, or dw and dbias */
+    int relu;          /**< 1: forward ends with a ReLU */
+    int per;           /**< backward_weights: images of one dw; 0: all of them */
+    size_t apart;      /**< with per: numbers from one dw, or dbias, to the next */
+    int sets;          /**< forward, backward_data: sets of weights; 0: one, as 1 */
+    size_t sets_apart; /**< with sets: numbers from one set to the next */
 } dmq_conv2d_args;
+
+/** forward or backward_data of the g-th run of `sets` alone, for an implementation that takes them one by one. */
+DMQ_HD dmq_conv2d_args dmq_conv2d_set(const dmq_conv2d_args *a, int g)
+{
+    size_t images = (size_t)(a->n / a->sets), first = (size_t)g * images;
+    size_t in = first * (size_t)a->h * (size_t)a->wd * (size_t)a->c;
+    size_t out = first * (size_t)a->ho * (size_t)a->wo * (size_t)a->k;
+    dmq_conv2d_args run = *a;
+
+    run.w += (size_t)g * a->sets_apart;
+    if (run.x)
+        run.x += in;
+    if (run.dx)
+        run.dx += in;
+    if (run.y)
+        run.y += out;
+    if (run.dy)
+        run.dy += out;
+    run.n = (int)images;
+    run.sets = 0;
+    return run;
+}
 
 /** backward_weights of the g-th run alone, for an implementation that takes them one by one. */
 static inline dmq_conv2d_args dmq_conv2d_run(const dmq_conv2d_args *a, int g)

@@ -43,6 +43,12 @@ static ptrdiff_t out_index(const dmq_conv2d_args *a, int n, int i, int j, int k)
     return (((ptrdiff_t)n * a->ho + i) * a->wo + j) * a->k + k;
 }
 
+/* Of an image, the weights of its set. */
+static const dmq_real *weights_of(const dmq_conv2d_args *a, int n)
+{
+    return a->sets > 1 ? a->w + (size_t)(n / (a->n / a->sets)) * a->sets_apart : a->w;
+}
+
 /* Rows of the image stay in cache while all output channels pass over them. */
 #define FOR_OUTPUTS(a)                       \
     for (int n = 0; n < (a)->n; n++)         \
@@ -55,7 +61,7 @@ dmq_status dmq_conv2d_forward_ref(dmq_queue *queue, const dmq_conv2d_args *a)
     (void)queue;
     FOR_OUTPUTS(a)
     {
-        const dmq_real *x = a->x + n * image_size(a), *w = a->w + k * tap_count(a);
+        const dmq_real *x = a->x + n * image_size(a), *w = weights_of(a, n) + k * tap_count(a);
         dmq_real *y = a->y + out_index(a, n, i, j, k), sum = a->bias ? a->bias[k] : 0;
 
         for (int r = 0; r < a->r; r++) {
@@ -77,7 +83,7 @@ dmq_status dmq_conv2d_backward_data_ref(dmq_queue *queue, const dmq_conv2d_args 
     FOR_OUTPUTS(a)
     {
         dmq_real *dx = a->dx + n * image_size(a);
-        const dmq_real *w = a->w + k * tap_count(a);
+        const dmq_real *w = weights_of(a, n) + k * tap_count(a);
         dmq_real dy = a->dy[out_index(a, n, i, j, k)];
 
         for (int r = 0; r < a->r; r++) {

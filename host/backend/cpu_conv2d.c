@@ -132,14 +132,30 @@ done:
     return st;
 }
 
+/* A set of weights after the other. */
+static dmq_status by_sets(dmq_queue *queue, dmq_conv_pass pass, const dmq_conv2d_args *a)
+{
+    dmq_status st = DMQ_OK;
+
+    if (a->sets <= 1)
+        return dmq_cpu_conv_run(queue, pass, DMQ_CONV_AUTO, a);
+    for (int g = 0; g < a->sets; g++) {
+        dmq_conv2d_args run = dmq_conv2d_set(a, g);
+
+        DMQ_TRY(dmq_cpu_conv_run(queue, pass, DMQ_CONV_AUTO, &run));
+    }
+done:
+    return st;
+}
+
 dmq_status dmq_conv2d_forward_cpu(dmq_queue *queue, const dmq_conv2d_args *a)
 {
-    return dmq_cpu_conv_run(queue, DMQ_CONV_FORWARD, DMQ_CONV_AUTO, a);
+    return by_sets(queue, DMQ_CONV_FORWARD, a);
 }
 
 dmq_status dmq_conv2d_backward_data_cpu(dmq_queue *queue, const dmq_conv2d_args *a)
 {
-    return dmq_cpu_conv_run(queue, DMQ_CONV_BACKWARD_DATA, DMQ_CONV_AUTO, a);
+    return by_sets(queue, DMQ_CONV_BACKWARD_DATA, a);
 }
 
 dmq_status dmq_conv2d_backward_weights_cpu(dmq_queue *queue, const dmq_conv2d_args *a)

@@ -178,12 +178,87 @@ static void gradients_of_single_images(void **state)
     check_report("dw of runs");
 }
 
+/* y and dx of runs of images with weights of their own: what calls for these runs alone give. */
+static void sets_of_weights(void **state)
+{
+    static const conv2d_shape shapes[] = {
+        { 6, 8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1 }, { 6, 7, 5, 9, 10, 3, 3, 1, 1, 1, 1, 1, 1 },
+        { 6, 5, 6, 3, 16, 3, 3, 1, 1, 1, 1, 1, 0 },  { 6, 8, 8, 24, 40, 1, 1, 1, 0, 0, 0, 0, 1 },
+        { 6, 8, 8, 12, 20, 3, 3, 2, 0, 0, 1, 1, 1 }, { 6, 6, 9, 8, 12, 2, 4, 3, 1, 2, 0, 1, 0 },
+        { 6, 9, 9, 70, 72, 3, 3, 1, 0, 0, 0, 0, 0 }, { 6, 5, 5, 66, 68, 3, 3, 2, 1, 1, 1, 1, 0 },
+    };
+    static const int some[] = { 1, 2, 3, 6 };
+    const check_on *on = &check_device;
+
+    (void)state;
+    for (size_t i = 0; i < 4 * sizeof shapes / sizeof *shapes; i++) {
+        const conv2d_shape *s = &shapes[i / 4];
+        int sets = some[i % 4], add = sets % 2;
+        check_op op = conv2d_op(s);
+        dmq_conv2d_args a = conv2d_args(s), each;
+        size_t apart = op.count_in[1] + (i % 8 < 4 ? 5 : 8), n_w = apart * (size_t)sets;
+        uint64_t stream = check_stream(150 + i);
+        dmq_real *x = check_random(op.count_in[0], &stream), *w = check_random(n_w, &stream);
+        dmq_real *y = check_random(op.count_out, &stream), *got = check_reals(op.count_out);
+        dmq_real *dx = check_random(op.count_in[0], &stream), *back = check_reals(op.count_in[0]);
+        dmq_real *u = check_random(op.count_out, &stream);
+        const dmq_real *bias = s->bias ? check_random((size_t)a.k, &stream) : NULL;
+        double left, right;
+
+        a.add = add;
+        a.sets = sets;
+        a.sets_apart = apart;
+        a.relu = s->bias && !add;
+        each = a;
+        each.x = check_up_real(on, x, op.count_in[0]);
+        each.w = check_up_real(on, w, n_w);
+        each.bias = bias ? check_up_real(on, bias, (size_t)a.k) : NULL;
+        each.y = check_up_real(on, y, op.count_out);
+        each.dy = check_up_real(on, u, op.count_out);
+        each.dx = check_up_real(on, dx, op.count_in[0]);
+        CHECK_RUN(on, conv2d_forward, &each);
+        CHECK_RUN(on, conv2d_backward_data, &each);
+        check_down_real(on, got, each.y, op.count_out);
+        check_down_real(on, back, each.dx, op.count_in[0]);
+        for (int g = 0; g < sets; g++) {
+            dmq_conv2d_args one = a;
+            size_t share = (size_t)g;
+
+            one.n = a.n / sets;
+            one.sets = 0;
+            one.bias = bias;
+            one.w = w + share * apart;
+            one.x = x + op.count_in[0] / (size_t)sets * share;
+            one.y = y + op.count_out / (size_t)sets * share;
+            one.dy = u + op.count_out / (size_t)sets * share;
+            one.dx = dx + op.count_in[0] / (size_t)sets * share;
+            assert_int_equal(dmq_conv2d_forward_ref(NULL, &one), DMQ_OK);
+            assert_int_equal(dmq_conv2d_backward_data_ref(NULL, &one), DMQ_OK);
+        }
+        check_same("y of runs", got, y, op.count_out, 2 * check_unit, 2 * check_unit, op.terms);
+        check_same("dx of runs", back, dx, op.count_in[0], 2 * check_unit, 2 * check_unit,
+                   op.terms_in);
+        if (add || bias)
+            continue;
+        left = check_dot(u, got, op.count_out);
+        right = check_dot(back, x, op.count_in[0]);
+        assert_true(fabs(left - right) <=
+                    1e-5 * check_norm(u, op.count_out) * check_norm(got, op.count_out));
+    }
+    (void)check_release(NULL);
+    check_report("sets of weights");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(values_and_derivatives_are_pytorchs), CHECK_TEST(odd_shapes_keep_the_identities),
-        CHECK_TEST(an_image_does_not_know_its_batch),    CHECK_TEST(no_term_is_missing),
-        CHECK_TEST(gradients_of_single_images),          CHECK_TEST(relu_is_that_of_the_sum),
+        CHECK_TEST(values_and_derivatives_are_pytorchs),
+        CHECK_TEST(odd_shapes_keep_the_identities),
+        CHECK_TEST(an_image_does_not_know_its_batch),
+        CHECK_TEST(no_term_is_missing),
+        CHECK_TEST(gradients_of_single_images),
+        CHECK_TEST(relu_is_that_of_the_sum),
+        CHECK_TEST(sets_of_weights),
     };
 
     check_open(argc, argv);
