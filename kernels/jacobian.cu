@@ -78,6 +78,7 @@ static __global__ void __launch_bounds__(BLOCK)
         size_t end = a.count - from < DMQ_JACOBIAN_COLUMNS ? a.count : from + DMQ_JACOBIAN_COLUMNS;
         size_t i = b % row_blocks * WARPS + warp;
         const dmq_real *row = a.rows + (row0 + i) * a.ld;
+        const size_t vector = a.pairs ? row0 + i : (size_t)first;
         double sum[L] = {};
 
         if (i >= (size_t)rows)
@@ -88,7 +89,7 @@ static __global__ void __launch_bounds__(BLOCK)
 #pragma unroll
             for (int l = 0; l < L; l++) {
                 if (l < count) {
-                    dmq_pack<4> x = four_from(a.x + (size_t)(first + l) * a.ld_x, k, end, wide);
+                    dmq_pack<4> x = four_from(a.x + (vector + l) * a.ld_x, k, end, wide);
 
                     for (int j = 0; j < 4; j++) /* the products are exact */
                         sum[l] += (double)g.at[j] * (double)x.at[j];

@@ -5,7 +5,8 @@
  *   times   out (m, count):  out[l] = sum_i v[l][i] g_i             in the order of i
  *   dots    out (m, n):      out[l][i] = <g_i, x[l]>                in double, in a fixed order
  *
- * dots with n = m = 1 is a dot product, with x = rows it is the Gram matrix of the rows.
+ * dots with n = m = 1 is a dot product, with x = rows it is the Gram matrix of the rows. With pairs, of as many
+ * rows of both: dots[i] = <g_i, x[i]>, the bits of n such products of their own.
  *
  * The columns are cut into pieces of DMQ_JACOBIAN_COLUMNS, whose sums are joined in their order. So a
  * caller may have runs of whole pieces computed elsewhere, and add their results in order: the same bits.
@@ -26,9 +27,10 @@ typedef struct dmq_jacobian_args {
     const dmq_real *rows; /**< (n, count), rows ld apart; may be x for dots */
     const dmq_real *v;    /**< (m, n); times */
     dmq_real *out;        /**< (m, count), rows ld_out apart, none of the others; times */
-    const dmq_real *x;    /**< (m, count), rows ld_x apart; dots */
+    const dmq_real *x;    /**< (m, count), rows ld_x apart, with pairs (n, count); dots */
     double *dots;         /**< (m, n); dots */
     int n, m;
+    int pairs; /**< dots: 1: a row with its own vector alone; m is 1 */
     size_t count, ld, ld_out, ld_x;
 } dmq_jacobian_args;
 

@@ -43,7 +43,8 @@ dmq_status dmq_jacobian_dots_ref(dmq_queue *queue, const dmq_jacobian_args *a)
             for (size_t k = 0; k < a->count; k += DMQ_JACOBIAN_COLUMNS) {
                 size_t left = a->count - k;
 
-                sum += piece_dot(a->rows + (size_t)i * a->ld + k, a->x + (size_t)l * a->ld_x + k,
+                sum += piece_dot(a->rows + (size_t)i * a->ld + k,
+                                 a->x + (size_t)(a->pairs ? i : l) * a->ld_x + k,
                                  left < DMQ_JACOBIAN_COLUMNS ? left : DMQ_JACOBIAN_COLUMNS);
             }
             a->dots[l * a->n + i] = sum;

@@ -65,8 +65,9 @@ dmq_status dmq_jacobian_dots_cpu(dmq_queue *queue, const dmq_jacobian_args *a)
 
         for (int i = 0; i < a->n; i++) {
             for (int l = 0; l < a->m; l++) {
-                a->dots[l * a->n + i] += piece_dot(a->rows + (size_t)i * a->ld + at,
-                                                   a->x + (size_t)l * a->ld_x + at, count);
+                a->dots[l * a->n + i] +=
+                    piece_dot(a->rows + (size_t)i * a->ld + at,
+                              a->x + (size_t)(a->pairs ? i : l) * a->ld_x + at, count);
             }
         }
     }

@@ -229,19 +229,10 @@ static void join_pieces(double *out, const product *j, size_t count)
     }
 }
 
-dmq_status dmq_space_dots_of(double *out, dmq_space *s, const dmq_real *rows, int n,
-                             const dmq_real *x, int m, size_t p)
+static dmq_status dots(dmq_space *s, const dmq_jacobian_args *args)
 {
-    size_t count = (size_t)n * (size_t)m;
-    product j = { .space = s,
-                  .args = { .rows = rows,
-                            .x = x,
-                            .dots = out,
-                            .n = n,
-                            .m = m,
-                            .count = p,
-                            .ld = p,
-                            .ld_x = p } };
+    size_t count = (size_t)args->n * (size_t)args->m;
+    product j = { .space = s, .args = *args };
     dmq_status st = DMQ_OK;
 
     cut(&j);
@@ -251,9 +242,30 @@ dmq_status dmq_space_dots_of(double *out, dmq_space *s, const dmq_real *rows, in
     }
     DMQ_TRY(run(&j, dots_piece));
     if (j.pieces > 1)
-        join_pieces(out, &j, count);
+        join_pieces(args->dots, &j, count);
 done:
     return st;
+}
+
+dmq_status dmq_space_dots_of(double *out, dmq_space *s, const dmq_real *rows, int n,
+                             const dmq_real *x, int m, size_t p)
+{
+    return dots(
+        s, &(dmq_jacobian_args){
+               .rows = rows, .x = x, .dots = out, .n = n, .m = m, .count = p, .ld = p, .ld_x = p });
+}
+
+dmq_status dmq_space_squares_of(double *out, dmq_space *s, const dmq_real *rows, int n, size_t p)
+{
+    return dots(s, &(dmq_jacobian_args){ .rows = rows,
+                                         .x = rows,
+                                         .dots = out,
+                                         .n = n,
+                                         .m = 1,
+                                         .pairs = 1,
+                                         .count = p,
+                                         .ld = p,
+                                         .ld_x = p });
 }
 
 dmq_status dmq_space_dots(double *out, dmq_space *s, const dmq_real *rows, int n, const dmq_real *x,

@@ -75,6 +75,10 @@ dmq_status dmq_space_times_of(dmq_space *space, dmq_real *out, const dmq_real *r
 dmq_status dmq_space_dots_of(double *out, dmq_space *space, const dmq_real *rows, int n,
                              const dmq_real *x, int m, size_t p);
 
+/** out (n): out[i] = <rows[i], rows[i]>; as dots_of. */
+dmq_status dmq_space_squares_of(double *out, dmq_space *space, const dmq_real *rows, int n,
+                                size_t p);
+
 /** rows (n, p), out (m, p), contiguous. */
 dmq_status dmq_space_times(dmq_space *space, dmq_real *out, const dmq_real *rows, int n,
                            const dmq_real *v, int m, size_t p);

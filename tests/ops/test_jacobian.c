@@ -116,6 +116,42 @@ static void dot_products_of_rows(void **state)
     }
 }
 
+/* Rows with a vector each: the bits of as many products of one row and one vector. */
+static void products_of_pairs(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        const shape s = { shapes[k].n, shapes[k].n, shapes[k].count };
+        const check_on *on = &check_device;
+        size_t ld = s.count + PAD, n = (size_t)s.n;
+        arrays h = fill(&s, 200 + k);
+        double *got = check_bytes(n, sizeof *got), one;
+        dmq_jacobian_args a = { .rows = check_up_real(on, h.rows, n * ld),
+                                .x = check_up_real(on, h.x, n * ld),
+                                .dots = check_up(on, got, n, sizeof *got),
+                                .n = s.n,
+                                .m = 1,
+                                .pairs = 1,
+                                .count = s.count,
+                                .ld = ld,
+                                .ld_x = ld };
+
+        CHECK_RUN(on, jacobian_dots, &a);
+        check_down(on, got, a.dots, n * sizeof *got);
+        a.n = 1;
+        a.pairs = 0;
+        for (size_t i = 0; i < n; i++) {
+            CHECK_RUN(on, jacobian_dots, &a);
+            check_down(on, &one, a.dots, sizeof one);
+            assert_true(one != 0);
+            assert_memory_equal(&got[i], &one, sizeof one);
+            a.rows += ld;
+            a.x += ld;
+        }
+        (void)check_release(NULL);
+    }
+}
+
 /* Runs of whole pieces, computed one by one and added in order, are the sum as a whole. */
 static void pieces_may_be_computed_elsewhere(void **state)
 {
@@ -162,9 +198,8 @@ static void a_nan_stays_in_its_row(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(sums_of_rows),
-        CHECK_TEST(dot_products_of_rows),
-        CHECK_TEST(pieces_may_be_computed_elsewhere),
+        CHECK_TEST(sums_of_rows),           CHECK_TEST(dot_products_of_rows),
+        CHECK_TEST(products_of_pairs),      CHECK_TEST(pieces_may_be_computed_elsewhere),
         CHECK_TEST(a_nan_stays_in_its_row),
     };
 
