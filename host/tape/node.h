@@ -19,6 +19,7 @@ typedef struct dmq_op {
     const char *name;
     unsigned fixed; /**< bit i: there is no derivative in input i */
     unsigned each;  /**< bit i: backward can write gradients of samples into input i (dmq_each) */
+    unsigned sets;  /**< bit i: input i may have other values for each run of samples (likewise) */
     /** Shape of out, numbers of aux; the one place for ESHAPE. */
     dmq_status (*infer)(dmq_node *node);
     dmq_pass_fn *forward;  /**< out = f(in) */
@@ -172,6 +173,14 @@ dmq_var *dmq_node_record(dmq_tape *tape, const dmq_op *op, const dmq_attr *attr,
  * Returns the `add` flag (0 for the first writer of this pass) and counts the caller as a writer.
  */
 int dmq_grad_take(dmq_real **out, dmq_var *v);
+
+/** Numbers from the values of input k for one run of samples to those for the next; 0: they are the same. */
+static inline size_t dmq_node_apart(const dmq_node *node, int k)
+{
+    const dmq_each *each = &node->tape->each;
+
+    return each->per && dmq_cell_of(node->in[k])->root->var.is_param ? each->values_apart : 0;
+}
 
 /** dst[i, 0..cols-1] = 0 for rows at distance ld. */
 dmq_status dmq_node_zero(const dmq_node *node, const dmq_backend *be, dmq_queue *queue,

@@ -40,6 +40,8 @@ static dmq_status infer(dmq_node *node)
 static dmq_conv2d_args args_of(const dmq_node *node)
 {
     dmq_shape x = node->in[X]->shape, w = node->in[W]->shape, y = node->out->shape;
+    const dmq_each *each = &node->tape->each;
+    size_t apart = dmq_node_apart(node, W);
 
     return (dmq_conv2d_args){ .x = node->in[X]->value,
                               .w = node->in[W]->value,
@@ -54,7 +56,9 @@ static dmq_conv2d_args args_of(const dmq_node *node)
                               .pad_top = node->attr.conv.pad.top,
                               .pad_left = node->attr.conv.pad.left,
                               .ho = y.dim[1],
-                              .wo = y.dim[2] };
+                              .wo = y.dim[2],
+                              .sets = apart ? each->samples / each->per : 0,
+                              .sets_apart = apart };
 }
 
 static dmq_status forward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
@@ -157,6 +161,7 @@ static double macs(const dmq_node *node)
 
 const dmq_op dmq_op_conv2d = { .name = "conv2d",
                                .each = 1U << W | 1U << BIAS,
+                               .sets = 1U << W,
                                .infer = infer,
                                .forward = forward,
                                .backward = backward,

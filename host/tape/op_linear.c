@@ -67,11 +67,28 @@ static dmq_matmul_args linear_args(const dmq_node *node, dmq_real *y, const dmq_
                    dmq_shape_cols(in));
 }
 
+/* The rows of each run of samples with its own weights: a product of the batch for each run. */
+static dmq_matmul_args by_runs(const dmq_node *node, dmq_matmul_args a)
+{
+    const dmq_each *each = &node->tape->each;
+    size_t apart = dmq_node_apart(node, W);
+
+    if (!apart)
+        return a;
+    a.batch = each->samples / each->per;
+    a.m /= a.batch;
+    a.stride_a = (ptrdiff_t)a.m * a.k;
+    a.stride_b = (ptrdiff_t)apart;
+    a.stride_c = (ptrdiff_t)a.m * a.n;
+    return a;
+}
+
 static dmq_status linear_forward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
     dmq_matmul_args a = linear_args(node, node->out->value, node->in[X]->value, node->in[W]->value);
 
     a.bias = node->in[BIAS] ? node->in[BIAS]->value : NULL;
+    a = by_runs(node, a);
     return be->matmul(queue, &a);
 }
 
@@ -87,7 +104,7 @@ static dmq_status linear_backward(const dmq_node *node, const dmq_backend *be, d
     int add = dmq_grad_take(&dx, node->in[X]);
 
     if (dx) {
-        a = product(dx, dy, 0, node->in[W]->value, 0, rows, d, k);
+        a = by_runs(node, product(dx, dy, 0, node->in[W]->value, 0, rows, d, k));
         a.add = add;
         DMQ_TRY(be->matmul(queue, &a));
     }
@@ -154,6 +171,7 @@ static double linear_macs(const dmq_node *node)
 
 static const dmq_op linear_op = { .name = "linear",
                                   .each = 1U << W | 1U << BIAS,
+                                  .sets = 1U << W,
                                   .infer = linear_infer,
                                   .forward = linear_forward,
                                   .backward = linear_backward,

@@ -290,8 +290,9 @@ void dmq_tape_bind(dmq_tape *tape, dmq_real *grads, const dmq_real *tangents)
     }
 }
 
-/* Whether gradients of samples can be had from this node, if it has any of a parameter. */
-static dmq_status check_each(const dmq_node *node, int samples)
+/* Whether gradients of samples can be had from this node, if it has any of a parameter; and with `sets` from
+   parameters of their own. */
+static dmq_status check_each(const dmq_node *node, int samples, int sets)
 {
     for (int k = 0; k < node->n_in; k++) {
         const dmq_var *in = node->in[k];
@@ -304,6 +305,12 @@ static dmq_status check_each(const dmq_node *node, int samples)
                             "  hint: a pass for each sample",
                             node->op->name, dmq_var_text(in), samples);
         }
+        if (sets && !(node->op->sets >> k & 1U)) {
+            return dmq_fail(DMQ_ENOTSUP,
+                            "tape: %s has one %s for all samples of a pass\n"
+                            "  hint: a pass for each set of parameters",
+                            node->op->name, dmq_var_text(in));
+        }
     }
     return DMQ_OK;
 }
@@ -314,9 +321,10 @@ dmq_status dmq_tape_bind_each(dmq_tape *tape, const dmq_each *each)
 
     assert(tape->planned && (tape->passes & DMQ_TAPE_BACKWARD));
     assert(each->per > 0 && each->count % each->per == 0 && each->count <= each->samples);
+    assert(!each->values_apart || each->count == each->samples);
     for (int i = tape->n_frozen; i < tape->n_order; i++) {
         if (tape->order[i]->op != &dmq_op_reshape) /* shares the memory of what it reshapes */
-            DMQ_TRY(check_each(tape->order[i], each->samples));
+            DMQ_TRY(check_each(tape->order[i], each->samples, each->values_apart > 0));
     }
     dmq_tape_bind(tape, each->grads, NULL);
     tape->each = *each;

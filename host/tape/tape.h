@@ -143,13 +143,17 @@ typedef struct dmq_each {
     int samples; /**< of the tape: of each result, the first axis counts them or a multiple */
     int count;   /**< the first so many have gradients; the others' seeds must be zero */
     int per;     /**< samples of a run, whose gradients are summed; count is a multiple */
+    /** 0: all runs have the same parameters. Else each run has its own, parameter p of run g at its value
+        + g values_apart, for forward passes, too; count is then samples, and there are no tangents. */
+    size_t values_apart;
 } dmq_each;
 
 /**
  * In the place of dmq_tape_bind, until that is called again. A sample's gradients are those of a pass over it
  * alone, to the rounding of a backend whose algorithms know the size of a batch.
  *
- * @return ENOTSUP when an operation other than conv2d and linear takes a parameter
+ * @return ENOTSUP when an operation other than conv2d and linear takes a parameter; with values_apart also
+ *         when one takes a bias that is a parameter
  */
 dmq_status dmq_tape_bind_each(dmq_tape *tape, const dmq_each *each);
 

@@ -1,4 +1,4 @@
-/* Gradients of parameters sample by sample, from one backward pass. */
+/* Gradients of parameters sample by sample, from one backward pass; and of parameters of their own. */
 #include "tape_cases.h"
 
 /* A weight and a bias used by two layers, a weight through a reshape, one that nobody reads. */
@@ -118,9 +118,115 @@ static void a_gradient_for_each_sample(void **state)
     check_report("each");
 }
 
+/* Every way that a weight can take into a product: several pixels a tap and one, strides, tokens, a weight used
+   twice, one through a reshape, one that does not change. Biases are the same for all. */
+static void case_sets(net *n)
+{
+    dmq_var *x = case_image(n), *w = net_param(n, dmq_shape4(8, 3, 3, 8)), *tokens;
+    dmq_var *bias = net_constant(n, dmq_shape1(8), 0, 0.3);
+    dmq_var *flat = net_param(n, dmq_shape4(6, 1, 1, 8));
+
+    x = dmq_record_conv2d(n->tape, x, w, bias, 1, pad_same);
+    x = dmq_record_unary(n->tape, DMQ_SILU, x);
+    x = dmq_record_conv2d(n->tape, x, w, NULL, 1, pad_same);
+    x = dmq_record_conv2d(n->tape, x, net_constant(n, dmq_shape4(8, 3, 3, 8), 0, 0.1), bias, 1,
+                          pad_same);
+    x = dmq_record_conv2d(n->tape, x, net_param(n, dmq_shape4(8, 1, 1, 8)), bias, 1, pad_none);
+    net_output(
+        n, dmq_record_conv2d(n->tape, x, net_param(n, dmq_shape4(5, 3, 3, 8)), NULL, 2, pad_same));
+    tokens = dmq_record_reshape(n->tape, x, dmq_shape3(n->samples, 24, 8));
+    flat = dmq_record_reshape(n->tape, flat, dmq_shape2(6, 8));
+    tokens = dmq_record_linear(n->tape, tokens, flat, net_constant(n, dmq_shape1(6), 0, 0.3));
+    net_output(n, dmq_record_linear(n->tape, tokens, net_param(n, dmq_shape2(7, 6)), NULL));
+}
+
+/* What the runs of one sample or of two have of the passes over all of them, and with each run's values. */
+static void check_sets(net *n, int per)
+{
+    size_t apart = n->n_params + 5, runs = (size_t)(n->samples / per), room = apart * runs;
+    dmq_real *values = check_up_real(n->on, check_random(room, &n->stream), room);
+    dmq_real *grads = check_room(n->on, NULL, room), *got = check_reals(room);
+    dmq_real *all[NET_OUTPUTS], *out[NET_OUTPUTS], *dx;
+
+    for (int k = 0; k < n->n_outputs; k++)
+        all[k] = n->seed[k];
+    dmq_tape_bind_values(n->tape, values);
+    CHECK_OK(dmq_tape_bind_each(n->tape, &(dmq_each){ .grads = grads,
+                                                      .apart = apart,
+                                                      .samples = n->samples,
+                                                      .count = n->samples,
+                                                      .per = per,
+                                                      .values_apart = apart }));
+    net_forward(n);
+    for (int k = 0; k < n->n_outputs; k++)
+        out[k] = net_value(n, k);
+    net_backward(n);
+    check_down_real(n->on, got, grads, room);
+    dx = net_gradient(n, 0);
+    dmq_tape_bind(n->tape, n->grads, n->tangents);
+    for (int k = 0; k < n->n_outputs; k++)
+        n->seed[k] = check_reals(dmq_shape_count(n->output[k]->shape));
+    for (size_t g = 0; g < runs; g++) {
+        size_t in = n->leaf[0].count / runs;
+
+        dmq_tape_bind_values(n->tape, values + g * apart);
+        seed_some(n, all, (int)g * per, per);
+        net_forward(n);
+        net_backward(n);
+        for (int k = 0; k < n->n_outputs; k++) {
+            size_t count = dmq_shape_count(n->output[k]->shape) / runs;
+
+            check_same("outputs", out[k] + g * count, net_value(n, k) + g * count, count, 1e-4,
+                       1e-5, 1);
+        }
+        check_same("input", dx + g * in, net_gradient(n, 0) + g * in, in, 1e-4, 1e-5, 1);
+        for (int i = 1; i < n->n_leaves; i++) {
+            const net_leaf *leaf = &n->leaf[i];
+
+            if (leaf->var->is_param)
+                check_same("weights", got + g * apart + leaf->var->offset, net_gradient(n, i),
+                           leaf->count, 1e-3, 1e-5, 1);
+        }
+    }
+    for (int k = 0; k < n->n_outputs; k++)
+        n->seed[k] = all[k];
+}
+
+static void a_set_of_weights_for_each_run(void **state)
+{
+    static const struct {
+        net_fn *record;
+        const char *refused;
+    } refusals[] = { { case_linear, "linear has one w (5) for all samples" },
+                     { case_weights, "has no gradients of single samples" } };
+
+    (void)state;
+    for (int per = 1; per <= 3; per++) {
+        net *n = net_open(&check_device, DMQ_TAPE_BACKWARD, 6, case_sets);
+
+        check_sets(n, per);
+        net_close(n);
+        (void)check_release(NULL);
+    }
+    check_report("sets");
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        net *n = net_open(&check_device, DMQ_TAPE_BACKWARD, 2, refusals[i].record);
+        dmq_each each = {
+            .grads = n->grads, .samples = 2, .count = 2, .per = 1, .values_apart = n->n_params
+        };
+
+        assert_int_equal(dmq_tape_bind_each(n->tape, &each), DMQ_ENOTSUP);
+        if (!strstr(dmq_message(), refusals[i].refused))
+            fail_msg("%s", dmq_message());
+        net_close(n);
+        (void)check_release(NULL);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = { CHECK_TEST(a_gradient_for_each_sample) };
+    const struct CMUnitTest tests[] = { CHECK_TEST(a_gradient_for_each_sample),
+                                        CHECK_TEST(a_set_of_weights_for_each_run) };
 
     check_open(argc, argv);
     return check_close(cmocka_run_group_tests(tests, NULL, NULL));
