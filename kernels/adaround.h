@@ -38,7 +38,7 @@ typedef struct dmq_adaround_layer {
     const dmq_real *dw;        /**< (k, per); backward, curve */
     const dmq_real *alpha_tan; /**< (k, per); jvp, curve */
     dmq_real *w_tan;           /**< (k, per); written by jvp */
-    dmq_real *dalpha;          /**< (k, per); written by backward, curve, regularize */
+    dmq_real *dalpha;          /**< (k, per), may be dw; written by backward, curve, regularize */
     int k, per;
     dmq_real lo, hi; /**< 0 and 2^bits - 1 */
 } dmq_adaround_layer;

@@ -13,9 +13,11 @@
  *             C_tj = -c / (|a_t| |a_j|)  for j != t,   C_tt = c S_t / |a_t|^3 with cosine, else 0
  *             value = -c/2 sum_t S_t / |a_t|
  *   steps   e_t = move sqrt(n_theta) / |v_t|, for central differences along v_t; 0 for v_t = 0
- *             points (k, 2, 2): 1, e_t; 1, -e_t                       theta* and v_t to the two points
- *             joins (k, 3): 1, 1/(2 e_t), -1/(2 e_t) for even t       the sum so far and two gradients;
- *                           1/(2 e_t), -1/(2 e_t), 1 for odd t        the other way round
+ *             in waves of `wave` groups, one behind the other:
+ *             points (2 k, 1 + k): 1, and e_t or -e_t in column 1 + t   theta* and all v to the two points of t
+ *                    (2 k, 2) for waves of one group: 1, +-e_t          theta* and v_t
+ *             joins (waves, 1 + 2 wave): 1, and 1/(2 e_t), -1/(2 e_t) for each t of the wave: the sum so far and
+ *                    two gradients each; in odd waves the 1 is behind them
  *   walk    w~_i += rate eta c_i <g_i, g>;                            factor_i = c_i w~_i
  *   join    d_gm_i = join c_i <g_i, q>, or (walked) (w_i - w~_i)/(rate k) - d_mse_i
  *
@@ -36,6 +38,7 @@ typedef struct dmq_hyper_args {
     int walked;         /**< join */
     double eta, rate;   /**< inner step; step in w */
     double move;        /**< steps: rms of a difference's step */
+    int wave;           /**< steps: groups of a wave */
     double joined;      /**< join: eta^2 (surrogate) or -eta */
     size_t n_theta;     /**< steps */
     const dmq_real *w;  /**< (n); scale, join */

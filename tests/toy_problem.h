@@ -39,7 +39,8 @@ typedef struct toy {
     const dmq_backend *be;
     dmq_space space;
     dmq_var *vx, *vemb, *vy, *out, *loss;
-    int calls; /* gradient evaluations, to count the cost of a form */
+    int points; /* of a call */
+    int calls;  /* gradient evaluations, to count the cost of a form */
 } toy;
 
 static inline dmq_status toy_pass(toy *t, const dmq_real *theta, int sample)
@@ -161,10 +162,31 @@ static inline dmq_status toy_grad_runs_of(void *context, const dmq_real *theta, 
     dmq_status st = DMQ_OK;
 
     for (int g = 0; g < runs; g++) {
-        ptrdiff_t at = (ptrdiff_t)g * d->n;
+        dmq_draw run = dmq_draw_run(d, g, d->n);
 
-        DMQ_TRY(toy_grad(context, theta, d->index + at, d->weight + at, d->n,
-                         grads + (size_t)g * TOY_P, d->loss + at));
+        DMQ_TRY(toy_grad_of(context, theta, &run, grads + (size_t)g * TOY_P));
+    }
+done:
+    return st;
+}
+
+static inline int toy_points(const void *context, int n, int most)
+{
+    const toy *t = context;
+
+    (void)n;
+    return t->points < most ? t->points : most;
+}
+
+static inline dmq_status toy_grad_points_of(void *context, const dmq_real *theta, const dmq_draw *d,
+                                            int points, dmq_real *grads)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int g = 0; g < points; g++) {
+        dmq_draw run = dmq_draw_run(d, g, d->n);
+
+        DMQ_TRY(toy_grad_of(context, theta + (size_t)g * TOY_P, &run, grads + (size_t)g * TOY_P));
     }
 done:
     return st;
@@ -270,6 +292,7 @@ static inline dmq_status toy_create(toy **out, dmq_h5 *file, int n)
     DMQ_TRY(dmq_alloc((void **)&t, 1, sizeof *t));
     t->kappa = 1;
     t->n = n;
+    t->points = 1;
     DMQ_TRY(dmq_alloc((void **)&t->x, (size_t)n * TOY_X, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&t->y, (size_t)n * TOY_X, sizeof(dmq_real)));
     DMQ_TRY(dmq_alloc((void **)&t->emb, (size_t)n * TOY_C, sizeof(dmq_real)));
@@ -292,6 +315,8 @@ static inline dmq_status toy_create(toy **out, dmq_h5 *file, int n)
                                 .index = toy_index,
                                 .grad_of = toy_grad_of,
                                 .grad_runs_of = toy_grad_runs_of,
+                                .points = toy_points,
+                                .grad_points_of = toy_grad_points_of,
                                 .grad_each_of = toy_grad_each_of,
                                 .jvp_of = toy_jvp_of };
     *out = t;

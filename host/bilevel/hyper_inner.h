@@ -10,9 +10,11 @@
 /** How many samples an evaluation has, and where they stand in its tables. */
 typedef struct dmq_hyper_shape {
     int n, k;
-    int most;           /**< samples of a group, at most */
-    int places_n;       /**< places of the training samples; those of the groups follow */
+    int most; /**< samples of a group, at most */
+    int places_n; /**< places of the training samples; those of the groups follow, then, where differences are
+                             taken, those of the groups again, each twice */
     int places_m;       /**< places of a group */
+    int wave;           /**< groups whose differences are taken at a time */
     size_t places;      /**< all of them */
     size_t index_count; /**< numbers of a row of samples */
     size_t outcome_bytes;
@@ -32,29 +34,29 @@ struct dmq_hyper {
     dmq_hyper_config config;
     int n_max, k_max;
     dmq_hyper_shape shape;
-    dmq_real *jacobian;  /* (n, P), explicit only */
-    dmq_real *star;      /* (1 + K, P): theta*, then v_t = J phi_t or phi_t */
-    dmq_real *g;         /* (K, P): g_t */
-    dmq_real *direction; /* (P): J w */
-    dmq_real *points;    /* (2, P): where differences are taken; sequential form: g in the first */
-    dmq_real *sums;      /* (4, P): sum, two gradients, sum */
-    dmq_real *some;      /* (places(1), P): gradients for norms; matrix-free with normalize */
-    dmq_hyper_args args; /* its arrays are ours */
-    dmq_real *factor;    /* (K, places_n) */
-    dmq_real *mix;       /* (K, K): factors of the original form */
-    dmq_real *tangents;  /* (K, places_n); matrix-free */
-    double *products;    /* (K, n) */
-    double *squares;     /* (n) */
+    dmq_real *jacobian;      /* (n, P), explicit only */
+    dmq_real *star;          /* (1 + K, P): theta*, then v_t = J phi_t or phi_t */
+    dmq_real *g;             /* (K, P): g_t */
+    dmq_real *direction;     /* (P): J w */
+    dmq_real *points;        /* (2 wave, P): where differences are taken; sequential form: (P), g */
+    dmq_real *sums;          /* (2 + 2 wave, P): sum, gradients at the points, sum */
+    dmq_real *some;          /* (places(1), P): gradients for norms; matrix-free with normalize */
+    dmq_hyper_args args;     /* its arrays are ours */
+    dmq_real *factor;        /* (K, places_n) */
+    dmq_real *mix;           /* (K, K): factors of the original form */
+    dmq_real *tangents;      /* (K, places_n); matrix-free */
+    double *products;        /* (K, n) */
+    double *squares;         /* (n) */
     double *gram_a, *gram_v; /* (K, K): of what is compared, of v_t */
     double *outcome;         /* what an evaluation leaves, one block: the next three */
     double *report;          /* (2): value of the alignment term, |J w|^2 */
     double *gram_g;          /* (K, K): of g_t */
     dmq_real *loss;          /* (K, places_m): of the groups at theta* */
-    dmq_real *spare;         /* (places): losses that nobody asks for */
     dmq_real *w;             /* (places_n): of an evaluation with w from the host */
     int *index;              /* (index_count), and weights (places), of a call: host memory */
     dmq_real *weight;
     dmq_mirror index_place, weight_place; /* and their counterparts */
+    unsigned shapes;                      /* so far: with a new one, memory has other addresses */
 };
 
 /** Tables for this many samples; those of a shape asked for again stay. */

@@ -13,12 +13,17 @@ static dmq_status alloc_doubles(double **out, const dmq_hyper *h, size_t count)
     return h->space->be->alloc((void **)out, count * sizeof **out);
 }
 
+/* Whether Hessians are multiplied with: by differences of gradients. */
+static int has_differences(const dmq_hyper_config *config)
+{
+    return config->with_gm && config->form != DMQ_GM_SEQUENTIAL;
+}
+
 dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, int k,
                             const dmq_hyper_config *config)
 {
     size_t p = problem->n_theta, rows = (size_t)n, groups = (size_t)k;
     size_t ld = (size_t)problem->places(problem->context, n);
-    int differences = config->with_gm && config->form != DMQ_GM_SEQUENTIAL;
     dmq_status st = DMQ_OK;
     dmq_hyper *h = NULL;
     dmq_hyper_args *a;
@@ -37,12 +42,9 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
         DMQ_TRY(
             dmq_space_alloc(&h->some, h->space, (size_t)problem->places(problem->context, 1) * p));
     }
-    DMQ_TRY(dmq_space_alloc(&h->star, h->space, (differences ? 1 + groups : 1) * p));
+    DMQ_TRY(dmq_space_alloc(&h->star, h->space, (has_differences(config) ? 1 + groups : 1) * p));
     DMQ_TRY(dmq_space_alloc(&h->g, h->space, groups * p));
     DMQ_TRY(dmq_space_alloc(&h->direction, h->space, p));
-    DMQ_TRY(dmq_space_alloc(&h->points, h->space, 2 * p));
-    if (differences)
-        DMQ_TRY(dmq_space_alloc(&h->sums, h->space, 4 * p));
     if (config->matrix_free)
         DMQ_TRY(dmq_space_alloc(&h->tangents, h->space, groups * ld));
     DMQ_TRY(alloc_doubles(&h->products, h, groups * rows));
@@ -57,8 +59,8 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
     DMQ_TRY(dmq_space_alloc(&a->w_walked, h->space, ld));
     DMQ_TRY(dmq_space_alloc(&a->d_mse, h->space, rows));
     DMQ_TRY(dmq_space_alloc(&a->d_gm, h->space, rows));
-    DMQ_TRY(dmq_space_alloc(&a->points, h->space, 4 * groups));
-    DMQ_TRY(dmq_space_alloc(&a->joins, h->space, 3 * groups));
+    DMQ_TRY(dmq_space_alloc(&a->points, h->space, 2 * groups * (1 + groups)));
+    DMQ_TRY(dmq_space_alloc(&a->joins, h->space, 5 * groups + 1)); /* of waves of any length */
     a->n_theta = p;
     a->surrogate = config->form == DMQ_GM_SURROGATE;
     a->walked = config->form == DMQ_GM_SEQUENTIAL;
@@ -78,10 +80,11 @@ static void release_shape(dmq_hyper *h)
     dmq_mirror_release(&h->weight_place);
     dmq_free(h->index);
     dmq_free(h->weight);
-    dmq_space_free(h->space, h->spare);
+    dmq_space_free(h->space, h->points);
+    dmq_space_free(h->space, h->sums);
     dmq_space_free(h->space, h->outcome);
     h->index = NULL;
-    h->weight = h->spare = h->loss = NULL;
+    h->weight = h->points = h->sums = h->loss = NULL;
     h->outcome = h->report = h->gram_g = NULL;
     h->shape = (dmq_hyper_shape){ 0 };
 }
@@ -90,28 +93,11 @@ void dmq_hyper_destroy(dmq_hyper *h)
 {
     if (!h)
         return;
-    void *const memory[] = { h->jacobian,
-                             h->star,
-                             h->g,
-                             h->direction,
-                             h->points,
-                             h->sums,
-                             h->some,
-                             h->w,
-                             h->tangents,
-                             h->products,
-                             h->squares,
-                             h->gram_a,
-                             h->gram_v,
-                             h->factor,
-                             h->mix,
-                             h->args.scale,
-                             h->args.d_mse,
-                             h->args.d_gm,
-                             h->args.w_walked,
-                             h->args.points,
-                             h->args.joins,
-                             h->args.coefficient };
+    void *const memory[] = { h->jacobian,      h->star,        h->g,          h->direction,
+                             h->some,          h->w,           h->tangents,   h->products,
+                             h->squares,       h->gram_a,      h->gram_v,     h->factor,
+                             h->mix,           h->args.scale,  h->args.d_mse, h->args.d_gm,
+                             h->args.w_walked, h->args.points, h->args.joins, h->args.coefficient };
 
     release_shape(h);
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
@@ -145,7 +131,8 @@ dmq_status dmq_hyper_shape_set(dmq_hyper *h, int n, const dmq_groups *groups)
     const dmq_problem *p = h->problem;
     dmq_hyper_shape *s = &h->shape;
     int k = groups->k, most = most_of(groups);
-    size_t doubles = 2 + (size_t)k * (size_t)k;
+    int twice = has_differences(&h->config) ? 2 : 0;
+    size_t doubles = 2 + (size_t)k * (size_t)k, rows;
     dmq_status st = DMQ_OK;
 
     assert(n > 0 && n <= h->n_max && k >= 1 && k <= h->k_max && most <= p->n_samples);
@@ -155,17 +142,23 @@ dmq_status dmq_hyper_shape_set(dmq_hyper *h, int n, const dmq_groups *groups)
     s->most = most;
     s->places_n = p->places(p->context, n);
     s->places_m = p->places(p->context, most);
-    s->places = (size_t)s->places_n + (size_t)k * (size_t)s->places_m;
+    s->places = (size_t)s->places_n + (size_t)((1 + twice) * k) * (size_t)s->places_m;
     s->index_count = (size_t)p->index_rows * s->places;
     s->outcome_bytes =
-        doubles * sizeof(double) + (s->places - (size_t)s->places_n) * sizeof(dmq_real);
+        doubles * sizeof(double) + (size_t)k * (size_t)s->places_m * sizeof(dmq_real);
+    h->shapes++;
     DMQ_TRY(dmq_alloc((void **)&h->index, s->index_count, sizeof *h->index));
     DMQ_TRY(dmq_mirror_init(&h->index_place, h->space->be, h->index,
                             s->index_count * sizeof *h->index));
     DMQ_TRY(dmq_alloc((void **)&h->weight, s->places, sizeof *h->weight));
     DMQ_TRY(
         dmq_mirror_init(&h->weight_place, h->space->be, h->weight, s->places * sizeof *h->weight));
-    DMQ_TRY(dmq_space_alloc(&h->spare, h->space, s->places));
+    s->wave = p->points(p->context, most, 2 * k) / 2; /* two points a group */
+    s->wave = s->wave < 1 ? 1 : s->wave;
+    rows = twice ? 2 * (size_t)s->wave : 1;
+    DMQ_TRY(dmq_space_alloc(&h->points, h->space, rows * p->n_theta));
+    if (twice)
+        DMQ_TRY(dmq_space_alloc(&h->sums, h->space, (2 + rows) * p->n_theta));
     DMQ_TRY(h->space->be->alloc((void **)&h->outcome, s->outcome_bytes));
     h->report = h->outcome;
     h->gram_g = h->outcome + 2;
@@ -185,7 +178,7 @@ void dmq_hyper_row(const dmq_hyper *h, int *index, dmq_real *weight, const int *
     const dmq_hyper_config *c = &h->config;
     const dmq_problem *p = h->problem;
     const dmq_hyper_shape *s = &h->shape;
-    int order[DMQ_MAX_GROUPS];
+    int order[DMQ_MAX_GROUPS], at = s->places_n;
 
     for (int t = 0; t < s->k; t++)
         order[t] = t;
@@ -194,11 +187,11 @@ void dmq_hyper_row(const dmq_hyper *h, int *index, dmq_real *weight, const int *
     p->index(p->context, index, s->places, train, s->n, s->places_n);
     for (int i = 0; i < s->places_n; i++)
         weight[i] = i < s->n ? 1 : 0;
-    for (int t = 0; t < s->k; t++) {
-        int at = s->places_n + t * s->places_m, count = groups->count[order[t]];
+    for (int l = 0; at < (int)s->places; l++, at += s->places_m) {
+        int t = order[l < s->k ? l : (l - s->k) / 2], count = groups->count[t];
 
         assert(count > 0 && count <= s->most);
-        p->index(p->context, index + at, s->places, groups->sample[order[t]], count, s->places_m);
+        p->index(p->context, index + at, s->places, groups->sample[t], count, s->places_m);
         for (int i = 0; i < s->places_m; i++)
             weight[at + i] = (dmq_real)(i < count ? 1.0 / count : 0);
     }
@@ -211,7 +204,6 @@ static dmq_draw draw_at(const dmq_hyper *h, const dmq_hyper_samples *samples, in
                        .stride = h->shape.places,
                        .sample = samples->host + from,
                        .weight = samples->weight + from,
-                       .loss = h->spare + from,
                        .n = n };
 }
 
@@ -225,6 +217,12 @@ static dmq_draw group(const dmq_hyper *h, const dmq_hyper_samples *samples, int 
     const dmq_hyper_shape *s = &h->shape;
 
     return draw_at(h, samples, s->places_n + t * s->places_m, s->most);
+}
+
+/* The first of group t's two at the points of its differences. */
+static dmq_draw at_points(const dmq_hyper *h, const dmq_hyper_samples *samples, int t)
+{
+    return group(h, samples, h->shape.k + 2 * t);
 }
 
 /* ------------------------------------------------------------------ products with J */
@@ -256,11 +254,7 @@ static dmq_status squares_in_pieces(dmq_hyper *h, const dmq_real *theta,
         dmq_draw draw = draw_at(h, samples, from, n - from < some ? n - from : some);
 
         DMQ_TRY(p->grad_each_of(p->context, theta, &draw, h->some));
-        for (int i = 0; i < draw.n; i++) {
-            const dmq_real *row = h->some + (size_t)i * p->n_theta;
-
-            DMQ_TRY(dmq_space_dots_of(h->squares + from + i, h->space, row, 1, row, 1, p->n_theta));
-        }
+        DMQ_TRY(dmq_space_squares_of(h->squares + from, h->space, h->some, draw.n, p->n_theta));
     }
 done:
     return st;
@@ -276,11 +270,8 @@ static dmq_status prepare(dmq_hyper *h, const dmq_real *theta, const dmq_hyper_s
 
     if (h->jacobian)
         DMQ_TRY(p->grad_each_of(p->context, theta, &draw, h->jacobian));
-    for (int i = 0; i < h->shape.n && h->config.normalize && h->jacobian; i++) {
-        const dmq_real *row = h->jacobian + (size_t)i * p->n_theta;
-
-        DMQ_TRY(dmq_space_dots_of(h->squares + i, h->space, row, 1, row, 1, p->n_theta));
-    }
+    if (h->config.normalize && h->jacobian)
+        DMQ_TRY(dmq_space_squares_of(h->squares, h->space, h->jacobian, h->shape.n, p->n_theta));
     if (h->config.normalize && !h->jacobian)
         DMQ_TRY(squares_in_pieces(h, theta, samples));
     h->args.squares = h->config.normalize ? h->squares : NULL;
@@ -376,39 +367,43 @@ static dmq_status group_gradients(dmq_hyper *h, const dmq_hyper_samples *samples
     dmq_draw draw = group(h, samples, 0);
     dmq_status st = DMQ_OK;
 
-    draw.loss = h->loss; /* those of later passes are at other points */
+    draw.loss = h->loss;
     DMQ_TRY(p->grad_runs_of(p->context, h->star, &draw, h->shape.k, h->g));
     DMQ_TRY(dmq_space_dots_of(h->gram_g, h->space, h->g, h->shape.k, h->g, h->shape.k, p->n_theta));
 done:
     return st;
 }
 
-/* sum of H_t v_t in one of the two sums: by differences of gradients along v_t, with steps from the device. */
+/* sum of H_t v_t in one of the two sums: by differences of gradients along v_t, with steps from the device. Of
+   as many groups at a time as there is room for. */
 static dmq_status curvature(dmq_hyper *h, const dmq_hyper_samples *samples, dmq_real **sum)
 {
     const dmq_problem *q = h->problem;
     size_t p = q->n_theta;
-    dmq_real *v = h->star + p, *up = h->sums + p, *down = h->sums + 2 * p;
-    int k = h->shape.k;
+    int k = h->shape.k, wave = h->shape.wave, one = wave == 1;
+    dmq_real *v = h->star + p, *end = h->sums + (size_t)(1 + 2 * wave) * p;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_space_dots_of(h->gram_v, h->space, v, k, v, k, p));
     h->args.gram = h->gram_v;
+    h->args.wave = wave;
     DMQ_TRY(run(h, h->space->be->hyper_steps));
-    *sum = h->sums;
-    DMQ_TRY(dmq_space_fill(h->space, *sum, 0, p));
-    for (int t = 0; t < k; t++) {
-        dmq_real *next = t % 2 ? h->sums : h->sums + 3 * p;
-        dmq_draw draw = group(h, samples, t);
+    *sum = NULL;
+    for (int t = 0, i = 0; t < k; t += wave, i++) {
+        int n = 2 * (k - t < wave ? k - t : wave), odd = i % 2, first = i == 0;
+        dmq_real *grads = odd ? end - (size_t)n * p : h->sums + p;
+        const dmq_real *joins = h->args.joins + i * (1 + 2 * wave);
+        dmq_draw draw = at_points(h, samples, t);
 
-        /* theta* and v_t are two rows; so are the sum so far and the gradients beside it */
-        DMQ_TRY(dmq_space_times_of(h->space, h->points, h->star, (size_t)(t + 1) * p, 2,
-                                   h->args.points + 4 * t, 2, p));
-        DMQ_TRY(q->grad_of(q->context, h->points, &draw, up));
-        DMQ_TRY(q->grad_of(q->context, h->points + p, &draw, down));
-        DMQ_TRY(dmq_space_times_of(h->space, next, t % 2 ? up : h->sums, p, 3,
-                                   h->args.joins + 3 * t, 1, p));
-        *sum = next;
+        /* theta* and the v are rows; of a group alone theta* and v_t, as far apart as they are */
+        DMQ_TRY(dmq_space_times_of(h->space, h->points, h->star, one ? (size_t)(t + 1) * p : p,
+                                   one ? 2 : 1 + k, h->args.points + 2 * t * (one ? 2 : 1 + k), n,
+                                   p));
+        DMQ_TRY(q->grad_points_of(q->context, h->points, &draw, n, grads));
+        /* the sum so far stands before the gradients, or behind them; at first there is none */
+        *sum = odd ? h->sums : end;
+        DMQ_TRY(dmq_space_times_of(h->space, *sum, odd || first ? grads : h->sums, p,
+                                   first ? n : n + 1, first ? joins + 1 : joins, 1, p));
     }
 done:
     return st;

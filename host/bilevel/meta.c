@@ -156,13 +156,13 @@ dmq_status dmq_meta_plan_set(dmq_meta *k, const dmq_meta_plan *plan)
 {
     static const int zero = 0;
     dmq_hyper *h = k->hyper;
-    const double *outcome = h->outcome;
+    unsigned shapes = h->shapes;
     dmq_status st = DMQ_OK;
 
     assert(plan->rows >= 1 && plan->n >= 1 && plan->n <= k->config.n_train);
     DMQ_TRY(dmq_hyper_shape_set(h, plan->n, &plan->groups[0]));
     DMQ_TRY(make_room(k, plan->rows, plan->n));
-    if (plan->theta != k->theta || h->outcome != outcome)
+    if (plan->theta != k->theta || h->shapes != shapes)
         drop_graph(k);
     k->theta = plan->theta;
     for (int r = 0; r < plan->rows; r++) {

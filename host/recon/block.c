@@ -289,6 +289,8 @@ dmq_status dmq_block_create(dmq_block **out, dmq_qmodel *q, const dmq_calib *cal
                                 .index = dmq_block_index,
                                 .grad_of = dmq_block_grad_of,
                                 .grad_runs_of = dmq_block_grad_runs_of,
+                                .points = dmq_block_points,
+                                .grad_points_of = dmq_block_grad_points_of,
                                 .grad_each_of = dmq_block_grad_each_of,
                                 .jvp_of = dmq_block_jvp_of };
     DMQ_TRY(list_layers(b));
@@ -320,6 +322,7 @@ void dmq_block_destroy(dmq_block *b)
         for (int k = 0; in->source && k < in->n_sources; k++)
             dmq_store_destroy(in->source[k].owned);
         dmq_block_plan_release(b);
+        dmq_block_points_release(b);
         dmq_block_batch_release(b);
         dmq_block_round_release(b);
         dmq_space_release(&in->space);

@@ -1,12 +1,15 @@
 /**
- * Shared by the block's files (block.c, block_tape.c, block_pass.c, block_plan.c, block_round.c); nobody else includes
- * it.
+ * Shared by the block's files (block.c, block_tape.c, block_pass.c, block_points.c, block_plan.c, block_round.c);
+ * nobody else includes it.
  */
 #ifndef DMQ_RECON_BLOCK_INNER_H
 #define DMQ_RECON_BLOCK_INNER_H
 
 #include "recon/block.h"
 #include "recon/prefetch.h"
+
+/** Backends with shards up to this many samples have lanes to share them out. */
+#define DMQ_SMALL_SHARD 16
 
 typedef struct dmq_block_tape {
     dmq_unit_tape u;
@@ -41,7 +44,7 @@ typedef struct dmq_block_source {
 typedef struct dmq_block_rows {
     const int *sample, *slot, *step, *brought;
     const dmq_real *weight;
-    dmq_real *result; /**< losses or dots */
+    dmq_real *result; /**< losses or dots; NULL: nobody wants the losses */
     int batch;        /**< places that are brought at a time; 0: none, or by the caller */
 } dmq_block_rows;
 
@@ -78,6 +81,13 @@ typedef struct dmq_block_plan_room {
     unsigned trip; /**< on which the rows of the plan are brought */
 } dmq_block_plan_room;
 
+/** Memory of passes over several points of theta, made at the first one. */
+typedef struct dmq_block_points_room {
+    int room;                 /**< points */
+    dmq_real *w_soft;         /**< backend memory: weights of each */
+    dmq_adaround_layer *work; /**< (room, n_chunks) */
+} dmq_block_points_room;
+
 typedef struct dmq_block_inner {
     dmq_space space;
     const dmq_slots *slots; /**< of its embedding value, or its samples if temporal; NULL: none */
@@ -89,6 +99,7 @@ typedef struct dmq_block_inner {
     dmq_prefetch *prefetch; /**< of sources that are not on the device; NULL: all are */
     dmq_block_batch batch;
     dmq_block_plan_room plan;
+    dmq_block_points_room points;
     dmq_block_rows frozen;     /**< rows of all samples, while the frozen part is run */
     dmq_real *scale, *zero;    /**< of all rows of all layers */
     int16_t *code;             /**< (P) */
@@ -145,6 +156,10 @@ typedef struct dmq_block_update {
 /** One iteration on rows of n samples: gradient, regularizer, Adam, soft weights. At most DMQ_WAVE shards. */
 dmq_status dmq_block_learn(dmq_block *block, const dmq_block_tapes *tapes,
                            const dmq_block_rows *rows, int n, const dmq_block_update *update);
+
+/* ------------------------------------------------------------------ block_points.c */
+
+void dmq_block_points_release(dmq_block *block);
 
 /* ------------------------------------------------------------------ block_bring.c */
 
@@ -215,6 +230,9 @@ dmq_status dmq_block_grad_of(void *context, const dmq_real *theta, const dmq_dra
                              dmq_real *grad);
 dmq_status dmq_block_grad_runs_of(void *context, const dmq_real *theta, const dmq_draw *draw,
                                   int runs, dmq_real *grads);
+int dmq_block_points(const void *context, int n, int most);
+dmq_status dmq_block_grad_points_of(void *context, const dmq_real *theta, const dmq_draw *draw,
+                                    int points, dmq_real *grads);
 dmq_status dmq_block_grad_each_of(void *context, const dmq_real *theta, const dmq_draw *draw,
                                   dmq_real *jacobian);
 dmq_status dmq_block_jvp_of(void *context, const dmq_real *theta, const dmq_draw *draw,

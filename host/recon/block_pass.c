@@ -5,9 +5,6 @@
 
 #include <assert.h>
 
-/* Backends with shards up to this many samples have lanes to share them out. */
-#define SMALL_SHARD 16
-
 /* ------------------------------------------------------------------ rows of a call */
 
 static dmq_status make_room(dmq_block *b, int places)
@@ -129,15 +126,17 @@ static int shards(int n, int size)
     return (n + size - 1) / size;
 }
 
-/* The live part of the samples from place `from` on, and their losses. */
+/* The live part of the samples from place `from` on, and their losses where somebody wants them. */
 static dmq_status forward_shard(const pass *p, dmq_block_tape *t, int from, dmq_queue *queue)
 {
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
-    DMQ_TRY(dmq_space_copy_on(&p->b->inner->space, queue, p->rows.result + from, t->loss->value,
-                              (size_t)p->tapes->size));
+    if (p->rows.result) {
+        DMQ_TRY(dmq_space_copy_on(&p->b->inner->space, queue, p->rows.result + from, t->loss->value,
+                                  (size_t)p->tapes->size));
+    }
 done:
     return st;
 }
@@ -311,7 +310,7 @@ static dmq_status results(const dmq_block *b, const dmq_block_rows *rows, dmq_re
 
 static int grad_size(const dmq_backend *be, int n)
 {
-    if (be->shard <= SMALL_SHARD && n <= be->shard)
+    if (be->shard <= DMQ_SMALL_SHARD && n <= be->shard)
         return be->shard / 2; /* two lanes have work */
     return dmq_shard_size(be, n);
 }
@@ -465,18 +464,13 @@ dmq_status dmq_block_grad_runs_of(void *context, const dmq_real *theta, const dm
     pass p = { .b = b, .dw = grads, .n = n, .per = places };
     dmq_status st = DMQ_OK;
 
-    if (b->inner->space.be->shard > SMALL_SHARD && !b->inner->prefetch && n <= DMQ_BATCH_MAX) {
+    if (b->inner->space.be->shard > DMQ_SMALL_SHARD && !b->inner->prefetch && n <= DMQ_BATCH_MAX) {
         DMQ_TRY(rows_of(&p.rows, b, draw, n));
         return each_gradient(b, &p, theta, n);
     }
     for (int g = 0; g < runs; g++) {
-        ptrdiff_t at = (ptrdiff_t)g * places;
-        dmq_draw run = *draw;
+        dmq_draw run = dmq_draw_run(draw, g, places);
 
-        run.index += at;
-        run.sample += at;
-        run.weight += at;
-        run.loss += at;
         DMQ_TRY(dmq_block_grad_of(b, theta, &run, grads + (size_t)g * b->problem.n_theta));
     }
 done:

@@ -30,9 +30,23 @@ typedef struct dmq_draw {
     const int
         *sample; /**< (places) the first of these rows in host memory; not read if recordable */
     const dmq_real *weight; /**< (places), 0 from n on */
-    dmq_real *loss;         /**< (places) out: undefined from n on */
+    dmq_real *loss;         /**< (places) out: undefined from n on; NULL: not wanted */
     int n;
 } dmq_draw;
+
+/** Of draws one behind the other, each with as many places, that of a number. */
+static inline dmq_draw dmq_draw_run(const dmq_draw *draws, int number, int places)
+{
+    ptrdiff_t at = (ptrdiff_t)number * places;
+    dmq_draw run = *draws;
+
+    run.index += at;
+    run.sample += at;
+    run.weight += at;
+    if (run.loss)
+        run.loss += at;
+    return run;
+}
 
 typedef struct dmq_problem {
     void *context;
@@ -78,6 +92,15 @@ typedef struct dmq_problem {
     /** grads (runs, P): as grad_of for `runs` draws of n samples, each places(n) behind the one before. */
     dmq_status (*grad_runs_of)(void *context, const dmq_real *theta, const dmq_draw *draw, int runs,
                                dmq_real *grads);
+
+    /** Points that one call of grad_points_of should have, with draws of n samples: what keeps the device busy and
+        its memory has room for, theta and grads of the caller's included; 1..most. */
+    int (*points)(const void *context, int n, int most);
+
+    /** grads (points, P): as grad_of, the g-th of the draws, each places(n) behind the one before, at the point
+        theta + g P; no more points than `points` says. */
+    dmq_status (*grad_points_of)(void *context, const dmq_real *theta, const dmq_draw *draw,
+                                 int points, dmq_real *grads);
 
     /** As grad_each, times the weights. */
     dmq_status (*grad_each_of)(void *context, const dmq_real *theta, const dmq_draw *draw,

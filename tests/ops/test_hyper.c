@@ -59,8 +59,8 @@ static side open_side(const check_on *on)
     h->w_walked = check_up_real(on, w, LD);
     h->d_mse = check_up_real(on, check_random(N, &stream), N);
     h->d_gm = check_up_real(on, check_random(N, &stream), N);
-    h->points = check_room(on, NULL, (size_t)4 * K);
-    h->joins = check_room(on, NULL, (size_t)3 * K);
+    h->points = check_room(on, NULL, (size_t)2 * K * (K + 1));
+    h->joins = check_room(on, NULL, (size_t)5 * K + 1);
     h->coefficient = doubles(on, (size_t)K * K, &stream);
     h->value = doubles(on, 1, &stream);
     *l = (dmq_logits_args){ .s = check_up_real(on, check_random(TOTAL, &stream), TOTAL),
@@ -116,6 +116,37 @@ static void same_rows(const char *what, const side *a, const side *b)
         CHECK_RUN(b.on, slot, &b.part); \
     } while (0)
 
+/* Of the positive diagonal that is given: the same on both sides, and what the header says of each wave. */
+static void steps(side *a, side *b, int wave)
+{
+    int vectors = wave == 1 ? 1 : K, waves = (K + wave - 1) / wave, last = K - (waves - 1) * wave;
+    size_t row = (size_t)(1 + vectors), join = (size_t)(1 + 2 * wave), points = 2 * K * row;
+    size_t joins = (size_t)(waves - 1) * join + (size_t)(1 + 2 * last);
+    dmq_real *p = check_reals(points), *q = check_reals(joins);
+
+    a->h.wave = b->h.wave = wave;
+    CHECK_RUN(a->on, hyper_steps, &a->h);
+    CHECK_RUN(b->on, hyper_steps, &b->h);
+    same("points", a, a->h.points, b, b->h.points, points);
+    same("joins", a, a->h.joins, b, b->h.joins, joins);
+    check_down_real(a->on, p, a->h.points, points);
+    check_down_real(a->on, q, a->h.joins, joins);
+    for (int t = 0; t < K; t++) {
+        const dmq_real *up = p + (size_t)(2 * t) * row, *down = up + row;
+        const dmq_real *first = q + (size_t)(t / wave) * join;
+        int count = t / wave == waves - 1 ? last : wave, odd = t / wave % 2,
+            own = wave == 1 ? 1 : 1 + t;
+        dmq_real e = up[own], half = first[2 * (t % wave) + !odd];
+
+        assert_true(up[0] == 1 && down[0] == 1 && down[own] == -e &&
+                    first[odd ? 2 * count : 0] == 1);
+        assert_true(first[2 * (t % wave) + !odd + 1] == -half);
+        assert_true(t == 2 ? e == 0 && half == 0 : fabs(2 * (double)(e * half) - 1) < 1e-6);
+        for (int j = 1; j <= vectors; j++)
+            assert_true(j == own || (up[j] == 0 && down[j] == 0));
+    }
+}
+
 static void hypergradients(void **state)
 {
     (void)state;
@@ -134,9 +165,8 @@ static void hypergradients(void **state)
         same("c w", &a, a.h.factor, &b, b.h.factor, N);
         BOTH(hyper_mse, h);
         same("d_mse", &a, a.h.d_mse, &b, b.h.d_mse, N);
-        BOTH(hyper_steps, h); /* of the positive diagonal that is given */
-        same("points", &a, a.h.points, &b, b.h.points, (size_t)4 * K);
-        same("joins", &a, a.h.joins, &b, b.h.joins, (size_t)3 * K);
+        for (int wave = 1; wave <= K; wave++)
+            steps(&a, &b, wave);
         BOTH(hyper_align, h);
         if (a.h.surrogate)
             same_rows("factors", &a, &b);

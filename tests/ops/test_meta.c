@@ -32,7 +32,8 @@ static void set_up(setting *s, const dmq_backend *be, const char *unit)
     OK(dmq_qmodel_place(s->q, s->lanes));
     OK(dmq_cache_create(&s->cache, s->q, s->calib, s->lanes, &(dmq_cache_config){ 0 }));
     u = fixture_unit(s->m, unit);
-    OK(dmq_cache_open(s->cache, u));
+    if (s->m->unit[u].kind != DMQ_UNIT_TEMPORAL)
+        OK(dmq_cache_open(s->cache, u));
     OK(dmq_block_create(&s->b, s->q, s->calib, s->cache, s->lanes, u, 0));
     OK(dmq_recon_state_create(&s->state, s->b));
 }
@@ -109,6 +110,116 @@ static void rows_of_one_pass(void **state)
     }
 }
 
+static double memory_left;
+
+static double memory_free(void)
+{
+    return memory_left;
+}
+
+/* Samples and weights of draws as their caller brings them: POINTS of them, 5 samples each. */
+enum { POINTS = 4, EACH = 5 };
+
+static dmq_draw draws_of(const check_on *on, const dmq_problem *p, int sample[POINTS * EACH],
+                         dmq_real weight[POINTS * EACH])
+{
+    int places = p->places(p->context, EACH);
+    size_t all = (size_t)(POINTS * places);
+    int *index = check_bytes((size_t)p->index_rows * all, sizeof *index);
+    dmq_real *padded = check_reals(all);
+
+    for (int i = 0; i < POINTS * EACH; i++) {
+        sample[i] = (i * 13 + 2) % p->n_samples;
+        weight[i] = (dmq_real)(0.5 + 0.1 * (i % 7));
+        padded[i / EACH * places + i % EACH] = weight[i];
+    }
+    for (int s = 0; s < POINTS; s++)
+        p->index(p->context, index + s * places, all, sample + s * EACH, EACH, places);
+    return (dmq_draw){ .index = check_up(on, index, (size_t)p->index_rows * all, sizeof *index),
+                       .stride = all,
+                       .sample = index,
+                       .weight = check_up_real(on, padded, all),
+                       .loss = check_room(on, NULL, all),
+                       .n = EACH };
+}
+
+/* Points of theta, each with its own samples, by one pass; and one by one on the reference. */
+static void gradients_at_points(void **state)
+{
+    static const char *const of[] = { "down.1.block.0", "mid.attn_1", "temporal" };
+    dmq_backend be = device();
+
+    (void)state;
+    be.memory_free = NULL;
+    for (size_t u = 0; u < sizeof of / sizeof *of; u++) {
+        dmq_real *got = NULL, *want = NULL, *theta = NULL, *grad, *point;
+        dmq_real weight[POINTS * EACH], loss[POINTS * EACH], first[64];
+        int sample[POINTS * EACH], places;
+        size_t n_theta, count;
+        dmq_problem *p;
+        dmq_draw draws;
+        setting s;
+
+        set_up(&s, &be, of[u]);
+        p = &s.b->problem;
+        n_theta = p->n_theta;
+        count = POINTS * n_theta;
+        theta = check_reals(count);
+        got = check_reals(count);
+        want = check_reals(count);
+        for (size_t i = 0; i < count; i++)
+            theta[i] = (dmq_real)fixture_normal(5, (uint32_t)i);
+        draws = draws_of(&check_device, p, sample, weight);
+        places = p->places(p->context, EACH);
+        assert_int_equal(p->points(p->context, EACH, POINTS), POINTS);
+        grad = check_room(&check_device, NULL, count);
+        point = check_up_real(&check_device, theta, count);
+        for (int again = 0; again < 2; again++) { /* what one leaves, the next does not see */
+            OK(p->grad_points_of(p->context, point, &draws, POINTS, grad));
+            check_down_real(&check_device, got, grad, count);
+            check_down_real(&check_device, first, draws.loss, (size_t)places);
+            OK(p->grad(p->context, point, sample, NULL, EACH, grad, loss));
+        }
+        check_same("losses", first, loss, EACH, 1e-5, 1e-5, 1);
+        tear_down(&s);
+
+        set_up(&s, dmq_backend_ref(), of[u]);
+        p = &s.b->problem;
+        for (int i = 0; i < POINTS; i++) {
+            OK(p->grad(p->context, theta + (size_t)i * n_theta, sample + i * EACH,
+                       weight + i * EACH, EACH, want + (size_t)i * n_theta, NULL));
+        }
+        tear_down(&s);
+        print_message("  %s: off by %.1e\n", of[u], difference(got, want, count));
+        assert_true(difference(got, want, count) < 1e-4);
+        (void)check_release(NULL);
+    }
+}
+
+/* No more points than there is memory for, and one where a backend has no use of more. */
+static void points_that_fit(void **state)
+{
+    dmq_backend be = device();
+    int many, fewer;
+    setting s;
+
+    (void)state;
+    be.memory_free = memory_free;
+    memory_left = 1e12;
+    set_up(&s, &be, units[0]);
+    many = s.b->problem.points(s.b, EACH, 1000);
+    assert_in_range(many, 16, 64);
+    assert_int_equal(s.b->problem.points(s.b, 33, 1000), 1); /* more than a shard */
+    for (memory_left = 1e3; (fewer = s.b->problem.points(s.b, EACH, 1000)) < many;
+         memory_left *= 1.5)
+        assert_in_range(fewer, 1, many);
+    assert_true(memory_left > 6.0 * many * (double)s.b->problem.n_theta * sizeof(dmq_real));
+    tear_down(&s);
+    set_up(&s, dmq_backend_ref(), units[0]);
+    assert_int_equal(s.b->problem.points(s.b, EACH, 1000), 1);
+    tear_down(&s);
+}
+
 /* The exact loop of the three forms: as many steps, the same weights but for roundings. */
 static void weights_of_a_device(void **state)
 {
@@ -161,6 +272,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         CHECK_TEST(rows_of_one_pass),
+        CHECK_TEST(gradients_at_points),
+        CHECK_TEST(points_that_fit),
         CHECK_TEST(weights_of_a_device),
     };
 

@@ -4,6 +4,7 @@
  *
  *   dmq_backend be = recorder();       one recording at a time, of all backends made here
  *   recorded.launches, recorded.n      replays so far; calls in the recording that lives
+ *   recorded.calls                     calls in the last recording that ended
  */
 #ifndef DMQ_TESTS_RECORDER_H
 #define DMQ_TESTS_RECORDER_H
@@ -27,7 +28,7 @@ typedef struct recorder_call {
 } recorder_call;
 
 static struct {
-    int on, n, launches;
+    int on, n, launches, calls;
     const dmq_queue *queue; /* that is recorded */
     recorder_call list[RECORDED_MOST];
     void *owned[3 * RECORDED_MOST];
@@ -98,6 +99,7 @@ static inline dmq_status recorder_end(dmq_queue *queue, void **graph)
 {
     (void)queue;
     recorded.on = 0;
+    recorded.calls = recorded.n;
     *graph = &recorded;
     return DMQ_OK;
 }

@@ -19,10 +19,12 @@
 #define CLOSED_FORM 1e-9 /* J, d_mse and values */
 #define WITH_HVP    1e-9
 #define HVP_MOVE    1e-5
+#define REORDERED   1e-11
 #else
 #define CLOSED_FORM 1e-4
 #define WITH_HVP    5e-3
 #define HVP_MOVE    1e-2
+#define REORDERED   1e-5
 #endif
 #define ETA 2.0
 
@@ -167,6 +169,38 @@ static void closed_forms(void **state)
     }
 }
 
+/* Differences of some groups at a time, or of all: the same sums in another order. */
+static void waves_of_groups(void **state)
+{
+    static const int points[] = { 1, 4, 6, 7, 8, 10 };
+    dmq_real d_mse[TOY_N], d_gm[TOY_N], want[TOY_N], same[TOY_N];
+
+    (void)state;
+    for (int form = 0; form < 2; form++) {
+        for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+            dmq_hyper_config c = base;
+            dmq_hyper *h = NULL;
+            char what[64];
+
+            c.form = form ? DMQ_GM_ORIGINAL : DMQ_GM_SURROGATE;
+            c.cosine = 1;
+            block->points = points[i];
+            ok(dmq_hyper_create(&h, &block->problem, TOY_N, TOY_K, &c));
+            ok(dmq_hyper_eval(h, block->theta, train, TOY_N, omega, &groups, d_mse, d_gm, NULL));
+            dmq_hyper_destroy(h);
+            block->points = 1;
+            if (i == 0) {
+                memcpy(want, d_gm, sizeof want);
+                memcpy(same, d_mse, sizeof same);
+                continue;
+            }
+            assert_memory_equal(d_mse, same, sizeof same);
+            (void)snprintf(what, sizeof what, "form %d, %d points at a time", form, points[i]);
+            expect_close(what, d_gm, want, TOY_N, REORDERED);
+        }
+    }
+}
+
 static void through_the_softmax(void **state)
 {
     dmq_hyper_config c = base;
@@ -302,7 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jacobian_and_tangent),   cmocka_unit_test(closed_forms),
-        cmocka_unit_test(through_the_softmax),
+        cmocka_unit_test(through_the_softmax),    cmocka_unit_test(waves_of_groups),
 #ifdef DMQ_REAL_DOUBLE
         cmocka_unit_test(hessian_vector_product), cmocka_unit_test(scaling_law),
 #endif

@@ -179,11 +179,40 @@ static void a_stop_is_the_same_in_a_plan(void **state)
     assert_int_equal(all.log.iterations, planned.log.iterations);
 }
 
+/* What a meta-iteration asks of a device: each call is a launch or more, and on small blocks all that counts. */
+static void few_launches(void **state)
+{
+    static const struct {
+        dmq_gm_form form;
+        int normalize, matrix_free, most;
+    } ways[] = {
+        { DMQ_GM_SURROGATE, 0, 0, 70 },  { DMQ_GM_SURROGATE, 1, 0, 71 },
+        { DMQ_GM_SURROGATE, 1, 1, 205 }, { DMQ_GM_SEQUENTIAL, 0, 0, 90 },
+        { DMQ_GM_ORIGINAL, 0, 0, 70 },
+    };
+    static outcome out;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        dmq_learn_config c = settings(ways[i].form, ways[i].matrix_free);
+        dmq_backend be = recorder();
+
+        be.shard = 32;
+        c.normalize = ways[i].normalize;
+        learn_on(&out, &be, "down.1.block.0", &c);
+        print_message("  form %d%s%s: %d calls\n", (int)ways[i].form,
+                      ways[i].normalize ? ", normalized" : "",
+                      ways[i].matrix_free ? ", matrix-free" : "", recorded.calls);
+        assert_in_range(recorded.calls, 1, ways[i].most);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recording_is_its_iteration),
         cmocka_unit_test(a_stop_is_the_same_in_a_plan),
+        cmocka_unit_test(few_launches),
     };
     dmq_log_verbosity_set(DMQ_QUIET);
     return cmocka_run_group_tests_name("meta_plan", tests, NULL, NULL);
