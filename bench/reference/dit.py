@@ -72,7 +72,8 @@ class DiT(nn.Module):
         """Cosines first, then sines; the frequency 1/10000 is not reached."""
         half = FREQUENCIES // 2
         dtype = self.pos_embed.dtype
-        angle = t.to(dtype)[:, None] * torch.exp(-math.log(10000) / half * torch.arange(half, dtype=dtype))
+        place = torch.arange(half, dtype=dtype, device=t.device)
+        angle = t.to(dtype)[:, None] * torch.exp(-math.log(10000) / half * place)
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1)
 
     def forward(self, x, t, y):

@@ -184,7 +184,8 @@ class LdmUNet(nn.Module):
     def embedding(self, t):
         """Cosines first, then sines; frequencies from 1 down, 1/10000 left out."""
         half = self.mc // 2
-        frequency = torch.exp(-math.log(10000) * torch.arange(half, dtype=self.out[2].weight.dtype) / half)
+        place = torch.arange(half, dtype=self.out[2].weight.dtype, device=t.device)
+        frequency = torch.exp(-math.log(10000) * place / half)
         angle = t.to(frequency.dtype)[:, None] * frequency[None, :]
         return torch.cat([angle.cos(), angle.sin()], 1)
 

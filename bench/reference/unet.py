@@ -115,7 +115,7 @@ class UNet(nn.Module):
         """Sines first, then cosines; frequencies from 1 down to 1/10000, both ends included."""
         half = self.ch // 2
         step = math.log(10000) / (half - 1)
-        frequency = torch.exp(-step * torch.arange(half, dtype=self.conv_in.weight.dtype))
+        frequency = torch.exp(-step * torch.arange(half, dtype=self.conv_in.weight.dtype, device=t.device))
         angle = t.to(frequency.dtype)[:, None] * frequency[None, :]
         return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
 

@@ -90,6 +90,14 @@ def graphed(args, style, step):
     return graph.replay
 
 
+def check_device(args, make):
+    """One step of R_a and R_b without arithmetic: what is still on the CPU where all should be elsewhere is an error
+    here as it would be on a device. make(args, style): a step."""
+    elsewhere = argparse.Namespace(**dict(vars(args), device="meta"))
+    for style in STYLES[:2]:
+        make(elsewhere, style)()
+
+
 def sample_us(args, step, calls):
     """Microseconds of one of `calls` steps, begun and ended with an idle device."""
     if not args.device.startswith("cuda"):

@@ -66,6 +66,8 @@ def make_batch(args, style, c, size):
 
 
 def check(args):
+    common.check_device(args, lambda a, style: make_rows(a, style, 8, 6, 4))
+    common.check_device(args, lambda a, style: make_batch(a, style, 8, 6))
     want = make_rows(args, "R_a", 8, 6, 4)()
     for style in ("R_b", "R_c"):
         common.settle(style)

@@ -73,6 +73,7 @@ def make(args, style, batch, quantized, config):
 
 def check(args, config):
     for quantized in (False, True):
+        common.check_device(args, lambda a, style: make(a, style, 2, quantized, config))
         want = make(args, "R_a", 2, quantized, config)()
         for style in ("R_b", "R_c"):
             got = make(args, style, 2, quantized, config)()

@@ -119,6 +119,8 @@ def make(args, style, c, size, form):
 
 
 def check(args):
+    for form in FORMS:
+        common.check_device(args, lambda a, style: make(a, style, 8, 6, form))
     torch.set_default_dtype(torch.float64)
     model, train, groups = make_data(args, "R_b", 8, 6)
     s = torch.randn(N, device=args.device, requires_grad=True)
