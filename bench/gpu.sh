@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # What a GPU has to show, in one script that needs no network, no root and no package manager there.
 #
-#   bench/gpu.sh --pack DIR [--build build]    here: programs, golden values, data, references and the shared
-#                                              libraries that another machine may lack, into DIR/dmq.tar
+#   bench/gpu.sh --pack DIR [--build build] [--only PARTS]
+#                                              here: programs, golden values, data, references and the shared
+#                                              libraries that another machine may lack, into DIR/dmq.tar; with
+#                                              --only what those parts need: less to carry
 #   DIR/gpu.sh --run DIR OUT [--only PARTS] [--seconds N] [--state DIR]
 #                                              there: unpack, then the parts in this order
 #   bench/gpu.sh --join INTO OUT...            the results of several such runs as one
@@ -26,8 +28,8 @@
 # (default python3). PROTOCOL: more options of bench/protocol.sh. LIMIT: no step longer than so many seconds.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-most=$((60 << 20)) # bytes of the archive
-usage() { sed -n '2,26p' "$0" >&2; exit 64; }
+most=$((48 << 20)) # bytes of the archive: it may have to travel beside the sources, 64 MiB in all
+usage() { sed -n '2,28p' "$0" >&2; exit 64; }
 say() { echo "gpu.sh: $*" >&2; }
 # The benches that keep their arrays on the device; the others are the CPU's.
 benches='device bandwidth iteration forward each meta ranges'
@@ -35,6 +37,7 @@ benches='device bandwidth iteration forward each meta ranges'
 # ------------------------------------------------------------------ pack
 # All that the loader would take, but for the C and C++ libraries, older here than there (and what NVIDIA ships
 # may need the newer ones), and what belongs to the driver.
+wanted() { [[ ,$parts, == *,$1,* ]]; }
 libraries() {
     ldd "$@" 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
         grep -Ev '/(libc|libm|libdl|librt|libpthread|libresolv|libutil|libanl|libgcc_s|libstdc\+\+|libcuda|libnvidia-[a-z]*|ld-linux[^/]*)\.so'
@@ -48,21 +51,22 @@ pack() {
     mkdir -p "$stage"/{bin,tests,bench,lib,golden,shapes,data,experiments} "$dir"
     cp "$build/dmq" "$stage/bin/"
     for program in "$root"/tests/ops/test_*.c "$root"/tests/cuda/test_*.c; do
+        wanted tests || wanted sanitizer || break
         name=$(basename "$program" .c)
         [ -x "$build/tests/$name" ] || { say "left out: $name is not built"; continue; }
         cp "$build/tests/$name" "$stage/tests/"
     done
     for name in $benches; do
+        wanted bench || break
         [ -x "$build/bench/bench_$name" ] || { say "left out: bench_$name is not built (-DDMQ_BENCH=ON)"; continue; }
         cp "$build/bench/bench_$name" "$stage/bench/"
     done
-    libraries "$stage"/bin/* "$stage"/tests/* | while read -r program; do cp -L "$program" "$stage/lib/"; done
-    strip "$stage"/bin/* "$stage"/tests/* 2>/dev/null || true
-    [ -z "$(ls "$stage/bench")" ] || strip "$stage"/bench/*
+    libraries "$stage"/bin/* $(find "$stage/tests" "$stage/bench" -type f) | while read -r program; do cp -L "$program" "$stage/lib/"; done
+    find "$stage/bin" "$stage/tests" "$stage/bench" -type f -exec strip {} + 2>/dev/null || true
     cp -r "$root"/bench/{reference,compare_gpu.py,protocol.sh} "$stage/bench/"
     rm -rf "$stage"/bench/reference/__pycache__ "$stage"/bench/reference/*/__pycache__
     cp -r "$root"/experiments/. "$stage/experiments/"
-    cp "$root"/tests/golden/*.h5 "$stage/golden/"
+    ! wanted tests || cp "$root"/tests/golden/*.h5 "$stage/golden/"
     cp "$root"/bench/shapes/*.txt "$stage/shapes/"
     [ ! -d "$root/data" ] || cp -r "$root"/data/. "$stage/data/"
     git -C "$root" rev-parse HEAD >"$stage/commit" 2>/dev/null || echo unknown >"$stage/commit"
@@ -118,11 +122,17 @@ find_libraries() {
 ours() { LD_LIBRARY_PATH=$work/lib${LIBS:+:$LIBS}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} "$@"; }
 
 run_doctor() {
-    local began code=0
+    local began code=0 limit
+    limit=$(allowed 120)
+    [ "$limit" -gt 0 ] || { note doctor dmq skip 0 "no time was left"; return; }
     began=$(now)
-    ours "$work/bin/dmq" doctor >"$out/doctor.txt" 2>&1 || code=$?
+    ours timeout "$limit" "$work/bin/dmq" doctor >"$out/doctor.txt" 2>&1 || code=$?
     cat "$out/doctor.txt" >&2
-    [ $code = 0 ] && note doctor dmq pass "$(since "$began")" || note doctor dmq fail "$(since "$began")" "exit $code"
+    case $code in
+    0) note doctor dmq pass "$(since "$began")" ;;
+    124) note doctor dmq fail "$(since "$began")" "longer than $limit s" ;;
+    *) note doctor dmq fail "$(since "$began")" "exit $code" ;;
+    esac
 }
 # Runs a test; its reason when it skips, the first failed case when it fails.
 run_test() { # part, seconds, name, command...
@@ -222,7 +232,7 @@ run_reference() {
     one_reference 'iteration' 90 iteration --only act8 --styles R_a,R_b
     one_reference 'forward' 90 forward --styles R_a,R_b
     one_reference 'iteration compiled' 120 iteration --only act8 --styles R_c
-    one_reference 'forward compiled, 256' 100 forward --only cifar10/b256 --styles R_c
+    one_reference 'forward compiled, 256' 150 forward --only cifar10/b256 --styles R_c
     one_reference 'hyper' 60 hyper --styles R_a,R_b
     one_reference 'each' 60 each --styles R_a,R_b
     one_reference 'ranges' 60 ranges
@@ -304,8 +314,10 @@ write_table() {
 }
 count() { awk -F'\t' '$3 ~ /pass|fail|skip/ { n[$3]++ } END { printf "gpu.sh: %d passed, %d failed, %d skipped\n", n["pass"], n["fail"], n["skip"] }' "$out/rows.tsv" >&2; }
 finish() { # what there is, joined; the exit code
-    find "$out" -maxdepth 1 -type f -empty -delete # few files: some machines give back only so many
-    rm -f "$out/protocol.md"                        # it is in the table
+    # few files: some machines give back eight, three of which may be the protocol's pieces
+    find "$out" -maxdepth 1 -type f -empty -delete
+    rm -f "$out/protocol.md"                               # it is in the table
+    [ -f "$out/bench.tsv" ] || rm -f "$out/compare.json" # the protocol's rows alone: --join makes them again
     cat "$out/table.md"
     count
     ! grep -qP '^(?!clocks|commit).*\tfail\t' "$out/rows.tsv" || exit 1
@@ -325,19 +337,22 @@ run() {
     (cd "$work" && sha256sum --quiet -c sums) || { say "the archive is damaged"; exit 1; }
     compare=$work/bench/compare_gpu.py
     export DMQ_GOLDEN=$work/golden DMQ_SHAPES=$work/shapes DMQ_DATA=$work/data
+    # what compiles there writes beside what it compiles; a home may be read only, or none
+    export TRITON_CACHE_DIR=$work/cache/triton TORCHINDUCTOR_CACHE_DIR=$work/cache/inductor XDG_CACHE_HOME=$work/cache
+    [ -w "${HOME:-/nowhere}" ] || export HOME=$work
     find_libraries
     say "libraries of the device in ${DMQ_CUDA_LIBS:-no folder of their own}"
     for part in doctor.txt bench.tsv reference.jsonl log.txt; do : >"$out/$part"; done
     printf 'commit\t%s\tseen\t0\t%s\n' "$(paste -sd' ' "$work/commit")" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$out/rows.tsv"
     trap 'write_json; write_table; rm -rf "$work"' EXIT
-    if [[ ,$parts, == *,doctor,* ]]; then
+    if wanted doctor; then
         run_doctor
         if grep -q '^devices *none' "$out/doctor.txt"; then
             note device cuda skip 0 "$(sed -n 's/^devices *none: //p' "$out/doctor.txt")"
         fi
     fi
     for part in tests sanitizer bench reference protocol; do
-        [[ ,$parts, == *,$part,* ]] || continue
+        wanted "$part" || continue
         "run_$part"
         write_json
         write_table

@@ -99,6 +99,16 @@ if command -v python3 >/dev/null; then
     has both/compare.json '"pass": true'
 fi
 
+# a home that is not there, and a doctor that does not come back
+program bin/dmq 'sleep 30'
+program tests/test_good '[ -w "$HOME" ] && [ -n "$TRITON_CACHE_DIR" ]'
+pack
+HOME=/nowhere/at/all LIMIT=5 runs 1 --only doctor,tests
+has out/table.md '| doctor | dmq | fail |'
+has out/table.md 'longer than 5 s'
+has out/table.md '| tests | test_good | pass |'
+
+program bin/dmq 'echo "cuda:0   a \"device\""'
 program tests/test_bad 'echo "[  FAILED  ] this | that"; exit 1'
 pack
 runs 1 --only doctor,tests
