@@ -46,6 +46,14 @@ void conv_judge(const conv_work *work, const char *call)
         if (i != made)
             judge_apart(work->data[made], made_bytes, work->data[i], bytes, call, names[i]);
     }
+    for (int i = 0; i < work->steps; i++) {
+        const conv_tensor *t = &work->step[i].tensor;
+
+        judge_device(work->step[i].data, conv_tensor_bytes(t), (size_t)t->alignment, call,
+                     work->step[i].multiplies ? "the factor" : "the bias");
+        judge_apart(work->data[made], made_bytes, work->step[i].data, conv_tensor_bytes(t), call,
+                    "what is added or multiplied");
+    }
     judge_device(work->workspace, work->workspace_bytes, 1, call, "the workspace");
     for (int i = 0; i < CONV_TENSORS && work->workspace_bytes > 0; i++) {
         judge_apart(work->workspace, work->workspace_bytes, work->data[i],
@@ -100,6 +108,16 @@ static float *gather(const conv_work *work, int which, const int order[4])
     return out;
 }
 
+static float step_of(const conv_step *s, float v, int64_t n, int64_t c, int64_t h, int64_t w)
+{
+    const int64_t at[4] = { n, c, h, w };
+    int64_t from = 0;
+
+    for (int i = 0; i < 4; i++)
+        from += s->tensor.dim[i] == 1 ? 0 : at[i] * s->tensor.stride[i];
+    return s->multiplies ? v * s->data[from] : v + s->data[from];
+}
+
 /* Without beta the old numbers are not read: they may be anything. */
 static void scatter(const conv_work *work, int which, const float *from)
 {
@@ -116,8 +134,8 @@ static void scatter(const conv_work *work, int which, const float *from)
 
                     if (work->beta != 0)
                         v += work->beta * read_number(t, data, at);
-                    if (work->bias)
-                        v += work->bias[d];
+                    for (int i = 0; i < work->steps; i++)
+                        v = step_of(&work->step[i], v, a, d, b, c);
                     if (t->half)
                         ((uint16_t *)data)[at] = half_of_float(v);
                     else

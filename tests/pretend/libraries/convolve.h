@@ -2,7 +2,7 @@
  * The arithmetic of a pretended convolution: one pass over arrays of the device, as a piece of work of a
  * stream, from descriptors that were read when it was asked for.
  *
- *   result = alpha * pass(operands) + beta * result (+ bias of each channel)
+ *   result = alpha * pass(operands) + beta * result, then each step's operation
  *
  * with sums in FP32 whose order is the engine's own: it is not that of kernels/conv2d_ref.c. What an engine says
  * of itself shows in its numbers, so that a wrong choice shows in a test.
@@ -37,6 +37,15 @@ typedef struct conv_manner {
 
 enum { CONV_X, CONV_W, CONV_Y, CONV_TENSORS };
 
+/** What is done to a result before it is written: a sum or a product with floats, repeated where a size is 1. */
+typedef struct conv_step {
+    int multiplies; /* else adds */
+    conv_tensor tensor;
+    const float *data;
+} conv_step;
+
+enum { CONV_STEPS = 4 };
+
 /** All that a pass needs when its turn comes. */
 typedef struct conv_work {
     conv_pass pass;
@@ -45,7 +54,8 @@ typedef struct conv_work {
     conv_tensor tensor[CONV_TENSORS];
     void *data[CONV_TENSORS];
     float alpha, beta;
-    const float *bias; /* (k) of the device, or NULL */
+    conv_step step[CONV_STEPS];
+    int steps;
     unsigned char *workspace;
     size_t workspace_bytes; /* written all over, as an engine may */
 } conv_work;

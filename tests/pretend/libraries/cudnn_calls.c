@@ -360,12 +360,9 @@ static cudnnStatus_t run(const about *a, const with *v)
     work.beta = *(const float *)v->beta;
     work.manner.nondeterministic = !is->deterministic;
     work.manner.backwards = is->backwards;
+    if (v->bias)
+        work.step[work.steps++] = (conv_step){ 0, v->bias->tensor, v->bias_data };
     conv_judge(&work, a->call);
-    if (v->bias) {
-        judge_device(v->bias_data, conv_tensor_bytes(&v->bias->tensor),
-                     (size_t)v->bias->tensor.alignment, a->call, "bias");
-        work.bias = v->bias_data;
-    }
     late = judge_memory(sizeof *late);
     *late = work;
     return cudnn_enqueue(a->handle, a->call, conv_run, conv_drop, late);

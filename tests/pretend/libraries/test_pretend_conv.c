@@ -271,7 +271,7 @@ static const char *const mistakes[] = {
     "is no living",             /* 4: destroyed twice */
     "must be a",                /* 5: a handle where a descriptor belongs */
     "cudnnSetStream was not",   /* 6 */
-    "was not destroyed",        /* 7 */
+    "not destroyed: 1",         /* 7 */
     "overlaps",                 /* 8: y is x */
     "bytes of device memory"    /* 9: the workspace is the host's */
 };

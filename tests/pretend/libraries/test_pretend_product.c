@@ -271,16 +271,16 @@ static void what_the_library_refuses_is_refused(void **state)
 static int mistake;
 
 static const char *const mistakes[] = {
-    "is no multiple of 16 bytes",               /* 0: A is not where the preferences had it */
-    "bytes of device memory",                   /* 1: B is shorter than its layout */
-    "is memory of the device",                  /* 2: alpha of the device in the mode of the host */
-    "the bias (",                               /* 3: aligned to 4 bytes under a wide algorithm */
-    "the result overlaps A",                    /* 4 */
-    "is no living cublasLtMatrixLayout_t",      /* 5 */
-    "is not pretended",                         /* 6: an attribute that nobody here sets */
-    "a cublasLtMatmulDesc_t was not destroyed", /* 7 */
-    "matrices of D overlap",                    /* 8 */
-    "alpha (",                                  /* 9: of the host in the mode of the device */
+    "is no multiple of 16 bytes",            /* 0: A is not where the preferences had it */
+    "bytes of device memory",                /* 1: B is shorter than its layout */
+    "is memory of the device",               /* 2: alpha of the device in the mode of the host */
+    "the bias (",                            /* 3: aligned to 4 bytes under a wide algorithm */
+    "the result overlaps A",                 /* 4 */
+    "is no living cublasLtMatrixLayout_t",   /* 5 */
+    "is not pretended",                      /* 6: an attribute that nobody here sets */
+    "cublasLtMatmulDesc_t not destroyed: 1", /* 7 */
+    "matrices of D overlap",                 /* 8 */
+    "alpha (",                               /* 9: of the host in the mode of the device */
 };
 
 static void make(void *with)
