@@ -4,7 +4,7 @@
 #include "cuda/device.h"
 
 enum { OPERAND_A, OPERAND_B, RESULT, ROOMS };
-enum { FACTOR = 2, PART = 4, NUMBERS = PART + DMQ_HALF_PARTS };
+enum { FACTOR = 2, PART = 4, NUMBERS = PART + 2 * DMQ_HALF_PARTS };
 
 typedef struct block {
     void *memory;
@@ -18,9 +18,7 @@ struct dmq_cuda_halves_room {
     block *blocks;  /* all memory that was ever given out */
 };
 
-dmq_status dmq_half_scale_cuda(dmq_queue *queue, const dmq_half_args *a);
-dmq_status dmq_half_cast_cuda(dmq_queue *queue, const dmq_half_args *a);
-dmq_status dmq_half_factor_cuda(dmq_queue *queue, const dmq_half_factor_args *a);
+dmq_status dmq_half_pair_cuda(dmq_queue *queue, const dmq_half_pair_args *a);
 
 static dmq_status add_block(void **out, dmq_cuda_halves_room *r, size_t bytes)
 {
@@ -78,41 +76,30 @@ done:
     return st;
 }
 
-static dmq_status make_one(const uint16_t **out, dmq_queue *q, const dmq_half_args *args, int which,
-                           float *scale)
+static dmq_status take_room(dmq_half_args *a, dmq_queue *q, int which)
 {
-    dmq_half_args a = *args;
     void *memory = NULL;
-    dmq_status st = DMQ_OK;
+    dmq_status st = need(&memory, q, which, a->batch * a->rows * a->cols * sizeof *a->y);
 
-    DMQ_TRY(need(&memory, q, which, a.batch * a.rows * a.cols * sizeof *a.y));
-    a.scale = scale;
-    a.part = q->halves->numbers + PART;
-    a.y = memory;
-    DMQ_TRY(dmq_half_scale_cuda(q, &a));
-    DMQ_TRY(dmq_half_cast_cuda(q, &a));
-    *out = a.y;
-done:
+    a->y = memory;
+    a->scale = &q->halves->numbers[which];
     return st;
 }
 
 dmq_status dmq_cuda_halves_make(dmq_cuda_halves *out, dmq_queue *q, const dmq_half_args *a,
                                 const dmq_half_args *b, float alpha, float beta)
 {
+    dmq_half_pair_args pair = { .of = { *a, *b }, .alpha = alpha, .beta = beta };
     dmq_cuda_halves_room *r;
-    float *numbers;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(room_of(&r, q));
-    numbers = r->numbers;
-    DMQ_TRY(make_one(&out->a, q, a, OPERAND_A, &numbers[0]));
-    DMQ_TRY(make_one(&out->b, q, b, OPERAND_B, &numbers[1]));
-    DMQ_TRY(dmq_half_factor_cuda(q, &(dmq_half_factor_args){ .a = &numbers[0],
-                                                             .b = &numbers[1],
-                                                             .factor = &numbers[FACTOR],
-                                                             .alpha = alpha,
-                                                             .beta = beta }));
-    out->factor = &numbers[FACTOR];
+    DMQ_TRY(take_room(&pair.of[0], q, OPERAND_A));
+    DMQ_TRY(take_room(&pair.of[1], q, OPERAND_B));
+    pair.factor = &r->numbers[FACTOR];
+    pair.part = &r->numbers[PART];
+    DMQ_TRY(dmq_half_pair_cuda(q, &pair));
+    *out = (dmq_cuda_halves){ .a = pair.of[0].y, .b = pair.of[1].y, .factor = pair.factor };
 done:
     return st;
 }

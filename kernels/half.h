@@ -18,23 +18,26 @@
 
 #include "kernels/kernel.h"
 
+/** Shares of an operand of which a device finds the largest number each. */
 enum { DMQ_HALF_PARTS = 528 };
 
 typedef struct dmq_half_args {
     const dmq_real *x; /**< (batch, rows, cols), rows ld and matrices `stride` numbers apart */
     size_t batch, rows, cols, ld, stride;
-    float *scale; /**< (1) written by scale, read by cast */
-    float *
-        part; /**< (DMQ_HALF_PARTS) overwritten by scale on a device: whoever asks for a product may have
-                       its operands in the queue's scratch. The reference takes NULL */
-    uint16_t *y; /**< (batch, rows, cols), one behind the other; cast */
+    float *scale; /**< (1) */
+    uint16_t *y;  /**< (batch, rows, cols), one behind the other */
+    int kept;     /**< 1: scale and y hold it already, and stay as they are; x is not read */
 } dmq_half_args;
 
-typedef struct dmq_half_factor_args {
-    const float *a, *b; /**< (1) scales of the operands */
-    float *factor;      /**< (2) */
+/** Both operands of a product: scale, cast, factor. */
+typedef struct dmq_half_pair_args {
+    dmq_half_args of[2];
+    float *factor; /**< (2) */
     float alpha, beta;
-} dmq_half_factor_args;
+    float *
+        part; /**< (2, DMQ_HALF_PARTS) overwritten on a device: whoever asks for a product may have its
+                      operands in the queue's scratch. The reference takes NULL */
+} dmq_half_pair_args;
 
 typedef struct dmq_half_finish_args {
     const dmq_real *p;    /**< (rows, cols), may be y where it is not added to */
@@ -45,9 +48,7 @@ typedef struct dmq_half_finish_args {
     int add;
 } dmq_half_finish_args;
 
-dmq_status dmq_half_scale_ref(dmq_queue *queue, const dmq_half_args *a);
-dmq_status dmq_half_cast_ref(dmq_queue *queue, const dmq_half_args *a);
-dmq_status dmq_half_factor_ref(dmq_queue *queue, const dmq_half_factor_args *a);
+dmq_status dmq_half_pair_ref(dmq_queue *queue, const dmq_half_pair_args *a);
 dmq_status dmq_half_finish_ref(dmq_queue *queue, const dmq_half_finish_args *a);
 
 #endif

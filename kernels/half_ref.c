@@ -7,11 +7,10 @@ static const dmq_real *row_of(const dmq_half_args *a, size_t batch, size_t row)
     return a->x + batch * a->stride + row * a->ld;
 }
 
-dmq_status dmq_half_scale_ref(dmq_queue *queue, const dmq_half_args *a)
+static float scale_of(const dmq_half_args *a)
 {
     float most = 0;
 
-    (void)queue;
     for (size_t b = 0; b < a->batch; b++) {
         for (size_t r = 0; r < a->rows; r++) {
             for (size_t c = 0; c < a->cols; c++) {
@@ -21,28 +20,31 @@ dmq_status dmq_half_scale_ref(dmq_queue *queue, const dmq_half_args *a)
             }
         }
     }
-    *a->scale = dmq_half_scale(most);
-    return DMQ_OK;
+    return dmq_half_scale(most);
 }
 
-dmq_status dmq_half_cast_ref(dmq_queue *queue, const dmq_half_args *a)
+static void cast(const dmq_half_args *a)
 {
     uint16_t *y = a->y;
 
-    (void)queue;
     for (size_t b = 0; b < a->batch; b++) {
         for (size_t r = 0; r < a->rows; r++) {
             for (size_t c = 0; c < a->cols; c++)
                 *y++ = dmq_half_bits(*a->scale * (float)row_of(a, b, r)[c]);
         }
     }
-    return DMQ_OK;
 }
 
-dmq_status dmq_half_factor_ref(dmq_queue *queue, const dmq_half_factor_args *a)
+dmq_status dmq_half_pair_ref(dmq_queue *queue, const dmq_half_pair_args *a)
 {
     (void)queue;
-    a->factor[0] = dmq_half_factor(a->alpha, *a->a, *a->b);
+    for (int i = 0; i < 2; i++) {
+        if (a->of[i].kept)
+            continue;
+        *a->of[i].scale = scale_of(&a->of[i]);
+        cast(&a->of[i]);
+    }
+    a->factor[0] = dmq_half_factor(a->alpha, *a->of[0].scale, *a->of[1].scale);
     a->factor[1] = a->beta;
     return DMQ_OK;
 }

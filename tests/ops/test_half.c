@@ -20,10 +20,8 @@
 
 const dmq_backend *dmq_backend_simt(void) __attribute__((weak));
 
-#define FORMS(X)                    \
-    X(scale, dmq_half_args)         \
-    X(cast, dmq_half_args)          \
-    X(factor, dmq_half_factor_args) \
+#define FORMS(X)                \
+    X(pair, dmq_half_pair_args) \
     X(finish, dmq_half_finish_args)
 #define DECLARE(pass, args)                                                                   \
     dmq_status dmq_half_##pass##_simt(dmq_queue *queue, const args *a) __attribute__((weak)); \
@@ -56,13 +54,54 @@ static void get(void *to, const void *memory, size_t count)
     OK(be->sync(queue));
 }
 
+/* What a pair leaves, on the host. */
+typedef struct pair {
+    float scale[2], factor[2];
+    uint16_t *y[2];
+} pair;
+
+/* An operand of `count` numbers in a row. */
+static dmq_half_args row_of(const float *x, size_t count)
+{
+    return (dmq_half_args){ .x = x, .batch = 1, .rows = 1, .cols = count, .ld = count };
+}
+
+/* Scale and cast what lies on the device; to[i] takes the halves of an operand, NULL: nobody looks. */
+static pair cast_pair(const dmq_half_args *a, const dmq_half_args *b, uint16_t *const to[2])
+{
+    dmq_half_pair_args args = { .of = { *a, *b }, .alpha = 2, .beta = 1 };
+    float *scales = put(NULL, 2 * sizeof *scales);
+    size_t count[2];
+    pair p;
+
+    for (int i = 0; i < 2; i++) {
+        count[i] = args.of[i].batch * args.of[i].rows * args.of[i].cols;
+        args.of[i].scale = scales + i;
+        args.of[i].y = put(NULL, count[i] * sizeof(uint16_t));
+    }
+    args.factor = put(NULL, sizeof p.factor);
+    args.part = put(NULL, 2 * DMQ_HALF_PARTS * sizeof *args.part);
+    OK(half_pair(queue, &args));
+    get(p.scale, scales, sizeof p.scale);
+    get(p.factor, args.factor, sizeof p.factor);
+    for (int i = 0; i < 2; i++) {
+        p.y[i] = to[i];
+        if (to[i])
+            get(to[i], args.of[i].y, count[i] * sizeof(uint16_t));
+        be->free(args.of[i].y);
+    }
+    be->free(scales);
+    be->free(args.factor);
+    be->free(args.part);
+    return p;
+}
+
 /* Every half, the numbers half way between two, and their neighbours. */
 static void casts_are_those_of_the_host(void **state)
 {
     enum { HALVES = 0x7c00, EACH = 4, COUNT = 2 * EACH * HALVES };
     static float x[COUNT];
     static uint16_t y[COUNT];
-    float one = 1;
     int n = 0;
 
     (void)state;
@@ -77,47 +116,39 @@ static void casts_are_those_of_the_host(void **state)
             x[n++] = (float)sign * nextafterf(middle, INFINITY);
         }
     }
-    x[5] = NAN;
+    x[5] = NAN; /* whose scale is 1 */
     x[6] = INFINITY;
     x[7] = 1e30F;
     for (int shift = 0; shift < 2; shift++) { /* not aligned, not whole packs */
-        float *from = put(x, sizeof x), *scale = put(&one, sizeof one);
-        uint16_t *to = put(NULL, sizeof y);
+        float *from = put(x, sizeof x);
         size_t count = (size_t)(COUNT - 3 * shift);
+        dmq_half_args a = row_of(from + shift, count), b = row_of(from + 5, 3);
 
-        OK(half_cast(queue, &(dmq_half_args){ .x = from + shift,
-                                              .batch = 1,
-                                              .rows = 1,
-                                              .cols = count,
-                                              .ld = count,
-                                              .scale = scale,
-                                              .y = to }));
-        get(y, to, count * sizeof *y);
-        for (size_t i = 0; i < count; i++)
-            assert_int_equal(y[i], dmq_half_from_float(x[i + (size_t)shift]));
+        for (int second = 0; second < 2; second++) {
+            (void)(second ? cast_pair(&b, &a, (uint16_t *const[2]){ NULL, y })
+                          : cast_pair(&a, &b, (uint16_t *const[2]){ y, NULL }));
+            for (size_t i = 0; i < count; i++)
+                assert_int_equal(y[i], dmq_half_from_float(x[i + (size_t)shift]));
+        }
         be->free(from);
-        be->free(scale);
-        be->free(to);
     }
 }
 
+/* Of an operand beside one whose largest number is another. */
 static float scale_of(const float *x, size_t count)
 {
-    float *from = put(x, count * sizeof *x), *scale = put(NULL, sizeof *scale), s;
-    float *part = put(NULL, DMQ_HALF_PARTS * sizeof *part);
+    static const float other[] = { 3, -5e4F };
+    float *from = put(x, count * sizeof *x), *beside = put(other, sizeof other);
+    dmq_half_args a = row_of(from, count), b = row_of(beside, 2);
+    pair first = cast_pair(&a, &b, (uint16_t *const[2]){ NULL, NULL });
+    pair second = cast_pair(&b, &a, (uint16_t *const[2]){ NULL, NULL });
 
-    OK(half_scale(queue, &(dmq_half_args){ .x = from,
-                                           .batch = 1,
-                                           .rows = 1,
-                                           .cols = count,
-                                           .ld = count,
-                                           .scale = scale,
-                                           .part = part }));
-    get(&s, scale, sizeof s);
     be->free(from);
-    be->free(part);
-    be->free(scale);
-    return s;
+    be->free(beside);
+    assert_true(first.scale[1] == 0.5F && second.scale[0] == 0.5F);
+    assert_true(first.scale[0] == second.scale[1]);
+    assert_true(first.factor[0] == 2 / first.scale[0] / 0.5F && first.factor[1] == 1);
+    return first.scale[0];
 }
 
 static void scales_fill_the_range(void **state)
@@ -175,10 +206,11 @@ static void scratch_is_left_alone(void **state)
 static void gaps_are_left_out(void **state)
 {
     enum { BATCH = 3, ROWS = 5, COLS = 7, LD = 9, STRIDE = 50, COUNT = BATCH * ROWS * COLS };
-    float x[BATCH * STRIDE], want_scale, scale;
-    uint16_t y[COUNT];
+    float x[BATCH * STRIDE];
+    uint16_t y[COUNT], z[COUNT];
     dmq_half_args a = { .batch = BATCH, .rows = ROWS, .cols = COLS, .ld = LD, .stride = STRIDE };
-    float *from, *s;
+    float *from;
+    pair p;
     int n = 0;
 
     (void)state;
@@ -189,26 +221,72 @@ static void gaps_are_left_out(void **state)
             x[b * STRIDE + i / COLS * LD + i % COLS] = sinf((float)(b * 100 + i));
     }
     from = put(x, sizeof x);
-    s = put(NULL, sizeof *s);
     a.x = from;
-    a.scale = s;
-    a.part = put(NULL, DMQ_HALF_PARTS * sizeof *a.part);
-    a.y = put(NULL, sizeof y);
-    OK(half_scale(queue, &a));
-    OK(half_cast(queue, &a));
-    get(&scale, s, sizeof scale);
-    get(y, a.y, sizeof y);
-    want_scale = 0x1p14F; /* the largest sine is in [0.5, 1) or 1 less a little */
-    assert_true(scale == want_scale || scale == 2 * want_scale);
+    p = cast_pair(&a, &a, (uint16_t *const[2]){ y, z });
+    /* the largest sine is in [0.5, 1) or 1 less a little */
+    assert_true(p.scale[0] == 0x1p14F || p.scale[0] == 0x1p15F);
+    assert_true(p.scale[0] == p.scale[1]);
+    assert_memory_equal(y, z, sizeof y);
     for (int b = 0; b < BATCH; b++) {
-        for (int i = 0; i < ROWS * COLS; i++)
-            assert_int_equal(y[n++],
-                             dmq_half_from_float(scale * x[b * STRIDE + i / COLS * LD + i % COLS]));
+        for (int i = 0; i < ROWS * COLS; i++) {
+            assert_int_equal(
+                y[n++], dmq_half_from_float(p.scale[0] * x[b * STRIDE + i / COLS * LD + i % COLS]));
+        }
     }
     be->free(from);
+}
+
+/* What is kept is not looked at; the factor is of both all the same. */
+static void what_is_kept_stays(void **state)
+{
+    enum { COUNT = 300 };
+    static const float scales[2] = { 0x1p3F, 0x1p-2F };
+    static float x[COUNT];
+    uint16_t before[COUNT], got[COUNT];
+    float *from, *s, *factor, *part, f[2], after[2];
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        x[i] = (float)(i - 30);
+        before[i] = (uint16_t)i;
+    }
+    from = put(x, sizeof x);
+    factor = put(NULL, sizeof f);
+    part = put(NULL, 2 * DMQ_HALF_PARTS * sizeof *part);
+    s = put(NULL, sizeof scales);
+    for (int kept = 1; kept < 4; kept++) { /* the first, the second, both */
+        dmq_half_pair_args a = { .of = { row_of(from, COUNT), row_of(from, COUNT) },
+                                 .factor = factor,
+                                 .alpha = 3,
+                                 .beta = 0,
+                                 .part = part };
+        OK(be->upload(queue, s, scales, sizeof scales));
+        for (int i = 0; i < 2; i++) {
+            a.of[i].kept = kept >> i & 1;
+            if (a.of[i].kept)
+                a.of[i].x = NULL;
+            a.of[i].scale = s + i;
+            a.of[i].y = put(before, sizeof before);
+        }
+        OK(half_pair(queue, &a));
+        get(after, s, sizeof after);
+        get(f, factor, sizeof f);
+        for (int i = 0; i < 2; i++) {
+            float want = a.of[i].kept ? scales[i] : 0x1p6F; /* of 269 */
+
+            assert_true(after[i] == want);
+            get(got, a.of[i].y, sizeof got);
+            for (int k = 0; k < COUNT; k++)
+                assert_int_equal(got[k],
+                                 a.of[i].kept ? before[k] : dmq_half_from_float(want * x[k]));
+            be->free(a.of[i].y);
+        }
+        assert_true(f[0] == 3 / after[0] / after[1] && f[1] == 0);
+    }
+    be->free(from);
+    be->free(factor);
+    be->free(part);
     be->free(s);
-    be->free(a.part);
-    be->free(a.y);
 }
 
 /* Gradients far below the range of halves, activations far above: the product comes back in its own size. */
@@ -220,29 +298,30 @@ static void results_have_their_own_size(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         float a[ROWS * DEPTH], b[COLS * DEPTH], p[ROWS * COLS], y[ROWS * COLS], bias[COLS];
-        float *scales = put(NULL, 2 * sizeof *scales), *factor = put(NULL, 2 * sizeof *factor);
-        float *at_p, *at_y, *at_bias, s[2], f[2], worst = 0;
+        float *at_p, *at_y, *at_bias, *at_a, *at_b, *factor, worst = 0;
+        uint16_t half_a[ROWS * DEPTH], half_b[COLS * DEPTH];
+        dmq_half_args of_a, of_b;
+        pair cast;
 
         for (int k = 0; k < ROWS * DEPTH; k++)
             a[k] = sizes[i][0] * cosf((float)k);
         for (int k = 0; k < COLS * DEPTH; k++)
             b[k] = sizes[i][1] * sinf((float)(3 * k));
-        s[0] = scale_of(a, ROWS * DEPTH);
-        s[1] = scale_of(b, COLS * DEPTH);
+        at_a = put(a, sizeof a);
+        at_b = put(b, sizeof b);
+        of_a = row_of(at_a, ROWS * DEPTH);
+        of_b = row_of(at_b, COLS * DEPTH);
+        cast = cast_pair(&of_a, &of_b, (uint16_t *const[2]){ half_a, half_b });
+        assert_true(cast.factor[1] == 1);
         for (int k = 0; k < ROWS * COLS; k++) { /* what a library would do with the halves */
             p[k] = 0;
             for (int d = 0; d < DEPTH; d++)
-                p[k] += dmq_half_to_float(dmq_half_from_float(s[0] * a[k / COLS * DEPTH + d])) *
-                        dmq_half_to_float(dmq_half_from_float(s[1] * b[k % COLS * DEPTH + d]));
+                p[k] += dmq_half_to_float(half_a[k / COLS * DEPTH + d]) *
+                        dmq_half_to_float(half_b[k % COLS * DEPTH + d]);
         }
         for (int k = 0; k < COLS; k++)
             bias[k] = (float)k * sizes[i][0] * sizes[i][1];
-        OK(be->upload(queue, scales, s, sizeof s));
-        OK(half_factor(
-            queue, &(dmq_half_factor_args){
-                       .a = scales, .b = scales + 1, .factor = factor, .alpha = 2, .beta = 1 }));
-        get(f, factor, sizeof f);
-        assert_true(f[1] == 1);
+        factor = put(cast.factor, sizeof cast.factor);
         at_p = put(p, sizeof p);
         at_bias = put(bias, sizeof bias);
         at_y = put(p, sizeof p);
@@ -267,7 +346,8 @@ static void results_have_their_own_size(void **state)
         }
         assert_true(worst < 4 * DEPTH * 1e-3F); /* two roundings of 2^-11 a product */
         assert_true(worst > 0);
-        be->free(scales);
+        be->free(at_a);
+        be->free(at_b);
         be->free(factor);
         be->free(at_p);
         be->free(at_y);
@@ -301,8 +381,11 @@ static int choose(const char *name)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(casts_are_those_of_the_host), cmocka_unit_test(scales_fill_the_range),
-        cmocka_unit_test(scratch_is_left_alone),       cmocka_unit_test(gaps_are_left_out),
+        cmocka_unit_test(casts_are_those_of_the_host),
+        cmocka_unit_test(scales_fill_the_range),
+        cmocka_unit_test(scratch_is_left_alone),
+        cmocka_unit_test(gaps_are_left_out),
+        cmocka_unit_test(what_is_kept_stays),
         cmocka_unit_test(results_have_their_own_size),
     };
     int st = choose(argc > 1 ? argv[1] : "ref");
