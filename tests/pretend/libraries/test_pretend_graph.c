@@ -185,10 +185,8 @@ static void open_with(setup *s, int halves, int steps)
     want_by_loops(s, bias);
 }
 
-static void close_all(setup *s)
+static void free_memory(setup *s)
 {
-    destroy_all();
-    OK(cudnnDestroy(s->handle));
     OK(cudaFree(s->x));
     OK(cudaFree(s->w));
     OK(cudaFree(s->y));
@@ -196,6 +194,13 @@ static void close_all(setup *s)
     OK(cudaFree(s->bias));
     OK(cudaFree(s->workspace));
     OK(cudaStreamDestroy(s->stream));
+}
+
+static void close_all(setup *s)
+{
+    destroy_all();
+    OK(cudnnDestroy(s->handle));
+    free_memory(s);
 }
 
 static int list(cudnnBackendDescriptor_t config[CONFIGS], const setup *s,
@@ -541,8 +546,10 @@ static void make_mistake(void *with)
     }
     if (mistake == 7)
         s->y = s->x;
-    if (mistake == 8)
+    if (mistake == 8) {
+        free_memory(s);
         return;
+    }
     if (mistake == 9) {
         OK(cudnnBackendDestroyDescriptor(s->graph));
         (void)plan_of(s, config[0]);

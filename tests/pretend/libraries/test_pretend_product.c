@@ -72,6 +72,17 @@ static void open_with(setup *s, cublasComputeType_t compute, int trans_a, int tr
     upload(s->dbias, s->hbias, sizeof s->hbias, s->stream);
 }
 
+static void free_memory(setup *s)
+{
+    OK(cudaFree(s->da));
+    OK(cudaFree(s->db));
+    OK(cudaFree(s->dd));
+    OK(cudaFree(s->dbias));
+    OK(cudaFree(s->factors));
+    OK(cudaFree(s->workspace));
+    OK(cudaStreamDestroy(s->stream));
+}
+
 static void close_all(setup *s)
 {
     OK(cublasLtMatmulDescDestroy(s->product));
@@ -80,13 +91,7 @@ static void close_all(setup *s)
     OK(cublasLtMatrixLayoutDestroy(s->d));
     OK(cublasLtMatmulPreferenceDestroy(s->wishes));
     OK(cublasLtDestroy(s->handle));
-    OK(cudaFree(s->da));
-    OK(cudaFree(s->db));
-    OK(cudaFree(s->dd));
-    OK(cudaFree(s->dbias));
-    OK(cudaFree(s->factors));
-    OK(cudaFree(s->workspace));
-    OK(cudaStreamDestroy(s->stream));
+    free_memory(s);
 }
 
 static void bias_too(setup *s)
@@ -306,8 +311,10 @@ static void make(void *with)
         OK(cublasLtMatmulDescSetAttribute(s->product, CUBLASLT_MATMUL_DESC_POINTER_MODE, &mode,
                                           sizeof mode));
     }
-    if (mistake == 7)
+    if (mistake == 7) {
+        free_memory(s);
         return;
+    }
     (void)algorithms(s, found);
     if (mistake == 0)
         s->da++;
