@@ -239,6 +239,16 @@ static bench_cost embed(int slot, const dmq_embed_args *a)
     return (bench_cost){ of(a->dy, n) + out(a->dtable, table, a->add), 0 };
 }
 
+static bench_cost gather(int slot, const dmq_gather_args *a)
+{
+    double n = 0;
+
+    (void)slot;
+    for (int p = 0; p < a->n_parts; p++)
+        n += 2.0 * a->n * a->part[p].d;
+    return (bench_cost){ n * number, 0 };
+}
+
 static bench_cost time_embed(int slot, const dmq_time_embed_args *a)
 {
     (void)slot;
@@ -260,7 +270,7 @@ static bench_cost loss(int slot, const dmq_loss_args *a)
 
     if (slot == BENCH_loss_forward)
         return (bench_cost){ both + of(a->loss, a->n), 0 };
-    if (slot == BENCH_loss_backward)
+    if (slot == BENCH_loss_backward || slot == BENCH_loss_both)
         return (bench_cost){ both + of(a->dloss, a->n) + out(a->df, n, a->add), 0 };
     return (bench_cost){ both + of(a->f_tan, n) + of(a->loss_tan, a->n), 0 };
 }
@@ -315,9 +325,11 @@ static bench_cost sampler(int slot, const dmq_sampler_args *a)
 
 static bench_cost schedule(int slot, const dmq_schedule_args *a)
 {
-    if (slot == BENCH_schedule_take)
-        return (bench_cost){ 2 * ((double)a->n_index * sizeof(int) + a->n_real * number), 0 };
-    return (bench_cost){ 2 * a->n_result * number, 0 };
+    double kept = a->n_result * number;
+
+    if (slot == BENCH_schedule_keep)
+        return (bench_cost){ 2 * kept, 0 };
+    return (bench_cost){ 2 * (a->n_index * (double)sizeof(int) + a->n_real * number + kept), 0 };
 }
 
 static bench_cost unknown(int slot, const void *args)
@@ -350,6 +362,7 @@ static bench_cost unknown(int slot, const void *args)
              const dmq_resample_args *: resample,    \
              const dmq_pool2d_args *: pool2d,        \
              const dmq_embed_args *: embed,          \
+             const dmq_gather_args *: gather, \
              const dmq_time_embed_args *: time_embed, \
              const dmq_nearest_args *: nearest,      \
              const dmq_loss_args *: loss,            \

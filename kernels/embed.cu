@@ -32,6 +32,40 @@ struct lookup {
     }
 };
 
+/* Packs of all parts one behind the other. */
+struct gather {
+    dmq_gather_part part[DMQ_GATHER_PARTS];
+    dmq_divider row[DMQ_GATHER_PARTS]; /* packs of a row */
+    unsigned first[DMQ_GATHER_PARTS];  /* pack of each part */
+    int n;
+
+    enum { depth = 4 };
+    template <int W> struct held {
+        dmq_pack<W> v;
+    };
+    __device__ int part_of(unsigned pack) const
+    {
+        int p = 0;
+
+        while (p + 1 < n && first[p + 1] <= pack)
+            p++;
+        return p;
+    }
+    template <int W> __device__ void load(held<W> &h, size_t pack) const
+    {
+        int p = part_of((unsigned)pack);
+        unsigned col, i = dmq_divide((unsigned)pack - first[p], &col, row[p]);
+
+        h.v = dmq_load<W>(part[p].table, (size_t)part[p].index[i] * row[p].d + col);
+    }
+    template <int W> __device__ void store(held<W> &h, size_t pack) const
+    {
+        int p = part_of((unsigned)pack);
+
+        dmq_store<W>(part[p].y, pack - first[p], h.v);
+    }
+};
+
 /* y[i] = table[index[i]]: dtable[r] = the dy[i] of index[i] = r, in the order of i. */
 template <int W>
 static __global__ void __launch_bounds__(DMQ_MAP_BLOCK)
@@ -83,6 +117,31 @@ DMQ_DEVICE(dmq_embed_forward)(dmq_queue *queue, const dmq_embed_args *a)
     if (st != DMQ_OK || count == 0)
         return st;
     lookup op = { *a, dmq_divider_of((size_t)(wide ? a->d / 4 : a->d)) };
+    return dmq_map(queue, op, count, wide);
+}
+
+DMQ_DEVICE(dmq_gather)(dmq_queue *queue, const dmq_gather_args *a)
+{
+    bool wide = true;
+    gather op = {};
+    size_t packs = 0, count = 0;
+    dmq_status st;
+
+    for (int p = 0; p < a->n_parts; p++)
+        wide = wide && a->part[p].d % 4 == 0 && dmq_aligned(a->part[p].table, a->part[p].y);
+    op.n = a->n_parts;
+    for (int p = 0; p < a->n_parts; p++) {
+        size_t d = (size_t)(wide ? a->part[p].d / 4 : a->part[p].d);
+
+        op.part[p] = a->part[p];
+        op.row[p] = dmq_divider_of(d);
+        op.first[p] = (unsigned)packs;
+        packs += (size_t)a->n * d;
+        count += (size_t)a->n * (size_t)a->part[p].d;
+    }
+    st = dmq_map_fits("gather", packs);
+    if (st != DMQ_OK || count == 0)
+        return st;
     return dmq_map(queue, op, count, wide);
 }
 

@@ -29,6 +29,22 @@ dmq_status dmq_embed_backward_ref(dmq_queue *queue, const dmq_embed_args *a)
     return DMQ_OK;
 }
 
+dmq_status dmq_gather_ref(dmq_queue *queue, const dmq_gather_args *a)
+{
+    assert(a->n_parts <= DMQ_GATHER_PARTS);
+    for (int p = 0; p < a->n_parts; p++) {
+        const dmq_gather_part *from = &a->part[p];
+
+        (void)dmq_embed_forward_ref(queue, &(dmq_embed_args){ .table = from->table,
+                                                              .index = from->index,
+                                                              .y = from->y,
+                                                              .n = a->n,
+                                                              .d = from->d,
+                                                              .rows = from->rows });
+    }
+    return DMQ_OK;
+}
+
 /* In double: the product of t = 999 and a rounded frequency would be wrong by 3e-5 already. */
 dmq_status dmq_time_embed_ref(dmq_queue *queue, const dmq_time_embed_args *a)
 {

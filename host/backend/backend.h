@@ -87,12 +87,14 @@
     X(resize_levels, dmq_resize_args)           \
     X(embed_forward, dmq_embed_args)            \
     X(embed_backward, dmq_embed_args)           \
+    X(gather, dmq_gather_args)                  \
     X(time_embed, dmq_time_embed_args)          \
     X(nearest, dmq_nearest_args)                \
     X(minmax, dmq_minmax_args)                  \
     X(range_search, dmq_range_search_args)      \
     X(loss_forward, dmq_loss_args)              \
     X(loss_backward, dmq_loss_args)             \
+    X(loss_both, dmq_loss_args)                 \
     X(loss_jvp, dmq_loss_args)                  \
     X(adam, dmq_adam_args)                      \
     X(sum_blocks, dmq_sum_blocks_args)          \

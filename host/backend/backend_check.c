@@ -90,7 +90,7 @@ POINTERS(dmq_time_embed_args, a->t, a->y)
 POINTERS(dmq_nearest_args, a->x, a->code, a->y, a->index)
 POINTERS(dmq_minmax_args, a->x, a->lo, a->hi)
 POINTERS(dmq_range_search_args, a->x, a->scale, a->zero, a->score, a->winner)
-POINTERS(dmq_loss_args, a->f, a->y, a->loss, a->dloss, a->df, a->f_tan, a->loss_tan)
+POINTERS(dmq_loss_args, a->f, a->y, a->index, a->loss, a->dloss, a->df, a->f_tan, a->loss_tan)
 POINTERS(dmq_adam_args, a->p, a->m, a->v, a->g)
 POINTERS(dmq_dot_args, a->x, a->y, a->out)
 POINTERS(dmq_jacobian_args, a->rows, a->v, a->out, a->x, a->dots)
@@ -103,6 +103,12 @@ POINTERS(dmq_hyper_args, a->w, a->scale, a->factor, a->w_walked, a->d_mse, a->d_
          a->joins, a->products, a->tangents, a->squares, a->gram, a->coefficient, a->value)
 POINTERS(dmq_logits_args, a->s, a->pick, a->w, a->m, a->v, a->visited, a->d_mse, a->d_gm, a->d,
          a->s_old, a->state)
+
+static void walk_dmq_gather_args(walk *w, const dmq_gather_args *a)
+{
+    for (int p = 0; p < a->n_parts; p++)
+        VISIT(a->part[p].table, a->part[p].index, a->part[p].y);
+}
 
 static void walk_dmq_sum_blocks_args(walk *w, const dmq_sum_blocks_args *a)
 {

@@ -69,6 +69,7 @@ dmq_status dmq_col_sum_cpu(dmq_queue *queue, const dmq_col_sum_args *a);
 dmq_status dmq_copy2d_cpu(dmq_queue *queue, const dmq_copy2d_args *a);
 dmq_status dmq_permute_cpu(dmq_queue *queue, const dmq_permute_args *a);
 dmq_status dmq_embed_forward_cpu(dmq_queue *queue, const dmq_embed_args *a);
+dmq_status dmq_gather_cpu(dmq_queue *queue, const dmq_gather_args *a);
 dmq_status dmq_upsample_forward_cpu(dmq_queue *queue, const dmq_resample_args *a);
 dmq_status dmq_upsample_backward_cpu(dmq_queue *queue, const dmq_resample_args *a);
 

@@ -42,6 +42,23 @@ dmq_status dmq_embed_forward_cpu(dmq_queue *queue, const dmq_embed_args *a)
     return DMQ_OK;
 }
 
+dmq_status dmq_gather_cpu(dmq_queue *queue, const dmq_gather_args *a)
+{
+    dmq_status st = DMQ_OK;
+
+    for (int p = 0; p < a->n_parts && st == DMQ_OK; p++) {
+        const dmq_gather_part *from = &a->part[p];
+
+        st = dmq_embed_forward_cpu(queue, &(dmq_embed_args){ .table = from->table,
+                                                             .index = from->index,
+                                                             .y = from->y,
+                                                             .n = a->n,
+                                                             .d = from->d,
+                                                             .rows = from->rows });
+    }
+    return st;
+}
+
 /* The usual permutations (heads of attention) keep the last axis: rows move whole. */
 dmq_status dmq_permute_cpu(dmq_queue *queue, const dmq_permute_args *a)
 {

@@ -31,6 +31,7 @@ dmq_status dmq_range_search_cpu(dmq_queue *queue, const dmq_range_search_args *a
 /* cpu_sums.c */
 dmq_status dmq_loss_forward_cpu(dmq_queue *queue, const dmq_loss_args *a);
 dmq_status dmq_loss_backward_cpu(dmq_queue *queue, const dmq_loss_args *a);
+dmq_status dmq_loss_both_cpu(dmq_queue *queue, const dmq_loss_args *a);
 dmq_status dmq_loss_jvp_cpu(dmq_queue *queue, const dmq_loss_args *a);
 dmq_status dmq_adam_cpu(dmq_queue *queue, const dmq_adam_args *a);
 dmq_status dmq_sum_blocks_cpu(dmq_queue *queue, const dmq_sum_blocks_args *a);

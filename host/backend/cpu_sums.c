@@ -27,10 +27,9 @@ DMQ_INLINE float slope_of(float e, float power)
     return e < 0 ? -d : d;
 }
 
-/* sum |f - y|^2 */
-DMQ_CLONES static double square_sum(const float *f, const float *y, size_t count)
+/* sum += |f - y|^2, by lanes; the sums of blocks are those of the whole, since blocks are whole lanes. */
+DMQ_CLONES static void square_lanes(double sum[LANES], const float *f, const float *y, size_t count)
 {
-    double sum[LANES] = { 0 };
     size_t i = 0;
 
     for (; i + LANES <= count; i += LANES) {
@@ -45,13 +44,12 @@ DMQ_CLONES static double square_sum(const float *f, const float *y, size_t count
 
         sum[k] += (double)(e * e);
     }
-    return sum_lanes(sum);
 }
 
-/* sum |f - y|^p */
-DMQ_CLONES static double power_sum(const float *f, const float *y, size_t count, float power)
+/* sum += |f - y|^p, by lanes */
+DMQ_CLONES static void power_lanes(double sum[LANES], const float *f, const float *y, size_t count,
+                                   float power)
 {
-    double sum[LANES] = { 0 };
     size_t i = 0;
 
     for (; i + LANES <= count; i += LANES) {
@@ -60,7 +58,6 @@ DMQ_CLONES static double power_sum(const float *f, const float *y, size_t count,
     }
     for (size_t k = 0; i + k < count; k++)
         sum[k] += (double)dmq_cpu_pow(fabsf(f[i + k] - y[i + k]), power);
-    return sum_lanes(sum);
 }
 
 /* out = p |f - y|^(p-1) sign(f - y) */
@@ -99,31 +96,59 @@ DMQ_CLONES static void dot_lanes(double sum[LANES], const float *x, const float 
         sum[k] += (double)x[i + k] * (double)y[i + k];
 }
 
+static void add_terms(double sum[LANES], const float *f, const float *y, size_t count, float power)
+{
+    if (power == 2)
+        square_lanes(sum, f, y, count);
+    else
+        power_lanes(sum, f, y, count, power);
+}
+
 dmq_status dmq_loss_forward_cpu(dmq_queue *queue, const dmq_loss_args *a)
 {
     (void)queue;
     for (int i = 0; i < a->n; i++) {
-        const float *f = a->f + (size_t)i * a->per, *y = a->y + (size_t)i * a->per;
-        double sum = a->power == 2 ? square_sum(f, y, a->per) : power_sum(f, y, a->per, a->power);
+        double sum[LANES] = { 0 };
 
-        a->loss[i] = (float)((double)a->coef * sum);
+        add_terms(sum, a->f + (size_t)i * a->per, dmq_loss_target(a, i), a->per, a->power);
+        a->loss[i] = (float)((double)a->coef * sum_lanes(sum));
     }
     return DMQ_OK;
+}
+
+/* df of sample i, and with sum its terms. */
+static void gradient_of(const dmq_loss_args *a, int i, double *sum)
+{
+    const float *f = a->f + (size_t)i * a->per, *y = dmq_loss_target(a, i);
+    float *df = a->df + (size_t)i * a->per, seed = a->dloss[i] * a->coef;
+
+    for (size_t k = 0; k < a->per; k += BLOCK) {
+        size_t n = a->per - k < BLOCK ? a->per - k : BLOCK;
+        float slope[BLOCK];
+
+        if (sum)
+            add_terms(sum, f + k, y + k, n, a->power);
+        slope_block(slope, f + k, y + k, n, a->power);
+        add_scaled(df + k, slope, n, seed, a->add);
+    }
 }
 
 dmq_status dmq_loss_backward_cpu(dmq_queue *queue, const dmq_loss_args *a)
 {
     (void)queue;
+    for (int i = 0; i < a->n; i++)
+        gradient_of(a, i, NULL);
+    return DMQ_OK;
+}
+
+dmq_status dmq_loss_both_cpu(dmq_queue *queue, const dmq_loss_args *a)
+{
+    (void)queue;
     for (int i = 0; i < a->n; i++) {
-        float seed = a->dloss[i] * a->coef;
+        double sum[LANES] = { 0 };
 
-        for (size_t k = 0; k < a->per; k += BLOCK) {
-            size_t at = (size_t)i * a->per + k, n = a->per - k < BLOCK ? a->per - k : BLOCK;
-            float slope[BLOCK];
-
-            slope_block(slope, a->f + at, a->y + at, n, a->power);
-            add_scaled(a->df + at, slope, n, seed, a->add);
-        }
+        gradient_of(a, i, sum);
+        a->loss[i] = (float)((double)a->coef * sum_lanes(sum));
     }
     return DMQ_OK;
 }
@@ -132,14 +157,16 @@ dmq_status dmq_loss_jvp_cpu(dmq_queue *queue, const dmq_loss_args *a)
 {
     (void)queue;
     for (int i = 0; i < a->n; i++) {
+        const float *f = a->f + (size_t)i * a->per, *y = dmq_loss_target(a, i);
+        const float *f_tan = a->f_tan + (size_t)i * a->per;
         double sum[LANES] = { 0 };
 
         for (size_t k = 0; k < a->per; k += BLOCK) {
-            size_t at = (size_t)i * a->per + k, n = a->per - k < BLOCK ? a->per - k : BLOCK;
+            size_t n = a->per - k < BLOCK ? a->per - k : BLOCK;
             float slope[BLOCK];
 
-            slope_block(slope, a->f + at, a->y + at, n, a->power);
-            dot_lanes(sum, slope, a->f_tan + at, n);
+            slope_block(slope, f + k, y + k, n, a->power);
+            dot_lanes(sum, slope, f_tan + k, n);
         }
         a->loss_tan[i] = (float)((double)a->coef * sum_lanes(sum));
     }

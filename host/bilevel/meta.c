@@ -137,7 +137,7 @@ static dmq_status make_room(dmq_meta *k, int rows, int n)
     DMQ_TRY(dmq_alloc((void **)&k->weight, r * shape->places, sizeof *k->weight));
     DMQ_TRY(
         dmq_mirror_init(&k->weight_place, be, k->weight, r * shape->places * sizeof *k->weight));
-    DMQ_TRY(be->alloc((void **)&k->counter, sizeof *k->counter));
+    DMQ_TRY(be->alloc((void **)&k->counter, DMQ_SCHEDULE_COUNTERS * sizeof *k->counter));
     DMQ_TRY(dmq_space_alloc(&k->weight_now, k->space, shape->places));
     DMQ_TRY(be->alloc((void **)&k->index_now, count * sizeof *k->index_now));
     DMQ_TRY(dmq_space_alloc(&k->w, k->space, (size_t)shape->places_n));
@@ -154,7 +154,7 @@ done:
 
 dmq_status dmq_meta_plan_set(dmq_meta *k, const dmq_meta_plan *plan)
 {
-    static const int zero = 0;
+    static const int zeros[DMQ_SCHEDULE_COUNTERS] = { 0 };
     dmq_hyper *h = k->hyper;
     unsigned shapes = h->shapes;
     dmq_status st = DMQ_OK;
@@ -177,12 +177,30 @@ dmq_status dmq_meta_plan_set(dmq_meta *k, const dmq_meta_plan *plan)
                             (size_t)plan->rows * k->index_count * sizeof *k->index));
     DMQ_TRY(dmq_mirror_push(&k->weight_place, k->space->queue, k->weight,
                             (size_t)plan->rows * h->shape.places * sizeof *k->weight));
-    DMQ_TRY(dmq_space_put(k->space, k->counter, &zero, sizeof zero));
+    DMQ_TRY(dmq_space_put(k->space, k->counter, zeros, sizeof zeros));
     k->steps += k->next;
     k->rows = plan->rows;
     k->next = 0;
 done:
     return st;
+}
+
+static dmq_schedule_args schedule_of(const dmq_meta *k)
+{
+    const dmq_hyper *h = k->hyper;
+    size_t words = h->shape.outcome_bytes / sizeof(dmq_real);
+
+    return (dmq_schedule_args){ .counter = k->counter,
+                                .rows = k->room,
+                                .index = dmq_mirror_device(&k->index_place, k->index),
+                                .index_now = k->index_now,
+                                .n_index = (int)k->index_count,
+                                .real = dmq_mirror_device(&k->weight_place, k->weight),
+                                .real_now = k->weight_now,
+                                .n_real = (int)h->shape.places,
+                                .result = (const dmq_real *)h->outcome, /* copied as it is */
+                                .results = (dmq_real *)k->kept,
+                                .n_result = (int)words };
 }
 
 /* The next row of the plan. No number of it is the host's, if the problem is recordable. */
@@ -191,21 +209,10 @@ static dmq_status iterate(dmq_meta *k)
     dmq_hyper *h = k->hyper;
     const dmq_backend *be = k->space->be;
     dmq_queue *queue = k->space->queue;
-    size_t words = h->shape.outcome_bytes / sizeof(dmq_real);
     const dmq_hyper_samples samples = { .index = k->index_now,
                                         .weight = k->weight_now,
                                         .host = k->index + (size_t)k->next * k->index_count };
-    dmq_schedule_args row = { .counter = k->counter,
-                              .rows = k->room,
-                              .index = dmq_mirror_device(&k->index_place, k->index),
-                              .index_now = k->index_now,
-                              .n_index = (int)k->index_count,
-                              .real = dmq_mirror_device(&k->weight_place, k->weight),
-                              .real_now = k->weight_now,
-                              .n_real = (int)h->shape.places,
-                              .result = (const dmq_real *)h->outcome, /* copied as it is */
-                              .results = (dmq_real *)k->kept,
-                              .n_result = (int)words };
+    const dmq_schedule_args row = schedule_of(k);
     dmq_logits_args logits = { .s = k->s,
                                .pick = k->index_now + h->shape.index_count,
                                .w = k->w,
@@ -230,7 +237,6 @@ static dmq_status iterate(dmq_meta *k)
     DMQ_TRY(be->logits_take(queue, &logits));
     DMQ_TRY(dmq_hyper_enqueue(h, k->theta, &samples, k->w));
     DMQ_TRY(be->logits_step(queue, &logits));
-    DMQ_TRY(be->schedule_keep(queue, &row));
 done:
     return st;
 }
@@ -261,6 +267,7 @@ dmq_status dmq_meta_run(dmq_meta *k, int count)
     const dmq_backend *be = k->space->be;
     const dmq_problem *p = k->hyper->problem;
     int may_capture = be->capture_begin && p->recordable(p->context);
+    const dmq_schedule_args last = schedule_of(k);
     dmq_status st = DMQ_OK;
 
     assert(k->next + count <= k->rows);
@@ -271,6 +278,7 @@ dmq_status dmq_meta_run(dmq_meta *k, int count)
         k->warm = 1;
         k->next++;
     }
+    DMQ_TRY(be->schedule_keep(k->space->queue, &last)); /* others may use the outcome now */
 done:
     return st;
 }

@@ -164,7 +164,7 @@ dmq_status dmq_mover_init(dmq_mover *out, const dmq_moves *m)
     dmq_status st = DMQ_OK;
 
     *out = (dmq_mover){ .moves = m };
-    DMQ_TRY(be->alloc((void **)&out->counter, sizeof *out->counter));
+    DMQ_TRY(be->alloc((void **)&out->counter, DMQ_SCHEDULE_COUNTERS * sizeof *out->counter));
     DMQ_TRY(be->alloc((void **)&out->row, (size_t)row_length(m) * sizeof *out->row));
     DMQ_TRY(be->alloc((void **)&out->real, (size_t)real_length(m) * sizeof *out->real));
     out->t = out->real + N_COEF;
@@ -209,7 +209,7 @@ static dmq_status draw(const dmq_mover *mover, dmq_queue *queue, dmq_real *out, 
 dmq_status dmq_mover_begin(dmq_mover *mover, dmq_queue *queue, dmq_real *x, const dmq_start *start)
 {
     enum { AT_ONCE = 64 };
-    static const int zero = 0;
+    static const int zeros[DMQ_SCHEDULE_COUNTERS] = { 0 };
     const dmq_moves *m = mover->moves;
     uint64_t sample[AT_ONCE];
     dmq_status st = DMQ_OK;
@@ -223,32 +223,26 @@ dmq_status dmq_mover_begin(dmq_mover *mover, dmq_queue *queue, dmq_real *x, cons
             sample[i] = start->first + (uint64_t)(from + i);
         DMQ_TRY(m->be->upload(queue, mover->sample + from, sample, (size_t)n * sizeof *sample));
     }
-    DMQ_TRY(m->be->upload(queue, mover->counter, &zero, sizeof zero));
+    DMQ_TRY(m->be->upload(queue, mover->counter, zeros, sizeof zeros));
     for (int i = 0; i < m->places; i += m->group)
         DMQ_TRY(draw(mover, queue, x + (size_t)i * per(m), start->latent, 0));
 done:
     return st;
 }
 
-static dmq_schedule_args schedule_of(const dmq_mover *mover)
+dmq_status dmq_mover_take(const dmq_mover *mover, dmq_queue *queue)
 {
     const dmq_moves *m = mover->moves;
 
-    return (dmq_schedule_args){ .counter = mover->counter,
-                                .rows = m->sampler->n_steps,
-                                .index = dmq_mirror_device(&m->index_place, m->index),
-                                .index_now = mover->row,
-                                .n_index = row_length(m),
-                                .real = dmq_mirror_device(&m->real_place, m->real),
-                                .real_now = mover->real,
-                                .n_real = real_length(m) };
-}
-
-dmq_status dmq_mover_take(const dmq_mover *mover, dmq_queue *queue)
-{
-    dmq_schedule_args a = schedule_of(mover);
-
-    return mover->moves->be->schedule_take(queue, &a);
+    return m->be->schedule_take(
+        queue, &(dmq_schedule_args){ .counter = mover->counter,
+                                     .rows = m->sampler->n_steps,
+                                     .index = dmq_mirror_device(&m->index_place, m->index),
+                                     .index_now = mover->row,
+                                     .n_index = row_length(m),
+                                     .real = dmq_mirror_device(&m->real_place, m->real),
+                                     .real_now = mover->real,
+                                     .n_real = real_length(m) });
 }
 
 int dmq_moves_is_null(const dmq_moves *m, int place)
@@ -261,7 +255,6 @@ dmq_status dmq_mover_move(const dmq_mover *mover, dmq_queue *queue, dmq_real *x,
 {
     const dmq_moves *m = mover->moves;
     const dmq_sampler_config *c = &m->sampler->config;
-    dmq_schedule_args count = schedule_of(mover);
     size_t pixels = (size_t)m->group * per(m) / (size_t)m->image.dim[3];
     dmq_sampler_args a = { .x = x,
                            .eps = eps,
@@ -288,7 +281,6 @@ dmq_status dmq_mover_move(const dmq_mover *mover, dmq_queue *queue, dmq_real *x,
     if (m->noisy)
         DMQ_TRY(draw(mover, queue, mover->z, mover->purpose, 1));
     DMQ_TRY(m->be->sampler_update(queue, &a));
-    DMQ_TRY(m->be->schedule_keep(queue, &count));
 done:
     return st;
 }

@@ -97,6 +97,7 @@ typedef struct dmq_block_plan {
     const dmq_real *weight;          /**< (rows, n); NULL: all 1 */
     const dmq_step_scalars *scalars; /**< (rows) */
     dmq_real *alpha, *m, *v;         /**< as of dmq_block_step */
+    int regularizer;                 /**< 1: its value is summed too, for dmq_block_iterate */
 } dmq_block_plan;
 
 /**

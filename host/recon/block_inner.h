@@ -16,7 +16,9 @@ typedef struct dmq_block_tape {
     dmq_var *loss;    /**< (batch) */
     dmq_var *rest;    /**< frozen part of a sum that the target is taken less; NULL: none */
     dmq_var **target; /**< (n_targets) */
-    dmq_var **to;     /**< (n_sources) where the rows of each source go */
+    dmq_var **term;   /**< (n_targets) loss of each: their sum is `loss` */
+    dmq_var **
+        to; /**< (n_sources) where the rows of each source go; those of targets stay where they lie */
 } dmq_block_tape;
 
 /** Tapes of a kind and a batch, one for each lane. */
@@ -75,6 +77,7 @@ typedef struct dmq_block_plan_room {
     int rows, n;       /**< of the present plan, as the rest */
     dmq_block_tapes *tapes;
     dmq_real *alpha, *m, *v;
+    int regularizer;
     int warm;      /**< 1: an iteration has run with these addresses */
     void *graph;   /**< recorded with them; NULL: none */
     int next;      /**< row to run */
@@ -134,9 +137,13 @@ dmq_var *dmq_block_leaf(const dmq_block_tape *tape, int leaf);
 dmq_status dmq_block_rows_set(dmq_block *block, dmq_block_rows *out, const int *sample,
                               const dmq_real *weight, int n, int size);
 
-/** Gather what a tape needs, from place `from` of the rows on. */
+/** Gather what a tape needs, from place `from` of the rows on; targets are read by their index. */
 dmq_status dmq_block_fill(const dmq_block *block, dmq_block_tape *tape, const dmq_block_rows *rows,
                           int from, dmq_queue *queue);
+
+/** As dmq_block_fill; losses go to where the results are, if somebody wants them, and weights seed the gradients. */
+dmq_status dmq_block_fill_to_learn(const dmq_block *block, dmq_block_tape *tape,
+                                   const dmq_block_rows *rows, int from, dmq_queue *queue);
 
 void dmq_block_batch_release(dmq_block *block);
 
@@ -151,6 +158,7 @@ void dmq_block_index_row(const dmq_block *block, int *index, size_t stride, cons
 typedef struct dmq_block_update {
     dmq_real *alpha, *m, *v;
     const dmq_step_scalars *scalars;
+    int regularizer; /**< 1: its value goes to inner->reg */
 } dmq_block_update;
 
 /** One iteration on rows of n samples: gradient, regularizer, Adam, soft weights. At most DMQ_WAVE shards. */

@@ -93,19 +93,46 @@ dmq_status dmq_block_fill(const dmq_block *b, dmq_block_tape *t, const dmq_block
                           int from, dmq_queue *queue)
 {
     const dmq_block_inner *in = b->inner;
+    dmq_gather_args g = { .n = t->u.batch };
+    int n_targets = 0;
     dmq_status st = DMQ_OK;
 
     for (int k = 0; k < in->n_sources; k++) {
         const dmq_rows *r = &in->source[k].rows;
-        const int *index = r->slot                    ? rows->slot
-                           : in->source[k].is_brought ? rows->brought
-                                                      : rows->sample;
+        const int *index = from + (r->slot                    ? rows->slot
+                                   : in->source[k].is_brought ? rows->brought
+                                                              : rows->sample);
 
-        DMQ_TRY(dmq_rows_gather(in->space.be, queue, t->to[k]->value, t->u.batch, r, index + from));
+        assert(r->first == 0);
+        if (in->source[k].leaf == 3) {
+            dmq_loss_rows(t->term[n_targets++], r->data, r->count, index);
+            continue;
+        }
+        g.part[g.n_parts++] = (dmq_gather_part){ .table = r->data,
+                                                 .index = index,
+                                                 .y = t->to[k]->value,
+                                                 .d = (int)r->per,
+                                                 .rows = r->count };
+        if (g.n_parts == DMQ_GATHER_PARTS) {
+            DMQ_TRY(in->space.be->gather(queue, &g));
+            g.n_parts = 0;
+        }
     }
+    if (g.n_parts > 0)
+        DMQ_TRY(in->space.be->gather(queue, &g));
     dmq_unit_tape_steps(&t->u, rows->step + from);
 done:
     return st;
+}
+
+dmq_status dmq_block_fill_to_learn(const dmq_block *b, dmq_block_tape *t,
+                                   const dmq_block_rows *rows, int from, dmq_queue *queue)
+{
+    dmq_tape_bind_output(t->u.tape, t->loss,
+                         &(dmq_output){ .value = rows->result ? rows->result + from : NULL,
+                                        .seed = rows->weight + from,
+                                        .unread = !rows->result });
+    return dmq_block_fill(b, t, rows, from, queue);
 }
 
 /* ------------------------------------------------------------------ shards */
@@ -126,36 +153,18 @@ static int shards(int n, int size)
     return (n + size - 1) / size;
 }
 
-/* The live part of the samples from place `from` on, and their losses where somebody wants them. */
-static dmq_status forward_shard(const pass *p, dmq_block_tape *t, int from, dmq_queue *queue)
-{
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
-    DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
-    if (p->rows.result) {
-        DMQ_TRY(dmq_space_copy_on(&p->b->inner->space, queue, p->rows.result + from, t->loss->value,
-                                  (size_t)p->tapes->size));
-    }
-done:
-    return st;
-}
-
 static dmq_status shard_piece(void *context, int piece, int lane, dmq_queue *queue)
 {
     const pass *p = context;
-    const dmq_space *space = &p->b->inner->space;
     dmq_block_tape *t = &p->tapes->lane[lane];
-    size_t size = (size_t)p->tapes->size;
     int from = (p->first_shard + piece) * p->tapes->size;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(forward_shard(p, t, from, queue));
+    DMQ_TRY(dmq_block_fill_to_learn(p->b, t, &p->rows, from, queue));
     if (!p->dw)
-        return DMQ_OK;
+        return dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE);
     dmq_tape_bind(t->u.tape, p->dw + (size_t)piece * p->b->problem.n_theta, NULL);
-    DMQ_TRY(dmq_space_copy_on(space, queue, t->loss->grad, p->rows.weight + from, size));
-    DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
+    DMQ_TRY(dmq_tape_learn(t->u.tape, queue));
 done:
     return st;
 }
@@ -215,7 +224,9 @@ static dmq_status join_piece(void *context, int piece, int lane, dmq_queue *queu
         return DMQ_OK;
     DMQ_TRY(in->space.be->adaround_step(
         queue, &(dmq_adaround_step_args){
-                   .round = { .layer = layers, .n_layers = n_layers, .reg_value = in->reg + piece },
+                   .round = { .layer = layers,
+                              .n_layers = n_layers,
+                              .reg_value = u->regularizer ? in->reg + piece : NULL },
                    .m = u->m + at,
                    .v = u->v + at,
                    .scalars = u->scalars }));
@@ -376,13 +387,12 @@ static dmq_status each_piece(void *context, int piece, int lane, dmq_queue *queu
     dmq_real *rows = p->dw + (size_t)(from / p->per) * n_theta;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(forward_shard(p, t, from, queue));
+    DMQ_TRY(dmq_block_fill_to_learn(p->b, t, &p->rows, from, queue));
     DMQ_TRY(dmq_tape_bind_each(
         t->u.tape,
         &(dmq_each){
             .grads = rows, .apart = n_theta, .samples = size, .count = count, .per = p->per }));
-    DMQ_TRY(dmq_space_copy_on(space, queue, t->loss->grad, p->rows.weight + from, (size_t)size));
-    DMQ_TRY(dmq_tape_backward(t->u.tape, queue));
+    DMQ_TRY(dmq_tape_learn(t->u.tape, queue));
     DMQ_TRY(space->be->binary_forward(
         queue, &(dmq_binary_args){ .kind = DMQ_MUL,
                                    .p = rows,
@@ -486,11 +496,11 @@ static dmq_status jvp_piece(void *context, int piece, int lane, dmq_queue *queue
     int from = piece * p->tapes->size;
     dmq_status st = DMQ_OK;
 
+    dmq_tape_bind_output(t->u.tape, t->loss,
+                         &(dmq_output){ .tan = p->rows.result + from, .unread = 1 });
     DMQ_TRY(dmq_block_fill(p->b, t, &p->rows, from, queue));
     DMQ_TRY(dmq_tape_forward(t->u.tape, queue, DMQ_PART_LIVE));
     DMQ_TRY(dmq_tape_jvp(t->u.tape, queue));
-    DMQ_TRY(dmq_space_copy_on(&p->b->inner->space, queue, p->rows.result + from, t->loss->tan,
-                              (size_t)p->tapes->size));
 done:
     return st;
 }

@@ -53,7 +53,7 @@ static dmq_status make_room(dmq_block *b, int rows, int places)
     DMQ_TRY(dmq_mirror_init(&k->weight_place, be, k->weight, n * sizeof *k->weight));
     DMQ_TRY(dmq_alloc((void **)&k->scalars, r, sizeof *k->scalars));
     DMQ_TRY(dmq_mirror_init(&k->scalars_place, be, k->scalars, r * sizeof *k->scalars));
-    DMQ_TRY(be->alloc((void **)&k->counter, sizeof *k->counter));
+    DMQ_TRY(be->alloc((void **)&k->counter, DMQ_SCHEDULE_COUNTERS * sizeof *k->counter));
     DMQ_TRY(be->alloc((void **)&k->index_now, DMQ_BLOCK_INDICES * p * sizeof *k->index_now));
     DMQ_TRY(be->alloc((void **)&k->weight_now, p * sizeof *k->weight_now));
     DMQ_TRY(be->alloc((void **)&k->scalars_now, sizeof *k->scalars_now));
@@ -67,7 +67,7 @@ done:
 
 dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
 {
-    static const int zero = 0;
+    static const int zeros[DMQ_SCHEDULE_COUNTERS] = { 0 };
     dmq_block_plan_room *k = &b->inner->plan;
     const dmq_space *space = &b->inner->space;
     int size = dmq_shard_size(space->be, plan->n), places = (plan->n + size - 1) / size * size;
@@ -82,8 +82,10 @@ dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
     DMQ_TRY(dmq_block_bring_reserve(b, plan->n, &moved));
     if (moved)
         drop_graph(b);
-    if (plan->n != k->n || plan->alpha != k->alpha || plan->m != k->m || plan->v != k->v)
+    if (plan->n != k->n || plan->alpha != k->alpha || plan->m != k->m || plan->v != k->v ||
+        plan->regularizer != k->regularizer)
         drop_graph(b);
+    k->regularizer = plan->regularizer;
     k->n = plan->n;
     k->rows = plan->rows;
     k->next = 0;
@@ -109,29 +111,34 @@ dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
     DMQ_TRY(dmq_mirror_push(&k->weight_place, space->queue, k->weight, n * sizeof *k->weight));
     DMQ_TRY(dmq_mirror_push(&k->scalars_place, space->queue, k->scalars,
                             (size_t)plan->rows * sizeof *k->scalars));
-    DMQ_TRY(dmq_space_put(space, k->counter, &zero, sizeof zero));
+    DMQ_TRY(dmq_space_put(space, k->counter, zeros, sizeof zeros));
 done:
     return st;
 }
 
-/* The next row of the plan: take it, learn from it, keep its losses. No number of it is the host's. */
+static dmq_schedule_args schedule_of(const dmq_block_plan_room *k)
+{
+    return (dmq_schedule_args){ .counter = k->counter,
+                                .rows = k->room,
+                                .index = dmq_mirror_device(&k->index_place, k->index),
+                                .index_now = k->index_now,
+                                .real = dmq_mirror_device(&k->weight_place, k->weight),
+                                .real_now = k->weight_now,
+                                .scalars = dmq_mirror_device(&k->scalars_place, k->scalars),
+                                .scalars_now = k->scalars_now,
+                                .n_index = DMQ_BLOCK_INDICES * k->places,
+                                .n_real = k->places,
+                                .result = k->result,
+                                .results = k->results,
+                                .n_result = k->places };
+}
+
+/* The next row of the plan: take it and learn from it. No number of it is the host's. */
 static dmq_status iterate(dmq_block *b)
 {
     dmq_block_plan_room *k = &b->inner->plan;
     const dmq_space *space = &b->inner->space;
-    dmq_schedule_args a = { .counter = k->counter,
-                            .rows = k->room,
-                            .index = dmq_mirror_device(&k->index_place, k->index),
-                            .index_now = k->index_now,
-                            .real = dmq_mirror_device(&k->weight_place, k->weight),
-                            .real_now = k->weight_now,
-                            .scalars = dmq_mirror_device(&k->scalars_place, k->scalars),
-                            .scalars_now = k->scalars_now,
-                            .n_index = DMQ_BLOCK_INDICES * k->places,
-                            .n_real = k->places,
-                            .result = k->result,
-                            .results = k->results,
-                            .n_result = k->places };
+    const dmq_schedule_args a = schedule_of(k);
     dmq_block_rows rows = { .sample = k->index_now,
                             .slot = k->index_now + k->places,
                             .step = k->index_now + 2 * k->places,
@@ -141,9 +148,9 @@ static dmq_status iterate(dmq_block *b)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(space->be->schedule_take(space->queue, &a));
-    DMQ_TRY(dmq_block_learn(b, k->tapes, &rows, k->n,
-                            &(dmq_block_update){ k->alpha, k->m, k->v, k->scalars_now }));
-    DMQ_TRY(space->be->schedule_keep(space->queue, &a));
+    DMQ_TRY(dmq_block_learn(
+        b, k->tapes, &rows, k->n,
+        &(dmq_block_update){ k->alpha, k->m, k->v, k->scalars_now, k->regularizer }));
 done:
     return st;
 }
@@ -204,6 +211,7 @@ dmq_status dmq_block_run(dmq_block *b, int count)
 {
     dmq_block_plan_room *k = &b->inner->plan;
     const dmq_backend *be = b->inner->space.be;
+    const dmq_schedule_args last = schedule_of(k);
     int may_capture = be->capture_begin && dmq_lanes_count(b->lanes) == 1;
     dmq_status st = DMQ_OK;
 
@@ -217,6 +225,7 @@ dmq_status dmq_block_run(dmq_block *b, int count)
         DMQ_TRY(leave_rows(b));
         k->next++;
     }
+    DMQ_TRY(be->schedule_keep(b->inner->space.queue, &last));
 done:
     return st;
 }
@@ -260,7 +269,8 @@ dmq_status dmq_block_iterate(dmq_block *b, const int *sample, const dmq_real *we
                                                      .scalars = &scalars,
                                                      .alpha = s->alpha,
                                                      .m = s->m,
-                                                     .v = s->v }));
+                                                     .v = s->v,
+                                                     .regularizer = s->reg_value != NULL }));
     DMQ_TRY(dmq_block_run(b, 1));
     DMQ_TRY(dmq_block_plan_losses(b, 0, 1, loss));
     if (s->reg_value) {

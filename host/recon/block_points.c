@@ -110,7 +110,9 @@ static dmq_status one_pass(dmq_block *b, const dmq_real *theta, const dmq_draw *
     int places = dmq_block_places(b, draw->n), size = points * places;
     dmq_block_rows rows = { .sample = draw->index,
                             .slot = draw->index + draw->stride,
-                            .step = draw->index + 2 * draw->stride };
+                            .step = draw->index + 2 * draw->stride,
+                            .weight = draw->weight,
+                            .result = draw->loss };
     dmq_block_tapes *tapes;
     dmq_block_tape *t = NULL;
     dmq_status st = DMQ_OK;
@@ -126,12 +128,8 @@ static dmq_status one_pass(dmq_block *b, const dmq_real *theta, const dmq_draw *
                                                        .values_apart = apart_of(b) }));
     dmq_tape_bind_values(t->u.tape, in->points.w_soft);
     DMQ_TRY(round_points(b, space->be->adaround_forward, theta, points, grads));
-    DMQ_TRY(dmq_block_fill(b, t, &rows, 0, space->queue));
-    DMQ_TRY(dmq_tape_forward(t->u.tape, space->queue, DMQ_PART_LIVE));
-    if (draw->loss)
-        DMQ_TRY(dmq_space_copy(space, draw->loss, t->loss->value, (size_t)size));
-    DMQ_TRY(dmq_space_copy(space, t->loss->grad, draw->weight, (size_t)size));
-    DMQ_TRY(dmq_tape_backward(t->u.tape, space->queue));
+    DMQ_TRY(dmq_block_fill_to_learn(b, t, &rows, 0, space->queue));
+    DMQ_TRY(dmq_tape_learn(t->u.tape, space->queue));
     DMQ_TRY(round_points(b, space->be->adaround_backward, theta, points, grads));
 done:
     if (t) { /* as the others know it */

@@ -20,6 +20,7 @@ static dmq_status make_tape(const dmq_block *b, dmq_block_tape *t, unsigned pass
     DMQ_TRY(dmq_unit_tape_record(&t->u, model, b->unit, dmq_lanes_backend(b->lanes), passes, batch,
                                  &attach));
     DMQ_TRY(dmq_alloc((void **)&t->target, (size_t)in->n_targets, sizeof(dmq_var *)));
+    DMQ_TRY(dmq_alloc((void **)&t->term, (size_t)in->n_targets, sizeof(dmq_var *)));
     for (int k = 0; k < in->n_targets; k++) {
         int value = in->target_value[k];
         dmq_var *f = b->temporal ? t->u.embs[value] : t->u.out, *loss;
@@ -29,7 +30,7 @@ static dmq_status make_tape(const dmq_block *b, dmq_block_tape *t, unsigned pass
             f = dmq_tape_split_sum(t->u.tape, f, &t->rest);
         s.dim[0] = batch;
         t->target[k] = dmq_tape_input(t->u.tape, "target", s);
-        loss = dmq_record_loss(t->u.tape, f, t->target[k], 2);
+        loss = t->term[k] = dmq_record_loss(t->u.tape, f, t->target[k], 2);
         t->loss = k == 0 ? loss : dmq_record_binary(t->u.tape, DMQ_ADD, t->loss, loss);
     }
     dmq_tape_output(t->u.tape, t->loss);
@@ -111,6 +112,7 @@ void dmq_block_tapes_destroy(dmq_block *b)
         for (int i = 0; t->lane && i < dmq_lanes_count(b->lanes); i++) {
             dmq_unit_tape_release(&t->lane[i].u);
             dmq_free(t->lane[i].target);
+            dmq_free(t->lane[i].term);
             dmq_free(t->lane[i].to);
         }
         dmq_free(t->lane);

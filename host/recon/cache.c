@@ -12,18 +12,6 @@
 
 #define MIB (1024.0 * 1024.0)
 
-dmq_status dmq_rows_gather(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
-                           const dmq_rows *rows, const int *index)
-{
-    assert(rows->first == 0);
-    return be->embed_forward(queue, &(dmq_embed_args){ .table = rows->data,
-                                                       .index = index,
-                                                       .y = to,
-                                                       .n = batch,
-                                                       .d = (int)rows->per,
-                                                       .rows = rows->count });
-}
-
 dmq_status dmq_rows_run(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
                         const dmq_rows *rows, int first, int count)
 {
@@ -31,8 +19,14 @@ dmq_status dmq_rows_run(const dmq_backend *be, dmq_queue *queue, dmq_real *to, i
     const dmq_real *from = rows->data + (size_t)(first - rows->first) * per;
     dmq_status st = DMQ_OK;
 
-    if (rows->slot)
-        return dmq_rows_gather(be, queue, to, batch, rows, rows->slot + first);
+    if (rows->slot) {
+        return be->embed_forward(queue, &(dmq_embed_args){ .table = rows->data,
+                                                           .index = rows->slot + first,
+                                                           .y = to,
+                                                           .n = batch,
+                                                           .d = (int)rows->per,
+                                                           .rows = rows->count });
+    }
     DMQ_TRY(be->copy2d(queue, &(dmq_copy2d_args){ .src = from,
                                                   .dst = to,
                                                   .rows = (size_t)count,

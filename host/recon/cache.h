@@ -131,12 +131,4 @@ dmq_rows dmq_rows_of(const dmq_store *store, int first);
 dmq_status dmq_rows_run(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
                         const dmq_rows *rows, int first, int count);
 
-/**
- * The rows that an index names, into a tape's variable.
- *
- * @param index  (batch) numbers of samples, or of slots where the rows have slots; backend memory
- */
-dmq_status dmq_rows_gather(const dmq_backend *be, dmq_queue *queue, dmq_real *to, int batch,
-                           const dmq_rows *rows, const int *index);
-
 #endif

@@ -25,7 +25,9 @@ typedef struct dmq_op {
     dmq_pass_fn *forward;  /**< out = f(in) */
     dmq_pass_fn *backward; /**< in.grad += J^T out.grad, where in.grad is not NULL */
     dmq_pass_fn *jvp;      /**< out.tan = J in.tan; at least one in.tan is not NULL */
-    int in_place;          /**< forward may write out over the first input */
+    /** Optional: forward and backward in one, of a node that nobody reads and whose derivatives do not need its value. */
+    dmq_pass_fn *both;
+    int in_place; /**< forward may write out over the first input */
     /** Multiply-adds of forward; NULL: none worth counting. */
     double (*macs)(const dmq_node *node);
 } dmq_op;
@@ -79,7 +81,13 @@ typedef union dmq_attr {
     } time;
     int perm[4];
     dmq_shape shape; /**< reshape */
-    double power;    /**< loss */
+    struct {
+        double power;
+        const dmq_real
+            *rows; /**< NULL: the target is an input; else it is these rows by this index */
+        const int *index;
+        int n_rows;
+    } loss;
     struct {
         const dmq_index *row;
         double lo, hi, lsq_gain;
@@ -115,7 +123,9 @@ typedef struct dmq_cell {
     dmq_var var;           /**< first, so that the pointers are the same */
     struct dmq_cell *root; /**< owner of the memory: itself, or what a reshape reshapes */
     dmq_real *tan_slot;    /**< memory of tan, whether or not a tangent is there */
-    int is_const;          /**< a leaf made by dmq_tape_constant */
+    dmq_real *own_value, *own_grad, *own_tan; /**< in the slab, wherever an output is bound to */
+    int unread;                               /**< as of dmq_output */
+    int is_const;                             /**< a leaf made by dmq_tape_constant */
     int moves;
     int seeded;      /**< of a root: it or its reshaped form is a live output */
     int readers;     /**< nodes that read it */

@@ -1,6 +1,8 @@
 /* Losses of each sample: reconstruction and cross entropy. */
 #include "tape/node.h"
 
+#include <assert.h>
+
 enum { F, Y };
 
 static dmq_status loss_infer(dmq_node *node)
@@ -24,13 +26,16 @@ static double reduction(dmq_shape s)
 static dmq_loss_args loss_args(const dmq_node *node)
 {
     dmq_shape f = node->in[F]->shape;
+    int by_row = node->attr.loss.rows != NULL;
 
     return (dmq_loss_args){ .f = node->in[F]->value,
-                            .y = node->in[Y]->value,
+                            .y = by_row ? node->attr.loss.rows : node->in[Y]->value,
+                            .index = by_row ? node->attr.loss.index : NULL,
+                            .rows = node->attr.loss.n_rows,
                             .n = f.dim[0],
                             .per = dmq_shape_per(f),
                             .coef = (dmq_real)reduction(f),
-                            .power = (dmq_real)node->attr.power };
+                            .power = (dmq_real)node->attr.loss.power };
 }
 
 static dmq_status loss_forward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
@@ -50,6 +55,18 @@ static dmq_status loss_backward(const dmq_node *node, const dmq_backend *be, dmq
     return a.df ? be->loss_backward(queue, &a) : DMQ_OK;
 }
 
+static dmq_status loss_both(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
+{
+    dmq_loss_args a = loss_args(node);
+
+    a.loss = node->out->value;
+    a.dloss = node->out->grad;
+    a.add = dmq_grad_take(&a.df, node->in[F]);
+    if (dmq_cell_of(node->out)->unread)
+        return a.df ? be->loss_backward(queue, &a) : DMQ_OK;
+    return a.df ? be->loss_both(queue, &a) : be->loss_forward(queue, &a);
+}
+
 static dmq_status loss_jvp(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
     dmq_loss_args a = loss_args(node);
@@ -64,13 +81,22 @@ static const dmq_op loss_op = { .name = "loss",
                                 .infer = loss_infer,
                                 .forward = loss_forward,
                                 .backward = loss_backward,
-                                .jvp = loss_jvp };
+                                .jvp = loss_jvp,
+                                .both = loss_both };
 
 dmq_var *dmq_record_loss(dmq_tape *tape, dmq_var *f, dmq_var *y, double power)
 {
-    dmq_attr attr = { .power = power };
+    dmq_attr attr = { .loss = { .power = power } };
 
     return dmq_node_record(tape, &loss_op, &attr, 2, 2, (dmq_var *[]){ f, y });
+}
+
+void dmq_loss_rows(dmq_var *loss, const dmq_real *rows, int count, const int *index)
+{
+    assert(loss->maker && loss->maker->op == &loss_op);
+    loss->maker->attr.loss.rows = rows;
+    loss->maker->attr.loss.n_rows = count;
+    loss->maker->attr.loss.index = index;
 }
 
 static dmq_status xent_infer(dmq_node *node)

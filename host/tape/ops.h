@@ -94,6 +94,12 @@ dmq_var *dmq_record_permute(dmq_tape *tape, dmq_var *x, const int perm[4]);
  */
 dmq_var *dmq_record_loss(dmq_tape *tape, dmq_var *f, dmq_var *y, double power);
 
+/**
+ * Let the targets of a recorded loss be rows of a table from now on, read where they lie: y[i] = rows[index[i]], in
+ * the place of what y holds. Backend memory; rows NULL: y again.
+ */
+void dmq_loss_rows(dmq_var *loss, const dmq_real *rows, int count, const int *index);
+
 /** Cross entropy of each sample, (N). x (N,classes). */
 dmq_var *dmq_record_xent(dmq_tape *tape, dmq_var *x, const dmq_index *label);
 

@@ -75,13 +75,11 @@ static int owns_memory(const dmq_var *v)
     return dmq_cell_of(v)->root == dmq_cell_of(v);
 }
 
-dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
+/* What nodes from..to-1 of the order write is NaN before. */
+static dmq_status poison_results(const dmq_tape *tape, dmq_queue *queue, int from, int to)
 {
-    int from = part == DMQ_PART_LIVE ? tape->n_frozen : 0;
-    int to = part == DMQ_PART_FROZEN ? tape->n_frozen : tape->n_order;
     dmq_status st = DMQ_OK;
 
-    assert(tape->planned);
     for (int i = from; i < to && tape->poison; i++) {
         const dmq_node *node = tape->order[i];
 
@@ -92,8 +90,28 @@ dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
     }
     if (tape->poison)
         DMQ_TRY(poison(tape, queue, tape->scratch, tape->scratch_count));
-    for (int i = from; i < to; i++)
-        DMQ_TRY(tape->order[i]->op->forward(tape->order[i], tape->backend, queue));
+done:
+    return st;
+}
+
+/* A loss that nobody wants: its derivatives are made of its inputs. */
+static int is_left_out(const dmq_node *node)
+{
+    return node->op->both && dmq_cell_of(node->out)->unread;
+}
+
+dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
+{
+    int from = part == DMQ_PART_LIVE ? tape->n_frozen : 0;
+    int to = part == DMQ_PART_FROZEN ? tape->n_frozen : tape->n_order;
+    dmq_status st = DMQ_OK;
+
+    assert(tape->planned);
+    DMQ_TRY(poison_results(tape, queue, from, to));
+    for (int i = from; i < to; i++) {
+        if (!is_left_out(tape->order[i]))
+            DMQ_TRY(tape->order[i]->op->forward(tape->order[i], tape->backend, queue));
+    }
 done:
     return st;
 }
@@ -124,13 +142,12 @@ done:
     return st;
 }
 
-dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue)
+/* Backward through the live nodes below `to` of the order, and zeros where no gradient has come. */
+static dmq_status go_back(dmq_tape *tape, dmq_queue *queue, int to)
 {
     dmq_status st = DMQ_OK;
 
-    assert(tape->planned && (tape->passes & DMQ_TAPE_BACKWARD));
-    st = begin_backward(tape, queue);
-    for (int i = tape->n_order - 1; i >= tape->n_frozen && st == DMQ_OK; i--) {
+    for (int i = to - 1; i >= tape->n_frozen && st == DMQ_OK; i--) {
         const dmq_node *node = tape->order[i];
 
         if (node->out->grad && dmq_cell_of(node->out)->root->var.grad_written)
@@ -147,6 +164,36 @@ dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue)
                                count, v->is_param && tape->each.per ? tape->each.apart : count);
         }
     }
+    return st;
+}
+
+dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue)
+{
+    dmq_status st = DMQ_OK;
+
+    assert(tape->planned && (tape->passes & DMQ_TAPE_BACKWARD));
+    DMQ_TRY(begin_backward(tape, queue));
+    DMQ_TRY(go_back(tape, queue, tape->n_order));
+done:
+    return st;
+}
+
+dmq_status dmq_tape_learn(dmq_tape *tape, dmq_queue *queue)
+{
+    const dmq_node *last = tape->n_order > tape->n_frozen ? tape->order[tape->n_order - 1] : NULL;
+    int joined = last && last->op->both && last->out->grad && dmq_cell_of(last->out)->seeded;
+    int to = tape->n_order - joined;
+    dmq_status st = DMQ_OK;
+
+    assert(tape->planned && (tape->passes & DMQ_TAPE_BACKWARD));
+    DMQ_TRY(poison_results(tape, queue, tape->n_frozen, tape->n_order));
+    for (int i = tape->n_frozen; i < to; i++)
+        DMQ_TRY(tape->order[i]->op->forward(tape->order[i], tape->backend, queue));
+    DMQ_TRY(begin_backward(tape, queue)); /* what the last node reads outlives the forward pass */
+    if (joined)
+        DMQ_TRY(last->op->both(last, tape->backend, queue));
+    DMQ_TRY(go_back(tape, queue, to));
+done:
     return st;
 }
 

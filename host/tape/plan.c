@@ -435,6 +435,9 @@ static void set_pointers(dmq_tape *tape, const layout *l, size_t kept_from, size
         }
         if (cell->var.wants_tan)
             cell->var.tan = cell->tan_slot;
+        cell->own_value = cell->var.value;
+        cell->own_grad = cell->var.grad;
+        cell->own_tan = cell->tan_slot;
     }
 }
 

@@ -332,6 +332,18 @@ done:
     return st;
 }
 
+void dmq_tape_bind_output(dmq_tape *tape, dmq_var *output, const dmq_output *p)
+{
+    dmq_cell *cell = dmq_cell_of(output);
+
+    assert(tape->planned && output->is_output && output->maker);
+    assert(cell->root == cell && cell->last == output->maker->position); /* its own, and unread */
+    output->value = p->value ? p->value : cell->own_value;
+    output->grad = p->seed && cell->own_grad ? (dmq_real *)p->seed : cell->own_grad; /* only read */
+    cell->tan_slot = p->tan ? p->tan : cell->own_tan;
+    cell->unread = p->unread;
+}
+
 void dmq_tape_bind_values(dmq_tape *tape, dmq_real *values)
 {
     for (int i = 0; i < tape->n_cells; i++) {

@@ -157,6 +157,17 @@ typedef struct dmq_each {
  */
 dmq_status dmq_tape_bind_each(dmq_tape *tape, const dmq_each *each);
 
+/** Where the numbers of an output are: each array as long as it, backend memory; NULL: where the tape has them. */
+typedef struct dmq_output {
+    dmq_real *value;
+    const dmq_real *seed; /**< of its gradient; not written */
+    dmq_real *tan;
+    int unread; /**< 1: nobody wants the value, and passes may leave it out */
+} dmq_output;
+
+/** Let an output that no node reads be there from now on. */
+void dmq_tape_bind_output(dmq_tape *tape, dmq_var *output, const dmq_output *places);
+
 /** Let the value of every parameter be at values + offset, instead of where it was recorded. */
 void dmq_tape_bind_values(dmq_tape *tape, dmq_real *values);
 
@@ -175,6 +186,12 @@ dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part);
  * Runs the live part only.
  */
 dmq_status dmq_tape_backward(dmq_tape *tape, dmq_queue *queue);
+
+/**
+ * The live part forward, and backward: dmq_tape_forward and dmq_tape_backward, the same bits, where seeds are there
+ * before. A loss that is recorded last then reads its inputs once.
+ */
+dmq_status dmq_tape_learn(dmq_tape *tape, dmq_queue *queue);
 
 /**
  * Tangents of all outputs from the bound tangents of parameters (and of inputs that want them), at the

@@ -41,12 +41,60 @@ static void time_embeddings_are_pytorchs(void **state)
     check_report("time_embed");
 }
 
+/* Rows of several tables, one launch: those of each look-up by itself. */
+static void tables_are_gathered_at_once(void **state)
+{
+    static const struct {
+        int n, n_parts, d[DMQ_GATHER_PARTS], rows[DMQ_GATHER_PARTS];
+    } cases[] = { { 1, 1, { 1 }, { 1 } },
+                  { 5, 2, { 12, 7 }, { 4, 9 } },
+                  { 9, 4, { 64, 4, 400, 8 }, { 3, 20, 11, 1 } },
+                  { 33, 3, { 36, 4, 128 }, { 50, 2, 7 } } };
+    const check_on *on = &check_device;
+    uint64_t stream = check_stream(8);
+
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        dmq_gather_args a = { .n_parts = cases[c].n_parts, .n = cases[c].n };
+        dmq_real *table[DMQ_GATHER_PARTS];
+        int *index[DMQ_GATHER_PARTS];
+        size_t n = (size_t)a.n;
+
+        for (int p = 0; p < a.n_parts; p++) {
+            int d = cases[c].d[p], rows = cases[c].rows[p];
+            size_t count = n * (size_t)d;
+
+            table[p] = check_random((size_t)rows * (size_t)d, &stream);
+            table[p][0] = (dmq_real)NAN; /* moved as it is */
+            index[p] = check_bytes(n, sizeof *index[p]);
+            for (size_t i = 0; i < n; i++)
+                index[p][i] = check_whole(&stream, 0, rows - 1);
+            a.part[p] =
+                (dmq_gather_part){ .table = check_up_real(on, table[p], (size_t)rows * (size_t)d),
+                                   .index = check_up(on, index[p], n, sizeof *index[p]),
+                                   .y = check_room(on, NULL, count),
+                                   .d = d,
+                                   .rows = rows };
+        }
+        CHECK_RUN(on, gather, &a);
+        for (int p = 0; p < a.n_parts; p++) {
+            size_t d = (size_t)cases[c].d[p];
+            dmq_real *y = check_reals(n * d);
+
+            check_down_real(on, y, a.part[p].y, n * d);
+            for (size_t i = 0; i < n; i++)
+                check_equal("gather", y + i * d, table[p] + (size_t)index[p][i] * d, d);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         CHECK_TEST(values_and_derivatives_are_pytorchs),
         CHECK_TEST(odd_shapes_keep_the_identities),
         CHECK_TEST(time_embeddings_are_pytorchs),
+        CHECK_TEST(tables_are_gathered_at_once),
     };
 
     check_open(argc, argv);

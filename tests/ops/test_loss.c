@@ -25,14 +25,18 @@ static data random_data(int n, size_t per, double power, uint64_t seed)
     return d;
 }
 
-static result run(const check_on *on, const data *d, const dmq_real *old)
+/* The passes, or with `both` forward and backward in one; index: of the rows of d->y, of which there are `rows`. */
+static result run_as(const check_on *on, const data *d, const dmq_real *old, bool both,
+                     const int *index, int rows)
 {
     size_t n = (size_t)d->n, count = n * d->per;
     result r = { check_reals(n), check_reals(count), check_reals(n) };
     dmq_real *loss = check_room(on, NULL, n), *loss_tan = check_room(on, NULL, n);
     dmq_real *df = check_room(on, old, count);
     dmq_loss_args a = { .f = check_up_real(on, d->f, count),
-                        .y = check_up_real(on, d->y, count),
+                        .y = check_up_real(on, d->y, index ? (size_t)rows * d->per : count),
+                        .index = index ? check_up(on, index, n, sizeof *index) : NULL,
+                        .rows = rows,
                         .loss = loss,
                         .dloss = check_up_real(on, d->dloss, n),
                         .df = df,
@@ -44,13 +48,50 @@ static result run(const check_on *on, const data *d, const dmq_real *old)
                         .power = d->power,
                         .add = old != NULL };
 
-    CHECK_RUN(on, loss_forward, &a);
-    CHECK_RUN(on, loss_backward, &a);
+    if (both) {
+        CHECK_RUN(on, loss_both, &a);
+    } else {
+        CHECK_RUN(on, loss_forward, &a);
+        CHECK_RUN(on, loss_backward, &a);
+    }
     CHECK_RUN(on, loss_jvp, &a);
     check_down_real(on, r.loss, loss, n);
     check_down_real(on, r.df, df, count);
     check_down_real(on, r.loss_tan, loss_tan, n);
     return r;
+}
+
+static void same_bits(const data *d, const result *got, const result *want)
+{
+    size_t n = (size_t)d->n;
+
+    check_equal("loss in one pass", got->loss, want->loss, n);
+    check_equal("df in one pass", got->df, want->df, n * d->per);
+    check_equal("loss_tan", got->loss_tan, want->loss_tan, n);
+}
+
+/* In one pass, and with the targets as rows of a table in another order, every pass gives the same bits. */
+static result run(const check_on *on, const data *d, const dmq_real *old)
+{
+    enum { MORE = 3 };
+    int rows = d->n + MORE, *index = check_bytes((size_t)d->n, sizeof *index);
+    result apart = run_as(on, d, old, false, NULL, 0), other = run_as(on, d, old, true, NULL, 0);
+    data table = *d;
+
+    same_bits(d, &other, &apart);
+    table.y = check_reals((size_t)rows * d->per);
+    for (size_t i = 0; i < (size_t)rows * d->per; i++)
+        table.y[i] = (dmq_real)NAN; /* rows that nobody asks for are not read */
+    for (int i = 0; i < d->n; i++) {
+        index[i] = i % 2 ? i / 2 : rows - 1 - i / 2;
+        memcpy(table.y + (size_t)index[i] * d->per, d->y + (size_t)i * d->per,
+               d->per * sizeof *d->y);
+    }
+    for (int both = 0; both < 2; both++) {
+        other = run_as(on, &table, old, both, index, rows);
+        same_bits(d, &other, &apart);
+    }
+    return apart;
 }
 
 static void values_of_pytorch(void **state)

@@ -355,6 +355,103 @@ static void cost_is_told(void **state)
     net_close(n);
 }
 
+/* ------------------------------------------------------------------ forward and backward in one call */
+
+/* The rows of the last data leaf in the order of an index, with rows between them that nobody asks for. */
+static void let_targets_be_rows(net *n, dmq_var *loss)
+{
+    const net_leaf *y = NULL;
+    size_t per;
+    int *index = check_bytes((size_t)n->samples, sizeof *index), rows = 2 * n->samples;
+    dmq_real *table;
+
+    for (int i = 0; i < n->n_leaves; i++) {
+        if (strcmp(n->leaf[i].var->name, "data") == 0)
+            y = &n->leaf[i];
+    }
+    assert_non_null(y);
+    per = y->count / (size_t)n->samples;
+    table = check_reals(2 * y->count);
+    for (size_t i = 0; i < 2 * y->count; i++)
+        table[i] = (dmq_real)NAN;
+    for (int i = 0; i < n->samples; i++) {
+        index[i] = rows - 1 - 2 * i;
+        memcpy(table + (size_t)index[i] * per, y->value + (size_t)i * per, per * sizeof *table);
+    }
+    dmq_loss_rows(loss, check_up_real(n->on, table, 2 * y->count), rows,
+                  check_up(n->on, index, (size_t)n->samples, sizeof *index));
+}
+
+static void same_gradients(const net *a, const net *b)
+{
+    for (int i = 0; i < a->n_leaves; i++) {
+        if (a->leaf[i].tan)
+            check_equal("gradient", net_gradient(b, i), net_gradient(a, i), a->leaf[i].count);
+    }
+}
+
+/* Of the outputs before the last. */
+static void write_seeds(const net *n, int last)
+{
+    for (int i = 0; i < last; i++) {
+        size_t bytes = dmq_shape_count(n->output[i]->shape) * sizeof(dmq_real);
+
+        if (n->output[i]->grad) {
+            CHECK_OK(n->on->backend->upload(n->on->queue, n->output[i]->grad, n->seed[i], bytes));
+        }
+    }
+}
+
+/* With the loss joined or not, its numbers and seeds elsewhere, its targets rows of a table. */
+static void learning_is_forward_and_backward(void **state)
+{
+    static net_fn *const cases[] = { case_loss, case_block, case_conv };
+
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        net *a = net_open(&check_device, ALL_PASSES, CASE_SAMPLES, cases[c]);
+        net *b = net_open(&check_device, ALL_PASSES, CASE_SAMPLES, cases[c]);
+        int last = a->n_outputs - 1, is_loss = cases[c] != case_conv;
+        size_t count = dmq_shape_count(b->output[last]->shape);
+        dmq_real *value = check_room(b->on, NULL, count), *tan = check_room(b->on, NULL, count);
+        dmq_output places;
+
+        net_forward(a);
+        net_backward(a);
+        net_jvp(a);
+        if (is_loss)
+            let_targets_be_rows(b, b->output[last]);
+        places = (dmq_output){ .value = value,
+                               .seed = check_up_real(b->on, b->seed[last], count),
+                               .tan = tan };
+        dmq_tape_bind_output(b->tape, b->output[last], &places);
+        write_seeds(b, last);
+        run(b, DMQ_PART_FROZEN);
+        CHECK_OK(dmq_tape_learn(b->tape, b->on->queue));
+        net_jvp(b);
+        for (int i = 0; i < a->n_outputs; i++) {
+            check_equal("value", net_value(b, i), net_value(a, i),
+                        dmq_shape_count(a->output[i]->shape));
+            check_equal("tangent", net_tangent(b, i), net_tangent(a, i),
+                        dmq_shape_count(a->output[i]->shape));
+        }
+        check_equal("bound value", net_down(b, value, count), net_value(a, last), count);
+        check_equal("bound tangent", net_down(b, tan, count), net_tangent(a, last), count);
+        same_gradients(a, b);
+        places = (dmq_output){ .seed = places.seed, .unread = 1 };
+        dmq_tape_bind_output(b->tape, b->output[last], &places);
+        write_seeds(b, last); /* of one that the loss reads it has become the gradient */
+        CHECK_OK(dmq_tape_learn(b->tape, b->on->queue));
+        same_gradients(a, b);
+        dmq_tape_bind_output(b->tape, b->output[last], &(dmq_output){ 0 }); /* as it was */
+        net_forward(b);
+        check_equal("own value", net_value(b, last), net_value(a, last), count);
+        check_equal("bound value", net_down(b, value, count), net_value(a, last), count);
+        net_close(a);
+        net_close(b);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +466,7 @@ int main(int argc, char **argv)
         CHECK_TEST(scratch_is_shared),
         CHECK_TEST(one_slab),
         CHECK_TEST(cost_is_told),
+        CHECK_TEST(learning_is_forward_and_backward),
     };
 
     check_open(argc, argv);

@@ -263,6 +263,39 @@ static void a_recording_is_dropped_in_time(void **state)
     tear_down(&s);
 }
 
+/* A call is a launch or more of a device, where small blocks are nothing but launches: these numbers may not grow. */
+static void an_iteration_is_few_calls(void **state)
+{
+    static const struct {
+        const char *unit;
+        int calls;
+    } few[] = { { "down.0.block.0", 11 },
+                { "up.0.block.0", 11 }, /* whose shortcut is a convolution in full precision */
+                { "mid.attn_1", 21 } };
+    static script k;
+    dmq_backend be = recorder();
+
+    (void)state;
+    write_script(&k);
+    be.shard = 32; /* as a device's: a batch is one shard */
+    for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
+        setting s;
+        dmq_block_plan plan = { .rows = 2, .n = BATCH, .sample = k.sample, .scalars = k.scalars };
+
+        set_up(&s, &be, 1, few[i].unit);
+        OK(dmq_block_soften(s.b, s.state->alpha));
+        plan.alpha = s.state->alpha;
+        plan.m = s.state->m;
+        plan.v = s.state->v;
+        OK(dmq_block_plan_set(s.b, &plan));
+        OK(dmq_block_run(s.b, 2));
+        if (recorded.n != few[i].calls)
+            fail_msg("%s: an iteration is %d calls, must be %d", few[i].unit, recorded.n,
+                     few[i].calls);
+        tear_down(&s);
+    }
+}
+
 /* The whole loop, with its checkpoints, on what replays and on the host. */
 static void reconstruction_replays(void **state)
 {
@@ -311,6 +344,7 @@ int main(void)
         cmocka_unit_test(plans_are_iterations),
         cmocka_unit_test(brought_rows_are_the_same),
         cmocka_unit_test(a_recording_is_dropped_in_time),
+        cmocka_unit_test(an_iteration_is_few_calls),
         cmocka_unit_test(reconstruction_replays),
     };
     dmq_log_verbosity_set(DMQ_QUIET);
