@@ -16,9 +16,9 @@
 #include "kernels/reduce.cuh"
 
 #ifdef DMQ_SIMT
-enum { DMQ_CHUNK = 192, DMQ_CHUNK_BLOCK = 64 };
+enum { DMQ_CHUNK = 192, DMQ_CHUNK_BLOCK = 64, DMQ_CHUNK_DEPTH = 2 };
 #else
-enum { DMQ_CHUNK = 8192, DMQ_CHUNK_BLOCK = 256 };
+enum { DMQ_CHUNK = 8192, DMQ_CHUNK_BLOCK = 256, DMQ_CHUNK_DEPTH = 4 }; /* depth: as in map.cuh */
 #endif
 
 /** By value into the kernels. */
@@ -64,8 +64,8 @@ static inline dim3 dmq_channels_grid(const dmq_channels *g, int n)
 
 /**
  * The block's part of it: part[(image chunks + chunk) c + channel] = the join of what `op` makes of each
- * number. Op: typedef value (a plain struct or number), start(), take<W>(value &, image, channel, pack) and
- * join(a, b).
+ * number. Op: typedef value (a plain struct or number), start(), a struct held<W> as in map.cuh,
+ * load<W>(held<W> &, pack), take<W>(value &, image, channel, const held<W> &) and join(a, b).
  */
 template <int W, typename Op>
 static __device__ void dmq_channel_part(const Op &op, const dmq_channels &g,
@@ -83,10 +83,15 @@ static __device__ void dmq_channel_part(const Op &op, const dmq_channels &g,
     part += ((size_t)image * g.chunks + chunk) * g.c;
     if (g.columns) {
         const int channel = (int)(blockIdx.y * DMQ_WARP + lane);
+        const size_t start = (size_t)image * g.image + channel;
 
-        for (unsigned i = first + stripe; channel < g.c && i < end; i += stripes)
-            op.template take<W>(mine, image, channel,
-                                (size_t)image * g.image + i * g.line + channel);
+#pragma unroll DMQ_CHUNK_DEPTH
+        for (unsigned i = first + stripe; channel < g.c && i < end; i += stripes) {
+            typename Op::template held<W> h;
+
+            op.template load<W>(h, start + i * g.line);
+            op.template take<W>(mine, image, channel, h);
+        }
         slot[threadIdx.x] = mine;
         __syncthreads();
         if (stripe == 0 && channel < g.c) {
@@ -98,12 +103,29 @@ static __device__ void dmq_channel_part(const Op &op, const dmq_channels &g,
     }
     const int channel = (int)blockIdx.y;
     const size_t start = (size_t)image * g.image + (size_t)channel * g.inner.d;
+    unsigned i = first + threadIdx.x;
 
-#pragma unroll 4
-    for (unsigned i = first + threadIdx.x; i < end; i += DMQ_CHUNK_BLOCK) {
+    for (; i + (DMQ_CHUNK_DEPTH - 1) * DMQ_CHUNK_BLOCK < end;
+         i += DMQ_CHUNK_DEPTH * DMQ_CHUNK_BLOCK) {
+        typename Op::template held<W> h[DMQ_CHUNK_DEPTH];
+
+#pragma unroll
+        for (unsigned k = 0; k < DMQ_CHUNK_DEPTH; k++) {
+            unsigned rest, line = dmq_divide(i + k * DMQ_CHUNK_BLOCK, &rest, g.inner);
+
+            op.template load<W>(h[k], start + line * g.line + rest);
+        }
+#pragma unroll
+        for (unsigned k = 0; k < DMQ_CHUNK_DEPTH; k++)
+            op.template take<W>(mine, image, channel, h[k]);
+    }
+#pragma unroll 1
+    for (; i < end; i += DMQ_CHUNK_BLOCK) {
         unsigned rest, line = dmq_divide(i, &rest, g.inner);
+        typename Op::template held<W> h;
 
-        op.template take<W>(mine, image, channel, start + line * g.line + rest);
+        op.template load<W>(h, start + line * g.line + rest);
+        op.template take<W>(mine, image, channel, h);
     }
     slot[threadIdx.x] = mine;
     for (unsigned half = DMQ_CHUNK_BLOCK / 2; half > 0; half /= 2) {

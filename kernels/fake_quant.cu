@@ -191,14 +191,22 @@ struct slopes {
     {
         return 0;
     }
-    template <int W> __device__ void take(double &sum, int image, int channel, size_t pack) const
+    template <int W> struct held {
+        dmq_pack<W> x, dy;
+    };
+    template <int W> __device__ void load(held<W> &h, size_t pack) const
+    {
+        h.x = dmq_load<W>(a.x, pack);
+        h.dy = dmq_load<W>(a.dy, pack);
+    }
+    template <int W>
+    __device__ void take(double &sum, int image, int channel, const held<W> &h) const
     {
         size_t at = (size_t)(a.row ? a.row[image] : 0) * a.c + channel;
         dmq_fq_step s = dmq_fq_step_of(a.scale[at], a.zero[at]);
-        dmq_pack<W> x = dmq_load<W>(a.x, pack), dy = dmq_load<W>(a.dy, pack);
 
         for (int k = 0; k < W; k++)
-            sum += (double)dy.at[k] * (double)slope_of(x.at[k], s, a.lo, a.hi);
+            sum += (double)h.dy.at[k] * (double)slope_of(h.x.at[k], s, a.lo, a.hi);
     }
     __device__ double join(double x, double y) const
     {

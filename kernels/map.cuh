@@ -141,6 +141,7 @@ static __global__ void __launch_bounds__(DMQ_MAP_BLOCK)
             for (int k = 0; k < Op::depth; k++)
                 op.template store<W>(h[k], pack + k * DMQ_MAP_BLOCK);
         } else {
+#pragma unroll 1 /* of few packs a thread has one, and the last tile is one of many */
             for (; pack < end; pack += DMQ_MAP_BLOCK) {
                 typename Op::template held<W> h;
 

@@ -42,12 +42,17 @@ struct find_ends {
     {
         return { INFINITY, -INFINITY };
     }
-    template <int W> __device__ void take(extremes &e, int, int, size_t pack) const
+    template <int W> struct held {
+        dmq_pack<W> x;
+    };
+    template <int W> __device__ void load(held<W> &h, size_t pack) const
     {
-        dmq_pack<W> p = dmq_load<W>(x, pack);
-
+        h.x = dmq_load<W>(x, pack);
+    }
+    template <int W> __device__ void take(extremes &e, int, int, const held<W> &h) const
+    {
         for (int k = 0; k < W; k++)
-            e = join(e, { p.at[k], p.at[k] });
+            e = join(e, { h.x.at[k], h.x.at[k] });
     }
     /* NaN wins, and in both. */
     __device__ extremes join(extremes a, extremes b) const
@@ -100,9 +105,13 @@ DMQ_DEVICE(dmq_minmax)(dmq_queue *queue, const dmq_minmax_args *a)
     const dmq_channels g =
         dmq_channels_of((size_t)a->outer, (size_t)a->c, (size_t)a->inner, dmq_aligned(a->x));
     void *scratch = NULL;
-    dmq_status st = dmq_cuda_scratch(&scratch, queue, ends_bytes(&g));
+    dmq_status st = DMQ_OK;
 
-    return st == DMQ_OK ? find(queue, a->lo, a->hi, a->x, &g, scratch) : st;
+    DMQ_TRY(dmq_map_fits("minmax", (size_t)a->outer * a->inner / (g.wide ? 4 : 1)));
+    DMQ_TRY(dmq_cuda_scratch(&scratch, queue, ends_bytes(&g)));
+    st = find(queue, a->lo, a->hi, a->x, &g, scratch);
+done:
+    return st;
 }
 
 /* ------------------------------------------------------------------ one candidate */
