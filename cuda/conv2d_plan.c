@@ -240,33 +240,6 @@ static int is_aligned(const dmq_conv_form *f)
            f->align[DMQ_CONV_RESULT] == 16;
 }
 
-static dmq_status find_graph(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_conv2d_args *a,
-                             dmq_conv_form *form)
-{
-    char key[DMQ_CUDA_CHOICE_KEY];
-    int eights =
-        a->c % 8 == 0 && a->k % 8 == 0; /* tensor cores take 16 bytes of a pixel's channels */
-    dmq_status st = DMQ_OK;
-
-    if (form->precision == DMQ_FP16) {
-        if (eights) {
-            write_key(key, a, form);
-            DMQ_TRY(dmq_cuda_conv_graph_create(&p->graph, q, a, form, key));
-            if (p->graph)
-                return DMQ_OK;
-            dmq_log_warn("fp16-as-tf32",
-                         "cuDNN has no convolution of halves with FP32 results for %dx%d, %d to %d "
-                         "channels; its products are taken in TF32",
-                         a->h, a->wd, a->c, a->k);
-        }
-        *form = dmq_cuda_conv_form(a, form->pass, DMQ_TF32);
-    }
-    write_key(key, a, form);
-    DMQ_TRY(dmq_cuda_conv_graph_create(&p->graph, q, a, form, key));
-done:
-    return st;
-}
-
 /* All that a graph depends on, in one number: what an array begins at a multiple of, two bits each. */
 static int64_t code_of(const dmq_conv_form *f)
 {
@@ -277,13 +250,14 @@ static int64_t code_of(const dmq_conv_form *f)
     return code;
 }
 
-dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const dmq_conv2d_args *a,
-                                 dmq_conv_direction pass)
+/* The plan of a form. Of halves it may be none: neither a graph nor anything else. */
+static dmq_status plan_of_form(dmq_cuda_conv_plan **out, dmq_queue *q, const dmq_conv2d_args *a,
+                               const dmq_conv_form *form)
 {
-    dmq_conv_form form = dmq_cuda_conv_form(a, pass, dmq_cuda_precision());
-    dmq_cuda_key key = { .word = { pass, a->n, a->h, a->wd, a->c, a->k, a->r, a->s, a->stride,
-                                   a->pad_top, a->pad_left, a->ho, a->wo, form.precision,
-                                   code_of(&form) } };
+    dmq_cuda_key key = { .word = { form->pass, a->n, a->h, a->wd, a->c, a->k, a->r, a->s, a->stride,
+                                   a->pad_top, a->pad_left, a->ho, a->wo, form->precision,
+                                   code_of(form) } };
+    char name[DMQ_CUDA_CHOICE_KEY];
     const dmq_cudnn *nn = NULL;
     dmq_cuda_conv_plan *p = NULL;
     dmq_status st = DMQ_OK;
@@ -293,11 +267,17 @@ dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const d
         return DMQ_OK;
     DMQ_TRY(dmq_alloc((void **)&p, 1, sizeof *p));
     p->algorithm = DMQ_CUDA_PLAIN;
+    write_key(name, a, form);
     if (q->cudnn)
-        DMQ_TRY(find_graph(p, q, a, &form));
+        DMQ_TRY(dmq_cuda_conv_graph_create(&p->graph, q, a, form, name));
     if (p->graph) {
-        dmq_log_detail("convolution by a graph: %dx%d, %d to %d channels", a->h, a->wd, a->c, a->k);
-    } else if (!is_aligned(&form)) {
+        dmq_log_detail("convolution by a graph: %s", name);
+    } else if (form->precision == DMQ_FP16) {
+        dmq_log_warn("fp16-as-tf32",
+                     "cuDNN has no convolution of halves with FP32 results for %dx%d, %d to %d "
+                     "channels; its products are taken in TF32",
+                     a->h, a->wd, a->c, a->k);
+    } else if (!is_aligned(form)) {
         dmq_log_warn(
             "cudnn-alignment",
             "arrays of a convolution of %dx%d, %d to %d channels do not begin at multiples of "
@@ -306,7 +286,7 @@ dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const d
     } else if (q->cudnn && is_symmetric(a)) {
         DMQ_TRY(dmq_cudnn_load(&nn));
         DMQ_TRY(describe(p, nn, a));
-        DMQ_TRY(choose(p, q, nn, a, &form));
+        DMQ_TRY(choose(p, q, nn, a, form));
         p->fuses_bias = p->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
     }
     DMQ_TRY(dmq_cuda_plans_add(&q->conv, &key, p));
@@ -314,5 +294,26 @@ dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const d
     p = NULL;
 done:
     dmq_cuda_conv_plan_destroy(p);
+    return st;
+}
+
+dmq_status dmq_cuda_conv_plan_of(dmq_cuda_conv_plan **out, dmq_queue *q, const dmq_conv2d_args *a,
+                                 dmq_conv_direction pass)
+{
+    dmq_precision precision = dmq_cuda_precision();
+    dmq_conv_form form = dmq_cuda_conv_form(a, pass, precision);
+    dmq_status st = DMQ_OK;
+
+    *out = NULL;
+    if (precision == DMQ_FP16) {
+        /* tensor cores take 16 bytes of a pixel's channels */
+        if (a->c % 8 == 0 && a->k % 8 == 0)
+            DMQ_TRY(plan_of_form(out, q, a, &form));
+        if (*out && (*out)->graph)
+            return DMQ_OK;
+        form = dmq_cuda_conv_form(a, pass, DMQ_TF32);
+    }
+    st = plan_of_form(out, q, a, &form);
+done:
     return st;
 }

@@ -34,11 +34,12 @@ static void destroy(const dmq_cudnn *nn, cudnnBackendDescriptor_t *d, int count)
 
 static int is_wanted(dmq_precision precision, const cudnnBackendNumericalNote_t *note, int64_t n)
 {
-    int tensor_core = 0, rounds = 0;
+    int tensor_core = 0;
 
     for (int64_t i = 0; i < n && i < CUDNN_NUMERICAL_NOTE_TYPE_COUNT; i++) {
         switch (note[i]) {
         case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
+        case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
         case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
         case CUDNN_NUMERICAL_NOTE_WINOGRAD:
         case CUDNN_NUMERICAL_NOTE_FFT:
@@ -46,16 +47,11 @@ static int is_wanted(dmq_precision precision, const cudnnBackendNumericalNote_t 
         case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
             tensor_core = 1;
             break;
-        case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
-            rounds = 1;
-            break;
         default:
             break;
         }
     }
-    if (precision == DMQ_FP32)
-        return !tensor_core && !rounds;
-    return precision == DMQ_TF32 || tensor_core;
+    return precision == DMQ_FP32 ? !tensor_core : precision == DMQ_TF32 || tensor_core;
 }
 
 static dmq_status engine_is_wanted(int *wanted, const dmq_cudnn *nn,

@@ -9,8 +9,8 @@
  *   - add in FP32 what the products are                       (not REDUCED_PRECISION_REDUCTION)
  *   - multiply the numbers themselves, not sums of them       (not WINOGRAD, FFT: their errors grow with the tile,
  *     and are of another size for each shape)
- *   - fp32: take operands as they are                         (not TENSOR_CORE, which rounds FP32 to TF32; not
- *     DOWN_CONVERT_INPUTS)
+ *   - take operands as they are                               (not DOWN_CONVERT_INPUTS: to halves, unscaled)
+ *   - fp32: keep all their bits                               (not TENSOR_CORE, which rounds FP32 to TF32)
  *   - halves: take them to tensor cores                       (TENSOR_CORE; the others are slower than TF32)
  */
 #ifndef DMQ_CUDA_ENGINES_H
