@@ -80,6 +80,7 @@ static void note_device(dmq_comm *comm, dmq_call_kind kind, size_t bytes)
     comm->last.kind = kind;
     comm->last.bytes = bytes;
     comm->last.number++;
+    comm->link->device_calls++;
 }
 
 /* ------------------------------------------------------------------ calls on a queue */
@@ -158,7 +159,7 @@ static dmq_status wait_device(dmq_comm *comm, dmq_queue *queue)
             break;
         now = dmq_clock_seconds();
         if (now - start > comm->link->seconds)
-            return comm->link->late(comm->link, &comm->last, comm->last.number);
+            return comm->link->late(comm->link, &comm->last);
         if (now - watched > WATCH_SECONDS) {
             DMQ_TRY(comm->link->watch(comm->link));
             watched = now;

@@ -40,15 +40,13 @@ static dmq_status self_watch(dmq_link *link)
     return DMQ_OK;
 }
 
-static dmq_status self_late(dmq_link *link, const dmq_call *last, long calls)
+static dmq_status self_late(dmq_link *link, const dmq_call *last)
 {
     char text[DMQ_CALL_TEXT];
 
     dmq_call_text(text, last, link->label);
-    return dmq_fail(DMQ_EPEER,
-                    "group: %s, call %ld of the device, does not end, and no other rank "
-                    "is there to wait for",
-                    text, calls);
+    return dmq_fail(DMQ_EPEER, "group: %s does not end on the device, and no other rank is there",
+                    text);
 }
 
 static void self_tell(dmq_link *link, const char *text)

@@ -37,16 +37,20 @@ struct dmq_link {
     int rank, size;
     double seconds;        /**< how long a call waits for the others */
     char label[DMQ_LABEL]; /**< what the rank is at, as it says; "" */
+    long device_calls;     /**< that the rank asked its device for */
 
     /** One call of all ranks; EPEER. What data and in hold is read by no one when it returns. */
     dmq_status (*call)(dmq_link *link, const dmq_call *call);
-    /** EPEER when a rank is known to have failed or left; does not wait. */
+    /**
+     * For a rank that waits for its device: EPEER when another one has failed or vanished. One that left in order is
+     * missed by the next call. Does not wait.
+     */
     dmq_status (*watch)(dmq_link *link);
     /**
-     * For a rank that waited for a device's call in vain: who does not come here within a short time is named. Always
-     * EPEER. calls: how many calls the rank asked its device for.
+     * For a rank that waited for its device in vain: who does not wait with it, or asked its device for fewer calls, is
+     * named. Always EPEER.
      */
-    dmq_status (*late)(dmq_link *link, const dmq_call *last, long calls);
+    dmq_status (*late)(dmq_link *link, const dmq_call *last);
     /** This rank fails, so that all others do. */
     void (*tell)(dmq_link *link, const char *text);
     /** Leaves the group; frees the link. */

@@ -150,6 +150,20 @@ void dmq_roll_fail_missing(dmq_roll *roll, const dmq_call *call)
     keep(roll, &l);
 }
 
+void dmq_roll_fail_absent(dmq_roll *roll)
+{
+    char limit[DMQ_CLOCK_TEXT];
+    line l = { .n = 0 };
+
+    dmq_clock_duration(limit, roll->seconds);
+    add(&l, "group: not all of %d ranks came within %s", roll->size, limit);
+    for (int r = 0; r < roll->size; r++) {
+        if (!roll->rank[r].joined)
+            add(&l, "\n  at rank %d: it never joined", r);
+    }
+    keep(roll, &l);
+}
+
 void dmq_roll_fail_late(dmq_roll *roll, const dmq_call *call)
 {
     char text[DMQ_CALL_TEXT], limit[DMQ_CLOCK_TEXT];

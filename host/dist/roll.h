@@ -7,6 +7,9 @@
 
 #include "dist/link.h"
 
+/** Seconds in which those answer that wait for their devices, once one has waited in vain. */
+#define DMQ_ROLL_GRACE 1.0
+
 typedef struct dmq_roll_entry {
     dmq_call call; /**< the last it came with; its pointers may be dead */
     char label[DMQ_LABEL];
@@ -38,6 +41,7 @@ int dmq_roll_all_late(const dmq_roll *roll);
 void dmq_roll_fail(dmq_roll *roll, int rank, const char *text);
 void dmq_roll_fail_gone(dmq_roll *roll, int rank, int waits, const dmq_call *call);
 void dmq_roll_fail_missing(dmq_roll *roll, const dmq_call *call);
+void dmq_roll_fail_absent(dmq_roll *roll);
 void dmq_roll_fail_late(dmq_roll *roll, const dmq_call *call);
 
 /** The same where ranks have come with different calls; 1 where they have. */

@@ -10,12 +10,10 @@
 #include <string.h>
 #include <time.h>
 
-/* How long one that waits in vain looks for others that do so too. */
-static const double grace = 1.0;
-
 struct dmq_threads {
     dmq_roll roll;
     long *left; /* (size): calls whose copies a rank has made */
+    int asked;  /* whether ranks wait for their devices; who watches answers */
     pthread_mutex_t lock;
     pthread_cond_t changed;
 };
@@ -146,26 +144,36 @@ static dmq_status threads_call(dmq_link *link, const dmq_call *call)
     return DMQ_OK;
 }
 
+/* Under the lock. */
+static void answer(dmq_threads *t, const dmq_link *link)
+{
+    t->roll.rank[link->rank].calls = link->device_calls;
+    memcpy(t->roll.rank[link->rank].label, link->label, sizeof link->label);
+    tell_all(t);
+}
+
 static dmq_status threads_watch(dmq_link *link)
 {
     dmq_threads *t = threads_of(link);
     dmq_status st;
 
     (void)pthread_mutex_lock(&t->lock);
+    if (t->asked)
+        answer(t, link);
     st = t->roll.why[0] ? dmq_roll_failed(&t->roll) : DMQ_OK;
     (void)pthread_mutex_unlock(&t->lock);
     return st;
 }
 
-static dmq_status threads_late(dmq_link *link, const dmq_call *last, long calls)
+static dmq_status threads_late(dmq_link *link, const dmq_call *last)
 {
     dmq_threads *t = threads_of(link);
-    struct timespec end = end_after(grace);
+    struct timespec end = end_after(DMQ_ROLL_GRACE);
     dmq_status st;
 
     (void)pthread_mutex_lock(&t->lock);
-    t->roll.rank[link->rank].calls = calls;
-    tell_all(t);
+    t->asked = 1;
+    answer(t, link);
     while (!t->roll.why[0] && !dmq_roll_all_late(&t->roll) && wait_until(t, &end)) {
     }
     dmq_roll_fail_late(&t->roll, last); /* unless another one did */

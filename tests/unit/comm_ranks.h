@@ -8,23 +8,12 @@
 #include "base/clock.h"
 #include "dist/threads.h"
 
+#include "comm_parts.h"
+
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-enum { RANKS = 8 };
-
-typedef struct rank_place {
-    dmq_comm *comm;
-    const dmq_backend *be;
-    dmq_queue *queue;
-    int rank, size;
-    void *context;
-} rank_place;
-
-typedef dmq_status rank_fn(rank_place *at);
 
 typedef struct rank_thread {
     rank_place at;
@@ -85,13 +74,6 @@ static inline void ranks_all_well(rank_thread rank[RANKS], int size, const dmq_b
         if (rank[r].status != DMQ_OK)
             fail_msg("rank %d of %d on %s: %s", r, size, be->name, rank[r].message);
     }
-}
-
-static inline void rank_sleep(double seconds)
-{
-    struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-
-    (void)nanosleep(&t, NULL);
 }
 
 #endif
