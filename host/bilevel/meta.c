@@ -1,5 +1,6 @@
 #include "bilevel/meta.h"
 
+#include "backend/replay.h"
 #include "base/memory.h"
 #include "bilevel/hyper_inner.h"
 
@@ -27,18 +28,9 @@ struct dmq_meta {
     dmq_real *w, *d, *s_old; /* (places_n), zeros on padding; (n) */
     double *kept;            /* (room) outcomes */
     const dmq_real *theta;
-    int rows, next; /* of the plan; row to run */
-    int warm;       /* 1: an iteration has run with these addresses */
-    void *graph;    /* recorded with them; NULL: none */
+    int rows, next;    /* of the plan; row to run */
+    dmq_replay replay; /* of an iteration with these addresses */
 };
-
-static void drop_graph(dmq_meta *k)
-{
-    if (k->graph)
-        k->space->be->graph_destroy(k->graph);
-    k->graph = NULL;
-    k->warm = 0;
-}
 
 static void release_tables(dmq_meta *k)
 {
@@ -46,7 +38,7 @@ static void release_tables(dmq_meta *k)
         k->counter, k->index_now, k->weight_now, k->w, k->d, k->s_old, k->kept
     };
 
-    drop_graph(k);
+    dmq_replay_drop(&k->replay, k->space->be);
     dmq_mirror_release(&k->index_place);
     dmq_mirror_release(&k->weight_place);
     dmq_free(k->index);
@@ -163,7 +155,7 @@ dmq_status dmq_meta_plan_set(dmq_meta *k, const dmq_meta_plan *plan)
     DMQ_TRY(dmq_hyper_shape_set(h, plan->n, &plan->groups[0]));
     DMQ_TRY(make_room(k, plan->rows, plan->n));
     if (plan->theta != k->theta || h->shapes != shapes)
-        drop_graph(k);
+        dmq_replay_drop(&k->replay, k->space->be);
     k->theta = plan->theta;
     for (int r = 0; r < plan->rows; r++) {
         int *row = k->index + (size_t)r * k->index_count;
@@ -204,11 +196,11 @@ static dmq_schedule_args schedule_of(const dmq_meta *k)
 }
 
 /* The next row of the plan. No number of it is the host's, if the problem is recordable. */
-static dmq_status iterate(dmq_meta *k)
+static dmq_status iterate(void *context, dmq_queue *queue)
 {
+    dmq_meta *k = context;
     dmq_hyper *h = k->hyper;
     const dmq_backend *be = k->space->be;
-    dmq_queue *queue = k->space->queue;
     const dmq_hyper_samples samples = { .index = k->index_now,
                                         .weight = k->weight_now,
                                         .host = k->index + (size_t)k->next * k->index_count };
@@ -241,44 +233,22 @@ done:
     return st;
 }
 
-/* Record one iteration; it is not done. */
-static dmq_status capture(dmq_meta *k)
-{
-    const dmq_backend *be = k->space->be;
-    dmq_status st = be->capture_begin(k->space->queue), ended;
-    void *graph = NULL;
-
-    if (st != DMQ_OK)
-        return st;
-    dmq_space_record(k->space, 1);
-    st = iterate(k);
-    dmq_space_record(k->space, 0);
-    ended = be->capture_end(k->space->queue, &graph);
-    if (st != DMQ_OK || ended != DMQ_OK) {
-        be->graph_destroy(graph);
-        return st != DMQ_OK ? st : ended;
-    }
-    k->graph = graph;
-    return DMQ_OK;
-}
-
 dmq_status dmq_meta_run(dmq_meta *k, int count)
 {
     const dmq_backend *be = k->space->be;
     const dmq_problem *p = k->hyper->problem;
-    int may_capture = be->capture_begin && p->recordable(p->context);
+    dmq_queue *queue = k->space->queue;
+    int may_record = p->recordable(p->context);
     const dmq_schedule_args last = schedule_of(k);
     dmq_status st = DMQ_OK;
 
     assert(k->next + count <= k->rows);
     for (int i = 0; i < count; i++) {
-        if (may_capture && k->warm && !k->graph)
-            DMQ_TRY(capture(k));
-        DMQ_TRY(k->graph ? be->graph_launch(k->space->queue, k->graph) : iterate(k));
-        k->warm = 1;
+        DMQ_TRY(may_record ? dmq_replay_run(&k->replay, be, queue, k->space->lanes, iterate, k)
+                           : iterate(k, queue));
         k->next++;
     }
-    DMQ_TRY(be->schedule_keep(k->space->queue, &last)); /* others may use the outcome now */
+    DMQ_TRY(be->schedule_keep(queue, &last)); /* others may use the outcome now */
 done:
     return st;
 }

@@ -1,6 +1,7 @@
 /* The trajectories of the full-precision model from which a calibration set is collected. */
 #include "calib/calib_inner.h"
 
+#include "backend/replay.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/signal.h"
@@ -17,6 +18,7 @@ typedef struct walker {
     dmq_index *label; /* NULL: the network knows no classes */
     int *labels;      /* (shard) on the host */
     dmq_mover mover;
+    dmq_replay replay; /* of a move */
 } walker;
 
 typedef struct collection {
@@ -53,9 +55,10 @@ done:
     return st;
 }
 
-/* x of the next step. */
-static dmq_status move(walker *w, dmq_queue *queue)
+/* x of the next step. No number of it is the host's. */
+static dmq_status move(void *context, dmq_queue *queue)
 {
+    const walker *w = context;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_mover_take(&w->mover, queue));
@@ -142,7 +145,8 @@ static dmq_status collect_piece(void *context, int piece, int lane, dmq_queue *q
         if (!fresh || k == last)
             DMQ_TRY(keep(c, w, queue, k, from));
         if (k < last)
-            DMQ_TRY(move(w, queue));
+            DMQ_TRY(c->n_lanes == 1 ? dmq_replay_run(&w->replay, c->be, queue, NULL, move, w)
+                                    : move(w, queue));
     }
     dmq_progress_add(c->branches * shard_count(c, from), NULL);
 done:
@@ -203,6 +207,7 @@ dmq_status dmq_calib_run(dmq_calib **out, const dmq_model *model, const dmq_samp
     c.calib = NULL;
 done:
     for (int i = 0; c.walker && i < c.n_lanes; i++) {
+        dmq_replay_drop(&c.walker[i].replay, c.be);
         dmq_tape_destroy(c.walker[i].tape);
         dmq_mover_release(&c.walker[i].mover);
         dmq_free(c.walker[i].labels);

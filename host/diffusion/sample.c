@@ -1,5 +1,6 @@
 #include "diffusion/sample.h"
 
+#include "backend/replay.h"
 #include "base/memory.h"
 #include "base/signal.h"
 #include "diffusion/moves.h"
@@ -16,10 +17,9 @@ typedef struct lane {
     dmq_index *label; /**< (places); NULL: the network knows no classes */
     int *labels;      /**< (places) for label */
     dmq_mover mover;
-    dmq_real *host; /**< (group, per) */
-    int warm;       /**< 1: a call has run, so that one may be recorded */
-    void *graph;    /**< a call of the network and the move after it; NULL: not recorded */
-    uint64_t graph_seed;
+    dmq_real *host;    /**< (group, per) */
+    dmq_replay replay; /**< of a call of the network and the move after it */
+    uint64_t seed;     /**< that it was recorded with */
 } lane;
 
 struct dmq_sample {
@@ -164,19 +164,12 @@ done:
     return st;
 }
 
-static void drop_graph(const dmq_sample *s, lane *l)
-{
-    if (l->graph)
-        s->be->graph_destroy(l->graph);
-    l->graph = NULL;
-}
-
 void dmq_sample_destroy(dmq_sample *sample)
 {
     if (!sample)
         return;
     for (int i = 0; i < sample->n_lanes; i++) {
-        drop_graph(sample, &sample->lane[i]);
+        dmq_replay_drop(&sample->lane[i].replay, sample->be);
         dmq_tape_destroy(sample->lane[i].tape);
         dmq_mover_release(&sample->lane[i].mover);
         dmq_free(sample->lane[i].labels);
@@ -223,59 +216,49 @@ done:
     return st;
 }
 
-/* The next call of the network and the move after it. But for who watches, no number of it is the host's. */
-static dmq_status advance(const job *j, lane *l, dmq_queue *queue, uint64_t first, int step)
+/* The next call of the network and the move after it. No number of it is the host's. */
+static dmq_status advance(void *context, dmq_queue *queue)
+{
+    const lane *l = context;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_mover_take(&l->mover, queue));
+    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
+    DMQ_TRY(dmq_mover_move(&l->mover, queue, l->x->value, l->eps->value));
+done:
+    return st;
+}
+
+/* The same for who watches. */
+static dmq_status advance_watched(const job *j, lane *l, dmq_queue *queue, uint64_t first, int step)
 {
     dmq_status st = DMQ_OK;
     dmq_real *x = l->x->value;
 
     DMQ_TRY(dmq_mover_take(&l->mover, queue));
     DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
-    if (j->watch && j->watch->step)
-        DMQ_TRY(j->watch->step(j->watch->context, queue, step, first, x, l->eps->value));
+    DMQ_TRY(j->watch->step(j->watch->context, queue, step, first, x, l->eps->value));
     DMQ_TRY(dmq_mover_move(&l->mover, queue, x, l->eps->value));
 done:
     return st;
-}
-
-/* Record a call; it is not made. */
-static dmq_status capture(const job *j, lane *l, dmq_queue *queue)
-{
-    const dmq_backend *be = j->s->be;
-    dmq_status st = be->capture_begin(queue), ended;
-    void *graph = NULL;
-
-    if (st != DMQ_OK)
-        return st;
-    st = advance(j, l, queue, 0, 0);
-    ended = be->capture_end(queue, &graph);
-    if (st != DMQ_OK || ended != DMQ_OK) {
-        be->graph_destroy(graph);
-        return st != DMQ_OK ? st : ended;
-    }
-    l->graph = graph;
-    l->graph_seed = j->seed;
-    return DMQ_OK;
 }
 
 /* All calls of a group, recorded once where the device can and nobody watches. */
 static dmq_status trajectory(const job *j, lane *l, dmq_queue *queue, uint64_t first)
 {
     const dmq_sample *s = j->s;
-    int may_capture =
-        s->be->capture_begin && dmq_lanes_count(s->lanes) == 1 && !(j->watch && j->watch->step);
+    int one_lane = dmq_lanes_count(s->lanes) == 1, watched = j->watch && j->watch->step;
     dmq_status st = DMQ_OK;
 
-    if (l->graph && l->graph_seed != j->seed)
-        drop_graph(s, l);
+    if (l->seed != j->seed)
+        dmq_replay_drop(&l->replay, s->be);
+    l->seed = j->seed;
     for (int i = 0; i < s->moves->rows; i++) {
         if (dmq_stop_requested())
             return dmq_fail(DMQ_ESTOP, "sample: stopped by signal %d", dmq_stop_signal());
-        if (may_capture && l->warm && !l->graph)
-            DMQ_TRY(capture(j, l, queue));
-        DMQ_TRY(may_capture && l->graph ? s->be->graph_launch(queue, l->graph)
-                                        : advance(j, l, queue, first, s->moves->call[i]));
-        l->warm = 1;
+        DMQ_TRY(watched    ? advance_watched(j, l, queue, first, s->moves->call[i])
+                : one_lane ? dmq_replay_run(&l->replay, s->be, queue, NULL, advance, l)
+                           : advance(l, queue));
     }
 done:
     return st;

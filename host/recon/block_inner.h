@@ -5,6 +5,7 @@
 #ifndef DMQ_RECON_BLOCK_INNER_H
 #define DMQ_RECON_BLOCK_INNER_H
 
+#include "backend/replay.h"
 #include "recon/block.h"
 #include "recon/prefetch.h"
 
@@ -78,10 +79,9 @@ typedef struct dmq_block_plan_room {
     dmq_block_tapes *tapes;
     dmq_real *alpha, *m, *v;
     int regularizer;
-    int warm;      /**< 1: an iteration has run with these addresses */
-    void *graph;   /**< recorded with them; NULL: none */
-    int next;      /**< row to run */
-    unsigned trip; /**< on which the rows of the plan are brought */
+    dmq_replay replay; /**< of an iteration with these addresses */
+    int next;          /**< row to run */
+    unsigned trip;     /**< on which the rows of the plan are brought */
 } dmq_block_plan_room;
 
 /** Memory of passes over several points of theta, made at the first one. */

@@ -5,16 +5,6 @@
 
 #include <assert.h>
 
-static void drop_graph(dmq_block *b)
-{
-    dmq_block_plan_room *k = &b->inner->plan;
-
-    if (k->graph)
-        b->inner->space.be->graph_destroy(k->graph);
-    k->graph = NULL;
-    k->warm = 0;
-}
-
 void dmq_block_plan_release(dmq_block *b)
 {
     dmq_block_plan_room *k = &b->inner->plan;
@@ -23,7 +13,7 @@ void dmq_block_plan_release(dmq_block *b)
 
     if (!b->inner->space.be)
         return;
-    drop_graph(b);
+    dmq_replay_drop(&k->replay, b->inner->space.be);
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
         dmq_space_free(&b->inner->space, memory[i]);
     dmq_mirror_release(&k->index_place);
@@ -80,11 +70,9 @@ dmq_status dmq_block_plan_set(dmq_block *b, const dmq_block_plan *plan)
         dmq_prefetch_end(b->inner->prefetch); /* it reads the index of the plan before */
     DMQ_TRY(make_room(b, plan->rows, places));
     DMQ_TRY(dmq_block_bring_reserve(b, plan->n, &moved));
-    if (moved)
-        drop_graph(b);
-    if (plan->n != k->n || plan->alpha != k->alpha || plan->m != k->m || plan->v != k->v ||
+    if (moved || plan->n != k->n || plan->alpha != k->alpha || plan->m != k->m || plan->v != k->v ||
         plan->regularizer != k->regularizer)
-        drop_graph(b);
+        dmq_replay_drop(&k->replay, space->be);
     k->regularizer = plan->regularizer;
     k->n = plan->n;
     k->rows = plan->rows;
@@ -134,10 +122,10 @@ static dmq_schedule_args schedule_of(const dmq_block_plan_room *k)
 }
 
 /* The next row of the plan: take it and learn from it. No number of it is the host's. */
-static dmq_status iterate(dmq_block *b)
+static dmq_status iterate(void *context, dmq_queue *queue)
 {
+    dmq_block *b = context;
     dmq_block_plan_room *k = &b->inner->plan;
-    const dmq_space *space = &b->inner->space;
     const dmq_schedule_args a = schedule_of(k);
     dmq_block_rows rows = { .sample = k->index_now,
                             .slot = k->index_now + k->places,
@@ -147,35 +135,12 @@ static dmq_status iterate(dmq_block *b)
                             .result = k->result };
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(space->be->schedule_take(space->queue, &a));
+    DMQ_TRY(b->inner->space.be->schedule_take(queue, &a));
     DMQ_TRY(dmq_block_learn(
         b, k->tapes, &rows, k->n,
         &(dmq_block_update){ k->alpha, k->m, k->v, k->scalars_now, k->regularizer }));
 done:
     return st;
-}
-
-/* Record one iteration; it is not done. */
-static dmq_status capture(dmq_block *b)
-{
-    dmq_block_plan_room *k = &b->inner->plan;
-    const dmq_backend *be = b->inner->space.be;
-    dmq_queue *queue = b->inner->space.queue;
-    dmq_status st = be->capture_begin(queue), ended;
-    void *graph = NULL;
-
-    if (st != DMQ_OK)
-        return st;
-    dmq_lanes_record(b->lanes, 1);
-    st = iterate(b);
-    dmq_lanes_record(b->lanes, 0);
-    ended = be->capture_end(queue, &graph);
-    if (st != DMQ_OK || ended != DMQ_OK) {
-        be->graph_destroy(graph);
-        return st != DMQ_OK ? st : ended;
-    }
-    k->graph = graph;
-    return DMQ_OK;
 }
 
 /* The rows of the next iteration are on the device, those of the one behind it under way: outside of what
@@ -212,20 +177,19 @@ dmq_status dmq_block_run(dmq_block *b, int count)
     dmq_block_plan_room *k = &b->inner->plan;
     const dmq_backend *be = b->inner->space.be;
     const dmq_schedule_args last = schedule_of(k);
-    int may_capture = be->capture_begin && dmq_lanes_count(b->lanes) == 1;
+    dmq_queue *queue = b->inner->space.queue;
+    int one_lane = dmq_lanes_count(b->lanes) == 1;
     dmq_status st = DMQ_OK;
 
     assert(k->next + count <= k->rows);
     for (int i = 0; i < count; i++) {
         DMQ_TRY(take_rows(b));
-        if (may_capture && k->warm && !k->graph)
-            DMQ_TRY(capture(b));
-        DMQ_TRY(k->graph ? be->graph_launch(b->inner->space.queue, k->graph) : iterate(b));
-        k->warm = 1;
+        DMQ_TRY(one_lane ? dmq_replay_run(&k->replay, be, queue, b->lanes, iterate, b)
+                         : iterate(b, queue));
         DMQ_TRY(leave_rows(b));
         k->next++;
     }
-    DMQ_TRY(be->schedule_keep(b->inner->space.queue, &last));
+    DMQ_TRY(be->schedule_keep(queue, &last));
 done:
     return st;
 }
