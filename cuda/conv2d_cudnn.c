@@ -1,5 +1,6 @@
 /* Convolution by cuDNN, one call a pass; a matrix product where a filter is one pixel. */
 #include "cuda/conv2d_plan.h"
+#include "cuda/sides.h"
 
 #include "base/log.h"
 #include "kernels/matmul.h"
@@ -195,18 +196,28 @@ done:
     return st;
 }
 
-/* A set of weights after the other: a convolution for each. */
+/* A convolution for each set of weights, some at a time: none of them has the images to fill a device. Our own
+   kernel takes all of them at once. */
 static dmq_status by_sets(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_direction pass)
 {
-    dmq_status st = DMQ_OK;
+    dmq_cuda_conv_plan *p = NULL;
+    dmq_status st = DMQ_OK, joined;
+    dmq_conv2d_args run;
+    int n = 1;
 
     if (a->sets <= 1 || is_product(a))
         return convolve(queue, a, pass);
-    for (int g = 0; g < a->sets; g++) {
-        dmq_conv2d_args run = dmq_conv2d_set(a, g);
-
-        DMQ_TRY(convolve(queue, &run, pass));
+    run = dmq_conv2d_set(a, 0);
+    DMQ_TRY(dmq_cuda_conv_plan_of(&p, queue, &run, pass));
+    if (!p->graph && p->algorithm == DMQ_CUDA_PLAIN)
+        return all[pass].plain(queue, a);
+    st = dmq_cuda_fork(&n, queue);
+    for (int g = 0; g < a->sets && st == DMQ_OK; g++) {
+        run = dmq_conv2d_set(a, g);
+        st = convolve(dmq_cuda_branch(queue, g % n), &run, pass);
     }
+    joined = dmq_cuda_join(queue, n);
+    st = st != DMQ_OK ? st : joined;
 done:
     return st;
 }

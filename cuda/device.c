@@ -330,11 +330,15 @@ dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended)
     (void)pthread_mutex_lock(&device.lock);
     if (!ended) /* frees wait for this while the stream records */
         error = cudaEventRecord(queue->fence, queue->stream);
+    for (int i = 0; i < queue->sides && error == cudaSuccess && !ended; i++)
+        error = cudaEventRecord(queue->side[i]->fence, queue->side[i]->stream);
     if (error == cudaSuccess) {
         error = ended ? cudaStreamEndCapture(queue->stream, ended)
                       : cudaStreamBeginCapture(queue->stream, cudaStreamCaptureModeThreadLocal);
     }
     queue->captures = !ended && error == cudaSuccess;
+    for (int i = 0; i < queue->sides; i++)
+        queue->side[i]->captures = queue->captures;
     (void)pthread_mutex_unlock(&device.lock);
     return error == cudaSuccess
                ? DMQ_OK

@@ -23,7 +23,9 @@
 enum {
     DMQ_CUDA_SCRATCH = 32 << 20, /* as kernels/device.cuh has it */
     DMQ_CUDA_STAGES = 16,
-    DMQ_CUDA_STAGE = 512 << 10
+    DMQ_CUDA_STAGE = 512 << 10,
+    DMQ_CUDA_SIDES = 3, /* streams beside a queue's own (sides.h) */
+    DMQ_CUDA_SIDE = -2  /* for dmq_cuda_queue_create: one of them, without ways to the host */
 };
 
 /** A stream with all that its launchers need, made once. */
@@ -42,6 +44,9 @@ struct dmq_queue {
     int stage_next;
     int lane;
     int captures; /* 1: between capture_begin and capture_end */
+    dmq_queue *side[DMQ_CUDA_SIDES];
+    int sides;        /* 0: not made yet; -1: no memory for them */
+    cudaEvent_t mark; /* where the sides begin; of a side, where it ends */
     dmq_queue *next;
 };
 
@@ -80,7 +85,7 @@ dmq_status dmq_cuda_event_wait(dmq_queue *queue, void *event);
 /** Bytes that dmq_cuda_alloc can still give: of the device, or of the budget. */
 double dmq_cuda_memory_free(void);
 
-/** lane DMQ_COPIES: without scratch, workspace and libraries. */
+/** lane DMQ_COPIES: without scratch, workspace and libraries; DMQ_CUDA_SIDE: without stages. */
 dmq_status dmq_cuda_queue_create(dmq_queue **out, int lane);
 void dmq_cuda_queue_destroy(dmq_queue *queue);
 dmq_status dmq_cuda_sync(dmq_queue *queue);
@@ -88,7 +93,7 @@ dmq_status dmq_cuda_sync(dmq_queue *queue);
 /** Put a queue into the list that frees wait for, or take it out. */
 void dmq_cuda_queue_list(dmq_queue *queue, int in);
 
-/** Begin or end a capture with the list held, so that no free waits for a queue that is captured. */
+/** Begin or end a capture with the list held, so that no free waits for a queue that is captured, or its sides. */
 dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended);
 
 /** As backend.h has them: one recording, launched as often as wanted. */

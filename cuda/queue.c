@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "cuda/half.h"
+#include "cuda/sides.h"
 
 #include <string.h>
 
@@ -42,10 +43,12 @@ dmq_status dmq_cuda_queue_create(dmq_queue **out, int lane)
     q->lane = lane;
     DMQ_CUDA(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking));
     DMQ_CUDA(cudaEventCreateWithFlags(&q->fence, cudaEventDisableTiming));
-    for (int i = 0; i < DMQ_CUDA_STAGES; i++)
-        DMQ_CUDA(cudaEventCreateWithFlags(&q->stage_done[i], cudaEventDisableTiming));
-    DMQ_CUDA(cudaHostAlloc((void **)&q->stage, (size_t)DMQ_CUDA_STAGES * DMQ_CUDA_STAGE,
-                           cudaHostAllocDefault));
+    if (lane != DMQ_CUDA_SIDE) {
+        for (int i = 0; i < DMQ_CUDA_STAGES; i++)
+            DMQ_CUDA(cudaEventCreateWithFlags(&q->stage_done[i], cudaEventDisableTiming));
+        DMQ_CUDA(cudaHostAlloc((void **)&q->stage, (size_t)DMQ_CUDA_STAGES * DMQ_CUDA_STAGE,
+                               cudaHostAllocDefault));
+    }
     if (lane != DMQ_COPIES) {
         q->workspace_bytes = dmq_cuda_workspace_bytes();
         DMQ_TRY(dmq_cuda_alloc(&q->scratch, DMQ_CUDA_SCRATCH));
@@ -68,6 +71,7 @@ void dmq_cuda_queue_destroy(dmq_queue *queue)
     if (!queue)
         return;
     (void)dmq_cuda_use();
+    dmq_cuda_sides_destroy(queue);
     if (queue->stream)
         (void)cudaStreamSynchronize(queue->stream);
     dmq_cuda_queue_list(queue, 0);

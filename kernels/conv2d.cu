@@ -14,10 +14,26 @@ DMQ_DEVICE(dmq_conv2d_weights_padded)(bool *done, dmq_queue *queue, const dmq_co
 /* Parts of a sum over all positions: enough that a device is full, none shorter than this. */
 enum { BLOCKS_WANTED = 256, PART_LEAST = 64 };
 
-/* Lines: the pixels of y; k: the channels of x below one tap. */
+/* The images that one set of weights is for: a set a block of z. */
+struct image_run {
+    int first, count;
+    const dmq_real *w;
+};
+
+/* Without sets nothing of it takes a register. */
+template <bool SETS>
+static __device__ __forceinline__ image_run run_of(const dmq_conv2d_args &a, unsigned set)
+{
+    if (!SETS)
+        return { 0, a.n, a.w };
+    return { (int)set * (a.n / a.sets), a.n / a.sets, a.w + set * a.sets_apart };
+}
+
+/* Lines: the pixels of y of a run; k: the channels of x below one tap. */
 struct input_pixels {
     static constexpr bool ALONG_K = true;
     const dmq_conv2d_args &a;
+    image_run run;
     bool four;
     const float *image, *p; /* p: NULL outside */
     int top, left;
@@ -26,7 +42,7 @@ struct input_pixels {
     {
         int n = line / (a.ho * a.wo), i = line / a.wo % a.ho, j = line % a.wo;
 
-        image = n < a.n ? a.x + (size_t)n * a.h * a.wd * a.c : NULL;
+        image = n < run.count ? a.x + (size_t)(run.first + n) * a.h * a.wd * a.c : NULL;
         top = i * a.stride - a.pad_top;
         left = j * a.stride - a.pad_left;
     }
@@ -43,21 +59,16 @@ struct input_pixels {
     }
 };
 
-/* A set of weights with its images: one a block of z. */
-static __device__ __forceinline__ dmq_conv2d_args set_of(const dmq_conv2d_args &a, int g)
-{
-    return a.sets > 1 ? dmq_conv2d_set(&a, g) : a;
-}
-
-template <int T>
+template <int T, bool SETS>
 static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
-    forward(dmq_conv2d_args all, bool four_x, bool four_w)
+    forward(dmq_conv2d_args a, bool four_x, bool four_w)
 {
-    const dmq_conv2d_args a = set_of(all, (int)blockIdx.z);
-    int m0 = (int)blockIdx.x * 16 * T, n0 = (int)blockIdx.y * 16 * T, pixels = a.n * a.ho * a.wo;
-    size_t filter = (size_t)a.r * a.s * a.c;
-    input_pixels x = { a, four_x, NULL, NULL, 0, 0 };
-    dmq_gemm_matrix<true> w = { a.w, filter, a.k, a.c, four_w, 0 };
+    const image_run run = run_of<SETS>(a, blockIdx.z);
+    int m0 = (int)blockIdx.x * 16 * T, n0 = (int)blockIdx.y * 16 * T;
+    int pixels = run.count * a.ho * a.wo;
+    size_t filter = (size_t)a.r * a.s * a.c, begin = (size_t)run.first * a.ho * a.wo;
+    input_pixels x = { a, run, four_x, NULL, NULL, 0, 0 };
+    dmq_gemm_matrix<true> w = { run.w, filter, a.k, a.c, four_w, 0 };
     float acc[T][T];
 
     x.at(m0 + dmq_gemm_line<T, true>());
@@ -65,11 +76,11 @@ static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
     dmq_gemm_zero(acc);
     for (int tap = 0; tap < a.r * a.s; tap++) {
         x.tap(tap / a.s, tap % a.s);
-        w.p = a.w + (size_t)tap * a.c;
+        w.p = run.w + (size_t)tap * a.c;
         dmq_gemm_tile(acc, x, w, a.c);
     }
     dmq_gemm_each(acc, m0, n0, pixels, a.k, [&](int m, int k, float sum) {
-        dmq_real *to = a.y + (size_t)m * a.k + k;
+        dmq_real *to = a.y + (begin + m) * a.k + k;
         float value = sum + (a.bias ? a.bias[k] : 0);
 
         value = a.add ? *to + value : value;
@@ -92,10 +103,11 @@ static __device__ kind_of_pixel kind_of(const dmq_conv2d_args &a, int number)
     return kind;
 }
 
-/* Lines: the pixels of x of one kind; k: the channels of y. */
+/* Lines: the pixels of x of one kind, of a run; k: the channels of y. */
 struct output_pixels {
     static constexpr bool ALONG_K = true;
     const dmq_conv2d_args &a;
+    image_run run;
     bool four;
     kind_of_pixel kind;
     const float *image, *p;
@@ -105,7 +117,7 @@ struct output_pixels {
     {
         int n = line / (kind.rows * kind.cols);
 
-        image = n < a.n ? a.dy + (size_t)n * a.ho * a.wo * a.k : NULL;
+        image = n < run.count ? a.dy + (size_t)(run.first + n) * a.ho * a.wo * a.k : NULL;
         row = kind.row + line / kind.cols % kind.rows * a.stride;
         col = kind.col + line % kind.cols * a.stride;
     }
@@ -123,18 +135,18 @@ struct output_pixels {
     }
 };
 
-template <int T>
+template <int T, bool SETS>
 static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
-    backward_data(dmq_conv2d_args all, bool four_dy, bool four_w)
+    backward_data(dmq_conv2d_args a, bool four_dy, bool four_w)
 {
-    const int kinds = all.stride * all.stride;
-    const dmq_conv2d_args a = set_of(all, (int)blockIdx.z / kinds);
+    const unsigned kinds = (unsigned)(a.stride * a.stride);
+    const image_run run = run_of<SETS>(a, blockIdx.z / kinds);
     int m0 = (int)blockIdx.x * 16 * T, n0 = (int)blockIdx.y * 16 * T;
-    kind_of_pixel kind = kind_of(a, (int)blockIdx.z % kinds);
-    int pixels = a.n * kind.rows * kind.cols;
+    kind_of_pixel kind = kind_of(a, (int)(blockIdx.z % kinds));
+    int pixels = run.count * kind.rows * kind.cols;
     size_t filter = (size_t)a.r * a.s * a.c;
-    output_pixels dy = { a, four_dy, kind, NULL, NULL, 0, 0 };
-    dmq_gemm_matrix<false> w = { a.w, filter, a.c, a.k, four_w, 0 };
+    output_pixels dy = { a, run, four_dy, kind, NULL, NULL, 0, 0 };
+    dmq_gemm_matrix<false> w = { run.w, filter, a.c, a.k, four_w, 0 };
     float acc[T][T];
 
     if (m0 >= pixels)
@@ -145,12 +157,12 @@ static __global__ void __launch_bounds__(DMQ_GEMM_BLOCK)
     for (int r = (kind.row + a.pad_top) % a.stride; r < a.r; r += a.stride) {
         for (int s = (kind.col + a.pad_left) % a.stride; s < a.s; s += a.stride) {
             dy.tap(r, s);
-            w.p = a.w + (size_t)(r * a.s + s) * a.c;
+            w.p = run.w + (size_t)(r * a.s + s) * a.c;
             dmq_gemm_tile(acc, dy, w, a.k);
         }
     }
     dmq_gemm_each(acc, m0, n0, pixels, a.c, [&](int m, int c, float sum) {
-        int n = m / (kind.rows * kind.cols);
+        int n = run.first + m / (kind.rows * kind.cols);
         int row = kind.row + m / kind.cols % kind.rows * a.stride;
         int col = kind.col + m % kind.cols * a.stride;
         dmq_real *to = a.dx + (((size_t)n * a.h + row) * a.wd + col) * a.c + c;
@@ -239,8 +251,10 @@ static dmq_status launch_forward(dmq_queue *queue, const dmq_conv2d_args *a, int
 {
     dim3 grid(dmq_gemm_tiles(pixels, T), dmq_gemm_tiles(a->k, T), sets_of(a));
 
-    return DMQ_LAUNCH((forward<T>), grid, DMQ_GEMM_BLOCK, 0, queue, *a, dmq_gemm_four(a->x, a->c),
-                      four_of_w(a));
+    return a->sets > 1 ? DMQ_LAUNCH((forward<T, true>), grid, DMQ_GEMM_BLOCK, 0, queue, *a,
+                                    dmq_gemm_four(a->x, a->c), four_of_w(a))
+                       : DMQ_LAUNCH((forward<T, false>), grid, DMQ_GEMM_BLOCK, 0, queue, *a,
+                                    dmq_gemm_four(a->x, a->c), four_of_w(a));
 }
 
 DMQ_DEVICE(dmq_conv2d_forward_plain)(dmq_queue *queue, const dmq_conv2d_args *a)
@@ -257,8 +271,10 @@ static dmq_status launch_backward_data(dmq_queue *queue, const dmq_conv2d_args *
     dim3 grid(dmq_gemm_tiles(pixels, T), dmq_gemm_tiles(a->c, T),
               (unsigned)(a->stride * a->stride) * sets_of(a));
 
-    return DMQ_LAUNCH((backward_data<T>), grid, DMQ_GEMM_BLOCK, 0, queue, *a,
-                      dmq_gemm_four(a->dy, a->k), four_of_w(a));
+    return a->sets > 1 ? DMQ_LAUNCH((backward_data<T, true>), grid, DMQ_GEMM_BLOCK, 0, queue, *a,
+                                    dmq_gemm_four(a->dy, a->k), four_of_w(a))
+                       : DMQ_LAUNCH((backward_data<T, false>), grid, DMQ_GEMM_BLOCK, 0, queue, *a,
+                                    dmq_gemm_four(a->dy, a->k), four_of_w(a));
 }
 
 DMQ_DEVICE(dmq_conv2d_backward_data_plain)(dmq_queue *queue, const dmq_conv2d_args *a)

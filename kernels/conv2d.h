@@ -44,7 +44,7 @@ typedef struct dmq_conv2d_args {
 } dmq_conv2d_args;
 
 /** forward or backward_data of the g-th run of `sets` alone, for an implementation that takes them one by one. */
-DMQ_HD dmq_conv2d_args dmq_conv2d_set(const dmq_conv2d_args *a, int g)
+static inline dmq_conv2d_args dmq_conv2d_set(const dmq_conv2d_args *a, int g)
 {
     size_t images = (size_t)(a->n / a->sets), first = (size_t)g * images;
     size_t in = first * (size_t)a->h * (size_t)a->wd * (size_t)a->c;
