@@ -339,6 +339,8 @@ run() {
     export DMQ_GOLDEN=$work/golden DMQ_SHAPES=$work/shapes DMQ_DATA=$work/data
     # what compiles there writes beside what it compiles; a home may be read only, or none
     export TRITON_CACHE_DIR=$work/cache/triton TORCHINDUCTOR_CACHE_DIR=$work/cache/inductor XDG_CACHE_HOME=$work/cache
+    export DMQ_CUDA_PLANS=${DMQ_CUDA_PLANS:-$work/cache/plans} # kernels of halves are compiled once, not by each program
+    mkdir -p "$DMQ_CUDA_PLANS"
     [ -w "${HOME:-/nowhere}" ] || export HOME=$work
     find_libraries
     say "libraries of the device in ${DMQ_CUDA_LIBS:-no folder of their own}"

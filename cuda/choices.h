@@ -12,7 +12,7 @@
 #include "cuda/engines.h"
 
 /* Instead of a number of the library's: our own kernel; an engine of a graph. */
-enum { DMQ_CUDA_PLAIN = -1, DMQ_CUDA_GRAPH = -2, DMQ_CUDA_CHOICE_KEY = 128 };
+enum { DMQ_CUDA_PLAIN = -1, DMQ_CUDA_GRAPH = -2, DMQ_CUDA_CHOICE_KEY = DMQ_ENGINE_KEY };
 
 typedef struct dmq_cuda_choice {
     char key[DMQ_CUDA_CHOICE_KEY]; /* "forward 32 32 32 128 128 3 3 1 1 1 fp32 bias" */

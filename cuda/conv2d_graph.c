@@ -270,7 +270,8 @@ static dmq_status find_engine(dmq_cuda_conv_graph *g, dmq_queue *q, const dmq_co
     const dmq_engine_ask ask = { .graph = g->ops.graph,
                                  .handle = q->cudnn,
                                  .precision = g->form.precision,
-                                 .workspace = q->workspace_bytes };
+                                 .workspace = q->workspace_bytes,
+                                 .key = key };
     dmq_cuda_choice choice = { .algorithm = DMQ_CUDA_GRAPH };
     int timed = dmq_cuda_choices_timed() && !q->captures;
     dmq_status st = DMQ_OK;

@@ -168,28 +168,40 @@ static int is_symmetric(const dmq_conv2d_args *a)
            (a->wd + 2 * a->pad_left - a->s) / a->stride + 1 == a->wo;
 }
 
-/* Sizes and form; what is as nearly everywhere is left out. */
+/* " align w4 b8": what does not begin at a multiple of 16 bytes. */
+static void write_align(char *out, size_t room, const dmq_conv_form *f)
+{
+    static const char letter[] = { [DMQ_CONV_X] = 'x',
+                                   [DMQ_CONV_W] = 'w',
+                                   [DMQ_CONV_Y] = 'y',
+                                   [DMQ_CONV_BIAS] = 'b',
+                                   [DMQ_CONV_RESULT] = 'r' };
+    size_t used = 0;
+
+    out[0] = 0;
+    for (int k = DMQ_CONV_X; k < DMQ_CONV_TENSORS; k++) {
+        if (k != DMQ_CONV_FACTOR && f->align[k] < 16) {
+            used += (size_t)snprintf(out + used, room - used, "%s %c%d", used ? "" : " align",
+                                     letter[k], f->align[k]);
+        }
+    }
+}
+
+/* All that a graph depends on; what is as nearly everywhere is left out. */
 static void write_key(char key[DMQ_CUDA_CHOICE_KEY], const dmq_conv2d_args *a,
                       const dmq_conv_form *f)
 {
     static const char *const passes[] = { "forward", "backward_data", "backward_weights" };
     static const char *const precisions[] = { "fp32", "tf32", "fp16" };
-    char out[32] = "";
-    int align = 16;
+    char out[32] = "", align[32];
 
-    for (int k = DMQ_CONV_X; k < DMQ_CONV_TENSORS; k++) {
-        if (k != DMQ_CONV_FACTOR && f->align[k] < align)
-            align = f->align[k];
-    }
+    write_align(align, sizeof align, f);
     if (!is_symmetric(a))
         (void)snprintf(out, sizeof out, " to %d %d", a->ho, a->wo);
     (void)snprintf(key, DMQ_CUDA_CHOICE_KEY, "%s %d %d %d %d %d %d %d %d %d %d%s %s%s%s%s",
                    passes[f->pass], a->n, a->h, a->wd, a->c, a->k, a->r, a->s, a->stride,
                    a->pad_top, a->pad_left, out, precisions[f->precision], f->bias ? " bias" : "",
-                   f->add ? " add" : "",
-                   align == 16  ? ""
-                   : align == 8 ? " align 8"
-                                : " align 4");
+                   f->add ? " add" : "", align);
 }
 
 static dmq_status choose(dmq_cuda_conv_plan *p, dmq_queue *q, const dmq_cudnn *nn,

@@ -1,6 +1,7 @@
 #include "cuda/engines.h"
 
 #include "cuda/device.h"
+#include "cuda/plan_texts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,8 +193,41 @@ done:
 
 /* ------------------------------------------------------------------ plans */
 
+static dmq_status new_plan(cudnnBackendDescriptor_t *plan, const dmq_cudnn *nn,
+                           const dmq_engine_ask *ask)
+{
+    dmq_status st = DMQ_OK;
+
+    NN(BackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, plan));
+    if (ask->handle) {
+        DMQ_TRY(
+            set(nn, *plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &ask->handle));
+    } else {
+        DMQ_TRY(set(nn, *plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                    1, &ask->device));
+    }
+done:
+    return st;
+}
+
+/* Finish a plan; 0 where the engine refuses. */
+static dmq_status compile(int *made, const dmq_cudnn *nn, cudnnBackendDescriptor_t plan,
+                          const dmq_engine *e)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(set(nn, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                &e->config));
+    *made = nn->BackendFinalize(plan) == CUDNN_STATUS_SUCCESS;
+done:
+    return st;
+}
+
 dmq_status dmq_engine_plan(dmq_engine *e, int *made, const dmq_engine_ask *ask)
 {
+    /* engines of halves are compiled when they are asked for, and no other ones that we want */
+    int kept = ask->key && ask->precision == DMQ_FP16 && dmq_plan_texts_kept(), loaded = 0;
+    char key[DMQ_ENGINE_NAME + DMQ_ENGINE_KEY];
     cudnnBackendDescriptor_t plan = NULL;
     const dmq_cudnn *nn = NULL;
     int64_t n = 0, bytes = 0;
@@ -201,18 +235,22 @@ dmq_status dmq_engine_plan(dmq_engine *e, int *made, const dmq_engine_ask *ask)
 
     *made = 0;
     DMQ_TRY(dmq_cudnn_load(&nn));
-    NN(BackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan));
-    if (ask->handle) {
-        DMQ_TRY(
-            set(nn, plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &ask->handle));
-    } else {
-        DMQ_TRY(set(nn, plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                    1, &ask->device));
+    DMQ_TRY(new_plan(&plan, nn, ask));
+    if (kept) {
+        (void)snprintf(key, sizeof key, "%s by %s", ask->key, e->name);
+        *made = loaded = dmq_plan_text_load(plan, key);
+        if (!loaded) {
+            destroy(nn, &plan, 1);
+            DMQ_TRY(new_plan(&plan, nn, ask));
+        }
     }
-    DMQ_TRY(set(nn, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                &e->config));
-    if (nn->BackendFinalize(plan) != CUDNN_STATUS_SUCCESS)
+    if (!loaded)
+        DMQ_TRY(compile(made, nn, plan, e));
+    if (!*made)
         goto done;
+    if (kept && !loaded)
+        dmq_plan_text_save(plan, key);
+    *made = 0;
     NN(BackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n,
                            &bytes));
     if (bytes < 0 || (size_t)bytes > ask->workspace)

@@ -31,7 +31,7 @@
 #define CUDNN_TYPE_CHAR                           ((cudnnBackendAttributeType_t)24)
 #endif
 
-enum { DMQ_ENGINE_NAME = 128, DMQ_ENGINES_MOST = 64 };
+enum { DMQ_ENGINE_NAME = 128, DMQ_ENGINE_KEY = 128, DMQ_ENGINES_MOST = 64 };
 
 /** For whom engines are sought. */
 typedef struct dmq_engine_ask {
@@ -41,6 +41,8 @@ typedef struct dmq_engine_ask {
         device; /**< CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR: plans for a device that is not here */
     dmq_precision precision;
     size_t workspace; /**< bytes that there are */
+    const char
+        *key; /**< what the graph is, for plans that are kept (plan_texts.h); NULL: it keeps none */
 } dmq_engine_ask;
 
 /** Starts as zeros. */

@@ -2,12 +2,14 @@
    of a device as a text. Engines that it compiles when it runs are listed where the driver's library, or the
    toolkit's stand-in for it, is here; their plans are not made. */
 #include "cuda/conv2d_graph.h"
+#include "cuda/plan_texts.h"
 
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -282,6 +284,72 @@ static void a_name_gives_the_same_plan_again(void **state)
     }
 }
 
+/* A plan without its engine: the text has to say all of it. */
+static cudnnBackendDescriptor_t empty_plan(void)
+{
+    cudnnBackendDescriptor_t plan = NULL;
+
+    assert_int_equal(nn->BackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan),
+                     CUDNN_STATUS_SUCCESS);
+    assert_int_equal(nn->BackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP,
+                                             CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &device),
+                     CUDNN_STATUS_SUCCESS);
+    return plan;
+}
+
+static int loads(const char *key, const char *want)
+{
+    dmq_engine e = { .plan = empty_plan() };
+    int loaded = dmq_plan_text_load(e.plan, key);
+
+    if (loaded) {
+        char *text = text_of(&e);
+
+        assert_string_equal(text, want);
+        free(text);
+    }
+    dmq_engine_release(&e);
+    return loaded;
+}
+
+static void a_plan_comes_back_from_its_text(void **state)
+{
+    dmq_conv_form f = form_of(DMQ_CONV_BACKWARD_WEIGHTS, DMQ_TF32);
+    char folder[] = "/tmp/dmq_plans_XXXXXX", command[128], *text;
+    question q;
+    int first;
+
+    (void)state;
+    assert_int_equal(unsetenv("DMQ_CUDA_PLANS"), 0);
+    assert_int_equal(dmq_plan_texts_kept(), 0);
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(setenv("DMQ_CUDA_PLANS", folder, 1), 0);
+    assert_int_equal(dmq_plan_texts_kept(), 1);
+    ask(&q, &layers[1], &f);
+    first = first_of(&q);
+    assert_true(first >= 0);
+    text = text_of(&q.list[first]);
+    assert_int_equal(loads("a", text), 0); /* none yet */
+    dmq_plan_text_save(q.list[first].plan, "a");
+    assert_int_equal(loads("a", text), 1);
+    assert_int_equal(loads("b", text), 0);
+    /* one that was cut off, one under the name of another */
+    (void)snprintf(command, sizeof command, "cd %s && for f in *.plan; do truncate -s -9 $f; done",
+                   folder);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
+    assert_int_equal(loads("a", text), 0);
+    dmq_plan_text_save(q.list[first].plan, "a");
+    assert_int_equal(loads("a", text), 1);
+    (void)snprintf(command, sizeof command, "cd %s && sed -i '1s/: a/: b/' *.plan", folder);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
+    assert_int_equal(loads("a", text), 0);
+    (void)snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
+    assert_int_equal(unsetenv("DMQ_CUDA_PLANS"), 0);
+    free(text);
+    forget(&q);
+}
+
 static void what_is_not_wanted_is_not_had_by_name(void **state)
 {
     static const char *const none[] = { "",        "x",          "70 2", "70 2=", "70 =3",
@@ -315,6 +383,7 @@ int main(void)
         cmocka_unit_test(every_convolution_has_a_tf32_engine),
         cmocka_unit_test(views_that_begin_anywhere_have_engines),
         cmocka_unit_test(a_name_gives_the_same_plan_again),
+        cmocka_unit_test(a_plan_comes_back_from_its_text),
         cmocka_unit_test(what_is_not_wanted_is_not_had_by_name),
         cmocka_unit_test(halves_have_engines_where_channels_are_eights),
     };
