@@ -32,7 +32,7 @@ most=$((48 << 20)) # bytes of the archive: it may have to travel beside the sour
 usage() { sed -n '2,28p' "$0" >&2; exit 64; }
 say() { echo "gpu.sh: $*" >&2; }
 # The benches that keep their arrays on the device; the others are the CPU's.
-benches='device bandwidth iteration forward each meta ranges'
+benches='device bandwidth iteration forward each meta ranges collective'
 
 # ------------------------------------------------------------------ pack
 # All that the loader would take, but for the C and C++ libraries, older here than there (and what NVIDIA ships
@@ -203,6 +203,7 @@ run_bench() {
     one_bench 'iteration fp32' 60 iteration --only 128@32 --reps 5
     one_bench 'forward fp32' 90 forward --only cifar10/ --reps 5
     one_bench 'device fp32' 60 device
+    one_bench 'collective' 60 collective
 }
 one_bench() { # name, seconds, program, options...
     local name=$1 limit program=$work/bench/bench_$3 began code=0 said

@@ -30,7 +30,7 @@ typedef enum dmq_sum_form { DMQ_SUM_AUTO, DMQ_SUM_GATHER, DMQ_SUM_SCATTER } dmq_
 typedef struct dmq_sum_config {
     dmq_deal deal;     /**< of the n pieces; its size is that of the group */
     size_t count;      /**< numbers of a piece, > 0 */
-    size_t room_bytes; /**< memory of the backend that it may take; 0: 64 MiB */
+    size_t room_bytes; /**< memory of the backend that it may take; 0: 64 MiB, of a host 2 */
     dmq_sum_form form;
 } dmq_sum_config;
 
