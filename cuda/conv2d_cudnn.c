@@ -17,6 +17,9 @@ dmq_status dmq_matmul_cuda(dmq_queue *queue, const dmq_matmul_args *a);
 dmq_status dmq_col_sum_cuda(dmq_queue *queue, const dmq_col_sum_args *a);
 dmq_status dmq_unary_forward_cuda(dmq_queue *queue, const dmq_unary_args *a);
 
+/* Images of a run whose gradient of the weights is a convolution's; of fewer it is a product's (conv2d_each.cu). */
+enum { RUN_LEAST = 4 };
+
 static int refused(cudnnStatus_t status)
 {
     return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
@@ -196,30 +199,40 @@ done:
     return st;
 }
 
-/* A convolution for each set of weights, some at a time: none of them has the images to fill a device. Our own
-   kernel takes all of them at once. */
-static dmq_status by_sets(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_direction pass)
+/* Runs of images that have weights, or gradients of weights, of their own. */
+typedef dmq_conv2d_args run_fn(const dmq_conv2d_args *a, int g);
+
+/* A convolution for each run, some at a time: none of them has the images to fill a device. `plain` takes all of
+   them at once where the library has no way for one. */
+static dmq_status by_runs(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_direction pass,
+                          int runs, run_fn *run_of,
+                          dmq_status (*plain)(dmq_queue *queue, const dmq_conv2d_args *a))
 {
+    dmq_conv2d_args run = run_of(a, 0);
     dmq_cuda_conv_plan *p = NULL;
     dmq_status st = DMQ_OK, joined;
-    dmq_conv2d_args run;
     int n = 1;
 
-    if (a->sets <= 1 || is_product(a))
-        return convolve(queue, a, pass);
-    run = dmq_conv2d_set(a, 0);
+    DMQ_TRY(dmq_cuda_use());
     DMQ_TRY(dmq_cuda_conv_plan_of(&p, queue, &run, pass));
     if (!p->graph && p->algorithm == DMQ_CUDA_PLAIN)
-        return all[pass].plain(queue, a);
+        return plain(queue, a);
     st = dmq_cuda_fork(&n, queue);
-    for (int g = 0; g < a->sets && st == DMQ_OK; g++) {
-        run = dmq_conv2d_set(a, g);
+    for (int g = 0; g < runs && st == DMQ_OK; g++) {
+        run = run_of(a, g);
         st = convolve(dmq_cuda_branch(queue, g % n), &run, pass);
     }
     joined = dmq_cuda_join(queue, n);
     st = st != DMQ_OK ? st : joined;
 done:
     return st;
+}
+
+static dmq_status by_sets(dmq_queue *queue, const dmq_conv2d_args *a, dmq_conv_direction pass)
+{
+    return a->sets <= 1 || is_product(a)
+               ? convolve(queue, a, pass)
+               : by_runs(queue, a, pass, a->sets, dmq_conv2d_set, all[pass].plain);
 }
 
 /* Libraries' own ReLUs make a NaN 0: it is a launch of ours behind them. */
@@ -256,6 +269,10 @@ dmq_status dmq_conv2d_backward_weights_cuda(dmq_queue *queue, const dmq_conv2d_a
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_cuda_use());
+    if (a->per >= RUN_LEAST && !a->dbias && !is_product(a)) {
+        return by_runs(queue, a, DMQ_CONV_BACKWARD_WEIGHTS, a->n / a->per, dmq_conv2d_run,
+                       dmq_conv2d_weights_each_cuda);
+    }
     if (a->per)
         return dmq_conv2d_weights_each_cuda(queue, a);
     weights.dbias = NULL;

@@ -121,7 +121,7 @@ static void no_term_is_missing(void **state)
     check_report("whole numbers");
 }
 
-/* dw and dbias of each image, and of pairs of them: what a call for these images alone gives. */
+/* dw and dbias of each image, and of two or four of them: what a call for these images alone gives. */
 static void gradients_of_single_images(void **state)
 {
     static const conv2d_shape shapes[] = {
@@ -129,6 +129,7 @@ static void gradients_of_single_images(void **state)
         { 6, 5, 6, 3, 16, 3, 3, 1, 1, 1, 1, 1, 0 },  { 4, 8, 8, 24, 40, 1, 1, 1, 0, 0, 0, 0, 1 },
         { 4, 8, 8, 12, 20, 3, 3, 2, 0, 0, 1, 1, 1 }, { 2, 6, 9, 8, 12, 2, 4, 1, 1, 2, 0, 1, 0 },
         { 4, 9, 9, 70, 72, 3, 3, 1, 0, 0, 0, 0, 0 }, { 4, 5, 5, 66, 68, 3, 3, 2, 1, 1, 1, 1, 0 },
+        { 8, 7, 6, 10, 12, 3, 3, 1, 1, 1, 1, 1, 0 }, { 8, 8, 8, 16, 8, 3, 3, 2, 0, 0, 1, 1, 0 },
     };
     const check_on *on = &check_device;
 
@@ -143,8 +144,8 @@ static void gradients_of_single_images(void **state)
         dmq_real *x = check_random(op.count_in[0], &stream);
         dmq_real *got = check_reals(room), *want = check_reals(room);
 
-        for (int per = 1; per <= 2; per++) {
-            for (int add = 0; add < 2; add++) {
+        for (int per = 1; per <= 4; per *= 2) {
+            for (int add = 0; add < 2 && a.n % per == 0; add++) {
                 dmq_conv2d_args each = a;
 
                 each.per = per;
