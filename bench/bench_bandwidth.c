@@ -20,6 +20,9 @@
 
 enum { PIXELS = 1024, CHANNELS = 128, GROUPS = 32, ARRAYS = 8, SMALL = 4096, CALLS = 10 };
 
+/* Of resized images: 3 x 208 x 208 are 0.99 of an image's numbers. */
+enum { SIDE = 208 };
+
 /* v[0] to v[3] are read, v[4] is written; v[5] to v[7] change: moments, alpha or statistics. */
 typedef struct arrays {
     const dmq_backend *be;
@@ -28,6 +31,7 @@ typedef struct arrays {
     dmq_real *scale, *zero; /* (SMALL) of weights and activations */
     dmq_real *small;        /* (SMALL) gamma and beta, factors */
     dmq_sampler_coef *coef;
+    int *index; /* (batch) rows of a batch in another order */
     int batch;
     size_t count;
 } arrays;
@@ -164,7 +168,61 @@ static dmq_status loss(const job *j, const arrays *s)
                         .coef = 1.0F / PIXELS,
                         .power = 2 };
 
+    if (j->flag[0] == 2) { /* losses first, then gradients */
+        a.loss = s->small;
+        return s->be->loss_both(s->queue, &a);
+    }
     return j->flag[0] ? s->be->loss_backward(s->queue, &a) : s->be->loss_forward(s->queue, &a);
+}
+
+/* Every row of a batch from where the other half of it is, and small rows beside it. */
+static dmq_status gather(const job *j, const arrays *s)
+{
+    dmq_gather_args a = { .part = { { s->v[0], s->index, s->v[4], PIXELS * CHANNELS, s->batch },
+                                    { s->v[1], s->index, s->v[5], CHANNELS, s->batch } },
+                          .n_parts = 2,
+                          .n = s->batch };
+
+    (void)j;
+    return s->be->gather(s->queue, &a);
+}
+
+static dmq_status pool(const job *j, const arrays *s)
+{
+    dmq_pool2d_args a = { .kind = j->flag[0] ? DMQ_POOL_MEAN : DMQ_POOL_MAX,
+                          .x = s->v[0],
+                          .y = s->v[4],
+                          .n = s->batch,
+                          .h = 32,
+                          .wd = 32,
+                          .c = CHANNELS,
+                          .k = 3,
+                          .stride = 1,
+                          .pad = 1,
+                          .ho = 32,
+                          .wo = 32 };
+
+    return s->be->pool2d_forward(s->queue, &a);
+}
+
+/* Levels of 32x32, three channels, to as many pixels as an array has room for. */
+static dmq_status resize(const job *j, const arrays *s)
+{
+    dmq_resize_args a = { .rule = DMQ_RESIZE_TF1,
+                          .x = (const uint8_t *)s->v[0],
+                          .y = s->v[4],
+                          .n = s->batch,
+                          .h = 32,
+                          .wd = 32,
+                          .c = 3,
+                          .ho = SIDE,
+                          .wo = SIDE,
+                          .unit = 1,
+                          .alpha = 1.0F / 128,
+                          .beta = -1 };
+
+    (void)j;
+    return s->be->resize_levels(s->queue, &a);
 }
 
 static dmq_status softmax(const job *j, const arrays *s)
@@ -320,6 +378,11 @@ static const job jobs[] = {
     { "fake_quant_backward", fake_quant, { 1, 0 }, 3 },
     { "loss2", loss, { 0, 0 }, 2 },
     { "loss2_backward", loss, { 1, 0 }, 3 },
+    { "loss2_both", loss, { 2, 0 }, 3 },
+    { "gather", gather, { 0, 0 }, 2 },
+    { "pool_max3", pool, { 0, 0 }, 2 },
+    { "pool_mean3", pool, { 1, 0 }, 2 },
+    { "resize_levels", resize, { 0, 0 }, 0.99 },
     { "adaround_forward", rounding, { 0, 0 }, 3 },
     { "adaround_backward", rounding, { 1, 0 }, 4 },
     { "adaround_step", rounding, { 2, 0 }, 9 },
@@ -367,6 +430,7 @@ static dmq_status fill(arrays *s, int batch)
 {
     static const dmq_sampler_coef coef = { .r = 1.01F, .c = -0.1F };
     dmq_real *host = NULL;
+    int *index = NULL;
     dmq_status st = DMQ_OK;
 
     s->batch = batch;
@@ -389,9 +453,16 @@ static dmq_status fill(arrays *s, int batch)
     if (!s->coef)
         DMQ_TRY(s->be->alloc((void **)&s->coef, sizeof coef));
     DMQ_TRY(s->be->upload(s->queue, s->coef, &coef, sizeof coef));
+    DMQ_TRY(dmq_alloc((void **)&index, (size_t)batch, sizeof *index));
+    for (int i = 0; i < batch; i++)
+        index[i] = (i + batch / 2) % batch;
+    if (!s->index)
+        DMQ_TRY(s->be->alloc((void **)&s->index, (size_t)batch * sizeof *index));
+    DMQ_TRY(s->be->upload(s->queue, s->index, index, (size_t)batch * sizeof *index));
     DMQ_TRY(s->be->sync(s->queue));
 done:
     dmq_free(host);
+    dmq_free(index);
     return st;
 }
 
@@ -404,6 +475,7 @@ static void release(arrays *s)
         s->be->free(s->scale);
         s->be->free(s->zero);
         s->be->free(s->coef);
+        s->be->free(s->index);
         s->be->queue_destroy(s->queue);
     }
     *s = (arrays){ 0 };
@@ -418,6 +490,8 @@ static size_t written(const job *j, const arrays *s)
         return (size_t)s->batch;
     if (j->fn == times)
         return s->count / 32;
+    if (j->fn == resize)
+        return (size_t)s->batch * 3 * SIDE * SIDE;
     return s->count;
 }
 

@@ -1,9 +1,12 @@
 /*
- * Features of the Inception network of the FID, made-up weights, from 8-bit levels of 299x299 to pool, spatial
- * ones and logits: what evaluate asks of an extractor. Beside bench/reference/inception.py.
+ * Features of the Inception network of the FID, made-up weights, from 8-bit levels in host memory to pool, spatial
+ * ones and logits there: what evaluate asks of an extractor. Beside bench/reference/inception.py, and
+ * reference/device/inception.py of a device.
  *
- *   bench_inception [--backend cpu] [--threads 2] [--batch 16] [--reps 20] [--ms 200] [--check 1] [--clock wall|cpu]
- *                   [--profile 0] [--precision fp32|tf32]
+ *   bench_inception [--backend cpu] [--threads 2] [--batch 16] [--size 299] [--reps 20] [--ms 200] [--check 1]
+ *                   [--clock wall|cpu] [--profile 0] [--precision fp32|tf32] [--count 0] [--shard 0]
+ *
+ * A device is given 256 images of 32x32, as of CIFAR-10, unless told otherwise: evaluate reads them so.
  *
  * The error is that of the first image's pool against the reference backend (of a device: cpu). Images a second
  * and products a second, counted by the definition, go to stderr.
@@ -27,17 +30,20 @@ typedef struct features {
     dmq_extractor *extractor;
     uint8_t *images;
     float *pool, *spatial, *logits;
-    int batch;
+    int batch, size;
 } features;
 
-static const size_t per_image = (size_t)DMQ_INCEPTION_SIZE * DMQ_INCEPTION_SIZE * 3;
+static size_t per_image(const features *f)
+{
+    return (size_t)f->size * (size_t)f->size * 3;
+}
 
 static dmq_status run(void *context)
 {
     const features *f = context;
 
     return dmq_extractor_run(f->extractor, f->pool, f->spatial, f->logits, f->images, f->batch,
-                             DMQ_INCEPTION_SIZE, DMQ_INCEPTION_SIZE);
+                             f->size, f->size);
 }
 
 /* Normal weights that keep the size of what passes through them; biases are small. */
@@ -81,19 +87,18 @@ done:
     return st;
 }
 
-static dmq_status open_features(features *f, dmq_lanes *lanes, int batch)
+static dmq_status open_features(features *f, dmq_lanes *lanes)
 {
     dmq_status st = DMQ_OK;
-    size_t n = (size_t)batch;
+    size_t n = (size_t)f->batch;
 
-    f->batch = batch;
     DMQ_TRY(make_up(&f->model));
     DMQ_TRY(open_extractor(f, lanes));
-    DMQ_TRY(dmq_alloc((void **)&f->images, n, per_image));
+    DMQ_TRY(dmq_alloc((void **)&f->images, n, per_image(f)));
     DMQ_TRY(dmq_alloc((void **)&f->pool, n, DMQ_INCEPTION_POOL * sizeof *f->pool));
     DMQ_TRY(dmq_alloc((void **)&f->spatial, n, DMQ_INCEPTION_SPATIAL * sizeof *f->spatial));
     DMQ_TRY(dmq_alloc((void **)&f->logits, n, DMQ_INCEPTION_CLASSES * sizeof *f->logits));
-    for (size_t i = 0; i < n * per_image; i++)
+    for (size_t i = 0; i < n * per_image(f); i++)
         f->images[i] = (uint8_t)(i * 2654435761U >> 13);
 done:
     return st;
@@ -131,8 +136,18 @@ static dmq_status compare(double *error, double *macs, const features *f, const 
     dmq_tape_cost(tape, macs, &bytes);
     if (!check)
         goto done;
-    for (size_t i = 0; i < per_image; i++)
-        x->value[i] = ((dmq_real)f->images[i] - 128) / 128;
+    DMQ_TRY(dmq_resize_levels_ref(queue, &(dmq_resize_args){ .rule = DMQ_RESIZE_TF1,
+                                                             .x = f->images,
+                                                             .y = x->value,
+                                                             .n = 1,
+                                                             .h = f->size,
+                                                             .wd = f->size,
+                                                             .c = 3,
+                                                             .ho = DMQ_INCEPTION_SIZE,
+                                                             .wo = DMQ_INCEPTION_SIZE,
+                                                             .unit = 1,
+                                                             .alpha = (dmq_real)1 / 128,
+                                                             .beta = -1 }));
     DMQ_TRY(dmq_tape_forward(tape, queue, DMQ_PART_ALL));
     *error = bench_error(f->pool, v.pool->value, DMQ_INCEPTION_POOL);
 done:
@@ -143,7 +158,6 @@ done:
 
 int main(int argc, char **argv)
 {
-    int batch = atoi(bench_option(argc, argv, "--batch", "16"));
     features f = { 0 };
     bench_setup setup;
     bench_result result;
@@ -153,23 +167,27 @@ int main(int argc, char **argv)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(bench_setup_open(&setup, "bench_inception", argc, argv));
-    (void)snprintf(shape, sizeof shape, "inception/b%d", batch);
+    f.batch = atoi(bench_option(argc, argv, "--batch", setup.be->host_memory ? "16" : "256"));
+    f.size = atoi(bench_option(argc, argv, "--size", setup.be->host_memory ? "299" : "32"));
+    (void)snprintf(shape, sizeof shape, "inception/b%d", f.batch);
     if (!bench_setup_wants(&setup, shape))
         goto done;
     c = bench_setup_case(&setup, "forward", shape, run, &f);
-    DMQ_TRY(open_features(&f, setup.lanes, batch));
+    DMQ_TRY(open_features(&f, setup.lanes));
     if (setup.check)
         DMQ_TRY(run(&f));
     DMQ_TRY(compare(&c.worst_error, &macs, &f, bench_setup_judge(&setup), setup.check));
     if (setup.check)
         DMQ_TRY(bench_setup_within(&setup, &c, 1e-5));
-    c.flop = 2 * macs * batch;
+    c.flop = 2 * macs * f.batch;
     DMQ_TRY(bench_setup_measure(&result, &setup, &c));
+    if (setup.count)
+        goto done;
     (void)fprintf(
         stderr,
         "# %s: %.3f GMAC an image, %.2f images/s at best, %.2f at the median, %.0f GMAC/s\n", shape,
-        macs * 1e-9, batch / result.min_us * 1e6, batch / result.median_us * 1e6,
-        macs * batch / result.min_us * 1e-3);
+        macs * 1e-9, f.batch / result.min_us * 1e6, f.batch / result.median_us * 1e6,
+        macs * f.batch / result.min_us * 1e-3);
 done:
     close_features(&f);
     return bench_setup_close(&setup, st);

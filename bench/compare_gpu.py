@@ -167,6 +167,16 @@ def forwards(table, ours, theirs):
                   says="" if times is None else "%.2f of full precision" % times)
 
 
+def inception(table, ours, theirs):
+    for dtype, best in (("fp32", 12), ("tf32", 5)):
+        mine = ours.get(("forward", "inception/b256", dtype))
+        seconds = mine["median_us"] * 50000 / 256 * 1e-6 if mine else None
+        table.add("G8", "Inception, 256 images", mine, theirs.get(("forward", "inception/b256")), dtype,
+                  ok=lambda us, r: r["R_a"] >= 3, world=lambda us, r, s=seconds, best=best: s <= best,
+                  what="R_a 3; %d s for 50,000" % best,
+                  says="" if seconds is None else "%.1f s for 50,000, %.0f images/s" % (seconds, 50000 / seconds))
+
+
 def others(table, ours, theirs):
     key = ("ranges", "cifar10")
     table.add("-", "range search, whole network", ours.get((*key, "fp32")), theirs.get(key), "fp32")
@@ -222,7 +232,7 @@ def main():
     out = sys.argv[1]
     ours, theirs = read_ours(os.path.join(out, "bench.tsv")), read_theirs(os.path.join(out, "reference.jsonl"))
     table = Table(ours, theirs)
-    for part in (iterations, metas, gradients, forwards, others, bandwidth):
+    for part in (iterations, metas, gradients, forwards, inception, others, bandwidth):
         if ours:
             part(table, ours, theirs)
     protocol(table, os.path.join(out, "protocol.json"))

@@ -230,6 +230,14 @@ static bench_cost pool2d(int slot, const dmq_pool2d_args *a)
     return (bench_cost){ of(a->x, x) + of(a->x_tan, x) + of(a->y_tan, y), 0 };
 }
 
+static bench_cost resize(int slot, const dmq_resize_args *a)
+{
+    (void)slot; /* a level is a byte */
+    return (bench_cost){
+        (double)a->n * a->c * ((double)a->h * a->wd + number * (double)a->ho * a->wo), 0
+    };
+}
+
 static bench_cost embed(int slot, const dmq_embed_args *a)
 {
     double n = (double)a->n * a->d, table = (double)a->rows * a->d;
@@ -361,6 +369,7 @@ static bench_cost unknown(int slot, const void *args)
              const dmq_permute_args *: permute,      \
              const dmq_resample_args *: resample,    \
              const dmq_pool2d_args *: pool2d,        \
+             const dmq_resize_args *: resize, \
              const dmq_embed_args *: embed,          \
              const dmq_gather_args *: gather, \
              const dmq_time_embed_args *: time_embed, \

@@ -32,7 +32,7 @@ most=$((48 << 20)) # bytes of the archive: it may have to travel beside the sour
 usage() { sed -n '2,28p' "$0" >&2; exit 64; }
 say() { echo "gpu.sh: $*" >&2; }
 # The benches that keep their arrays on the device; the others are the CPU's.
-benches='device bandwidth iteration forward each meta ranges collective'
+benches='device bandwidth iteration forward each meta ranges inception collective'
 
 # ------------------------------------------------------------------ pack
 # All that the loader would take, but for the C and C++ libraries, older here than there (and what NVIDIA ships
@@ -199,8 +199,10 @@ run_bench() {
     one_bench 'ranges' 60 ranges
     one_bench 'meta tf32, 256@16' 60 meta --precision tf32 --only 256@16/ --reps 5
     one_bench 'iteration tf32, weights' 60 iteration --precision tf32 --only 128@32/weights
+    one_bench 'inception tf32' 40 inception --precision tf32 --reps 5
     one_bench 'device tf32' 60 device --precision tf32
     one_bench 'iteration fp32' 60 iteration --only 128@32 --reps 5
+    one_bench 'inception fp32' 40 inception --reps 5
     one_bench 'forward fp32' 90 forward --only cifar10/ --reps 5
     one_bench 'device fp32' 60 device
     one_bench 'collective' 60 collective
@@ -237,6 +239,7 @@ run_reference() {
     one_reference 'hyper' 60 hyper --styles R_a,R_b
     one_reference 'each' 60 each --styles R_a,R_b
     one_reference 'ranges' 60 ranges
+    one_reference 'inception' 60 inception --styles R_a,R_b
     one_reference 'each compiled' 60 each --only 128@32 --styles R_c
     one_reference 'forward compiled, w4a8' 100 forward --only cifar10-w4a8/b256 --styles R_c
     one_reference 'forward compiled, 1' 100 forward --only cifar10/b1 --styles R_c
@@ -245,6 +248,7 @@ run_reference() {
     one_reference 'forward compiled, bf16' 100 forward --only cifar10/b256 --styles R_c16
     one_reference 'hyper compiled' 90 hyper --only 128@32 --styles R_c
     one_reference 'pointwise compiled' 90 pointwise --styles R_c
+    one_reference 'inception compiled' 90 inception --styles R_c
 }
 one_reference() { # name, seconds, script, options...
     local name=$1 limit script=$work/bench/reference/device/$3.py began code=0 said lines

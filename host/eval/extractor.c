@@ -1,5 +1,6 @@
 #include "eval/extractor.h"
 
+#include "backend/replay.h"
 #include "base/memory.h"
 #include "io/hash.h"
 #include "model/features.h"
@@ -17,8 +18,9 @@ typedef struct lane {
     dmq_tape *tape;
     dmq_var *x;
     dmq_inception_vars out;
-    uint8_t *levels; /* device memory, (group, h, w, 3), of the run under way */
-    float *host;     /* (group, the widest output) */
+    uint8_t *levels;      /* device memory, (group, h, w, 3), as large as in the run before */
+    dmq_resize_args args; /* of levels */
+    dmq_replay replay;    /* of resizing and the network */
 } lane;
 
 typedef struct state {
@@ -71,7 +73,6 @@ static dmq_status lane_open(lane *l, const state *s)
     dmq_tape_output(l->tape, l->out.spatial);
     dmq_tape_output(l->tape, l->out.logits);
     DMQ_TRY(dmq_tape_plan(l->tape));
-    DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)s->group * DMQ_INCEPTION_POOL, sizeof *l->host));
 done:
     return st;
 }
@@ -135,13 +136,20 @@ done:
     return st;
 }
 
+static void forget_levels(const state *s, lane *l)
+{
+    dmq_replay_drop(&l->replay, dmq_lanes_backend(s->lanes));
+    dmq_lanes_backend(s->lanes)->free(l->levels);
+    l->levels = NULL;
+}
+
 void dmq_extractor_close(dmq_extractor *extractor)
 {
     state *s = extractor ? extractor->state : NULL;
 
     for (int i = 0; s && i < s->n_lanes; i++) {
+        forget_levels(s, &s->lane[i]);
         dmq_tape_destroy(s->lane[i].tape);
-        dmq_free(s->lane[i].host);
     }
     if (s) {
         dmq_free(s->lane);
@@ -201,18 +209,44 @@ static dmq_resize_args resize_args(const job *j, const lane *l)
     return a;
 }
 
-static dmq_status keep(const job *j, const lane *l, dmq_queue *queue, float *out, const dmq_var *v,
-                       int first, int count)
+/* There when the queue has been waited for. */
+static dmq_status keep(const job *j, dmq_queue *queue, float *out, const dmq_var *v, int first,
+                       int count)
 {
-    const dmq_backend *be = dmq_lanes_backend(j->state->lanes);
     size_t width = (size_t)v->shape.dim[1];
-    dmq_status st = DMQ_OK;
 
     if (!out)
         return DMQ_OK;
-    DMQ_TRY(be->download(queue, l->host, v->value, (size_t)count * width * sizeof *out));
-    DMQ_TRY(be->sync(queue));
-    memcpy(out + (size_t)first * width, l->host, (size_t)count * width * sizeof *out);
+    return dmq_lanes_backend(j->state->lanes)
+        ->download(queue, out + (size_t)first * width, v->value,
+                   (size_t)count * width * sizeof *out);
+}
+
+/* The levels of a group, padded by the last image. */
+static dmq_status put_levels(const job *j, const lane *l, dmq_queue *queue, int first, int count)
+{
+    const dmq_backend *be = dmq_lanes_backend(j->state->lanes);
+    size_t per = (size_t)j->h * (size_t)j->w * 3;
+    const uint8_t *images = j->images + (size_t)first * per;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(be->upload(queue, l->levels, images, (size_t)count * per));
+    for (int i = count; i < j->state->group; i++) {
+        DMQ_TRY(be->upload(queue, l->levels + (size_t)i * per, images + (size_t)(count - 1) * per,
+                           per));
+    }
+done:
+    return st;
+}
+
+/* From levels to outputs; no number of it is the host's but those of the lane. */
+static dmq_status pass(void *context, dmq_queue *queue)
+{
+    const lane *l = context;
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_tape_backend(l->tape)->resize_levels(queue, &l->args));
+    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
 done:
     return st;
 }
@@ -221,23 +255,18 @@ static dmq_status group_run(void *context, int piece, int lane_number, dmq_queue
 {
     const job *j = context;
     const dmq_backend *be = dmq_lanes_backend(j->state->lanes);
-    const lane *l = &j->state->lane[lane_number];
+    lane *l = &j->state->lane[lane_number];
     int group = j->state->group, first = piece * group;
     int count = j->n - first < group ? j->n - first : group;
-    size_t per = (size_t)j->h * (size_t)j->w * 3;
-    dmq_resize_args a = resize_args(j, l);
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < group; i++) { /* padded by the last image */
-        const uint8_t *image = j->images + (size_t)(first + (i < count ? i : count - 1)) * per;
-
-        DMQ_TRY(be->upload(queue, l->levels + (size_t)i * per, image, per));
-    }
-    DMQ_TRY(be->resize_levels(queue, &a));
-    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
-    DMQ_TRY(keep(j, l, queue, j->pool, l->out.pool, first, count));
-    DMQ_TRY(keep(j, l, queue, j->spatial, l->out.spatial, first, count));
-    DMQ_TRY(keep(j, l, queue, j->logits, l->out.logits, first, count));
+    DMQ_TRY(put_levels(j, l, queue, first, count));
+    DMQ_TRY(j->state->n_lanes == 1 ? dmq_replay_run(&l->replay, be, queue, NULL, pass, l)
+                                   : pass(l, queue));
+    DMQ_TRY(keep(j, queue, j->pool, l->out.pool, first, count));
+    DMQ_TRY(keep(j, queue, j->spatial, l->out.spatial, first, count));
+    DMQ_TRY(keep(j, queue, j->logits, l->out.logits, first, count));
+    DMQ_TRY(be->sync(queue));
 done:
     return st;
 }
@@ -249,14 +278,17 @@ static dmq_status run_inception(job *j)
     size_t bytes = (size_t)s->group * (size_t)j->h * (size_t)j->w * 3;
     dmq_status st = DMQ_OK;
 
-    for (int i = 0; i < s->n_lanes; i++)
-        DMQ_TRY(be->alloc((void **)&s->lane[i].levels, bytes));
+    for (int i = 0; i < s->n_lanes; i++) {
+        lane *l = &s->lane[i];
+
+        if (l->levels && l->args.h == j->h && l->args.wd == j->w)
+            continue;
+        forget_levels(s, l);
+        DMQ_TRY(be->alloc((void **)&l->levels, bytes));
+        l->args = resize_args(j, l);
+    }
     DMQ_TRY(dmq_lanes_run(s->lanes, (j->n + s->group - 1) / s->group, group_run, j));
 done:
-    for (int i = 0; i < s->n_lanes; i++) {
-        be->free(s->lane[i].levels);
-        s->lane[i].levels = NULL;
-    }
     return st;
 }
 

@@ -64,7 +64,7 @@ mv out first
 
 # references: left out without PyTorch, else their lines; made-up ones
 mkdir -p all/bench/reference/device modules
-for name in iteration forward hyper each ranges pointwise; do : >"all/bench/reference/device/$name.py"; done
+for name in iteration forward hyper each ranges pointwise inception; do : >"all/bench/reference/device/$name.py"; done
 program bin/python 'case $1 in -c) case $2 in *torch*) [ -f "$0.has" ] || { echo "no torch" >&2; exit 1; } ;; esac ;;
 *iteration.py) echo "{\"op\": \"iteration\", \"style\": \"R_a\"}" ;;
 *) exit 3 ;; esac'

@@ -1,5 +1,5 @@
 /**
- * A backend that records and replays, on the reference: it keeps the arguments of what it is asked, as a
+ * A backend that records and replays, on the reference or another one: it keeps the arguments of what it is asked, as a
  * device's graph does, so that a number of the host that changed between two replays would show.
  *
  *   dmq_backend be = recorder();       one recording at a time, of all backends made here
@@ -21,6 +21,14 @@
 #include <cmocka.h>
 
 enum { RECORDED_MOST = 4096 };
+
+/** Who computes; NULL: the reference. Set before the first recorder(). */
+static const dmq_backend *recorder_under;
+
+static inline const dmq_backend *recorder_base(void)
+{
+    return recorder_under ? recorder_under : dmq_backend_ref();
+}
 
 typedef struct recorder_call {
     dmq_status (*run)(dmq_queue *queue, const void *args);
@@ -77,12 +85,12 @@ static inline dmq_status recorder_record(const char *slot, const void *args, siz
 #define RECORDED(slot_, args_)                                                  \
     static dmq_status slot_##_run(dmq_queue *queue, const void *args)           \
     {                                                                           \
-        return dmq_##slot_##_ref(queue, args);                                  \
+        return recorder_base()->slot_(queue, args);                             \
     }                                                                           \
     static dmq_status slot_##_or_record(dmq_queue *queue, const args_ *a)       \
     {                                                                           \
         return recorded.on ? recorder_record(#slot_, a, sizeof *a, slot_##_run) \
-                           : dmq_##slot_##_ref(queue, a);                       \
+                           : recorder_base()->slot_(queue, a);                  \
     }
 DMQ_BACKEND_OPS(RECORDED)
 #undef RECORDED
@@ -147,7 +155,7 @@ static inline dmq_status recorder_wait(dmq_queue *queue)
 
 static inline dmq_backend recorder(void)
 {
-    dmq_backend be = *dmq_backend_ref();
+    dmq_backend be = *recorder_base();
 
 #define TAKE(slot_, args_) be.slot_ = slot_##_or_record;
     DMQ_BACKEND_OPS(TAKE)

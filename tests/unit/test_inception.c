@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "unit/recorder.h"
 #include "unit/scratch.h"
 
 #define OK(call)                                      \
@@ -317,6 +318,47 @@ static void memory_may_run_out(void **state)
     dmq_free(images);
 }
 
+/* A device records a pass once for images of a size. */
+static void a_recorded_pass_has_the_same_bits(void **state)
+{
+    static const int sizes[] = { SMALL, LARGE }, count[] = { 3, 2 }, launches[] = { 2, 3 };
+    dmq_backend be[2];
+    outputs o[2][2];
+
+    (void)state;
+    recorder_under = dmq_backend_cpu();
+    be[0] = be[1] = recorder();
+    be[0].shard = be[1].shard = 1; /* an image a pass */
+    be[0].capture_begin = NULL;
+    for (int k = 0; k < 2; k++) {
+        dmq_lanes *one = NULL;
+        dmq_extractor *x = NULL;
+
+        recorded.launches = 0;
+        OK(dmq_lanes_create(&one, &be[k], 1));
+        OK(dmq_extractor_open(&x, in_folder("published.h5"), DMQ_RESIZE_TF1, one));
+        for (int i = 0; i < 2; i++) {
+            uint8_t *images = make_images(count[i], sizes[i]);
+
+            o[k][i] = run(x, images, count[i], sizes[i]);
+            assert_int_equal(recorded.launches, k ? launches[i] : 0);
+            dmq_free(images);
+        }
+        dmq_extractor_close(x);
+        dmq_lanes_destroy(one);
+        assert_int_equal(recorded.n, 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        size_t n = (size_t)count[i] * sizeof(float);
+
+        assert_memory_equal(o[1][i].pool, o[0][i].pool, n * DMQ_INCEPTION_POOL);
+        assert_memory_equal(o[1][i].spatial, o[0][i].spatial, n * DMQ_INCEPTION_SPATIAL);
+        assert_memory_equal(o[1][i].logits, o[0][i].logits, n * DMQ_INCEPTION_CLASSES);
+        release(&o[0][i]);
+        release(&o[1][i]);
+    }
+}
+
 static void totals_are_the_published_ones(void **state)
 {
     dmq_inception_totals t;
@@ -359,6 +401,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_are_pytorchs),
         cmocka_unit_test(a_cut_of_a_set_changes_no_bit),
+        cmocka_unit_test(a_recorded_pass_has_the_same_bits),
         cmocka_unit_test(an_id_tells_the_weights_and_the_resize),
         cmocka_unit_test(a_small_network_keeps_its_bits),
         cmocka_unit_test(memory_may_run_out),
