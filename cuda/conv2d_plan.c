@@ -299,7 +299,8 @@ static dmq_status plan_of_form(dmq_cuda_conv_plan **out, dmq_queue *q, const dmq
         DMQ_TRY(dmq_cudnn_load(&nn));
         DMQ_TRY(describe(p, nn, a));
         DMQ_TRY(choose(p, q, nn, a, form));
-        p->fuses_bias = p->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+        p->fuses_bias = p->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM &&
+                        form->align[DMQ_CONV_BIAS] == 16;
     }
     DMQ_TRY(dmq_cuda_plans_add(&q->conv, &key, p));
     *out = p;
