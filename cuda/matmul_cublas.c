@@ -122,6 +122,8 @@ static dmq_status choose(product_plan *p, const dmq_cublaslt *lt, dmq_queue *q,
     cublasLtMatmulHeuristicResult_t best = { 0 };
     uint64_t bytes = q->workspace_bytes;
     uint32_t at_a = alignment(a->b), at_b = alignment(a->a), at_c = alignment(a->c);
+    /* the bias is read as wide as d is written, and has no wish of its own */
+    uint32_t at_d = a->bias && alignment(a->bias) < at_c ? alignment(a->bias) : at_c;
     dmq_status st = DMQ_OK;
     cublasStatus_t status;
     int found = 0;
@@ -135,8 +137,8 @@ static dmq_status choose(product_plan *p, const dmq_cublaslt *lt, dmq_queue *q,
                                     sizeof at_b));
     LT(MatmulPreferenceSetAttribute(wishes, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &at_c,
                                     sizeof at_c));
-    LT(MatmulPreferenceSetAttribute(wishes, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &at_c,
-                                    sizeof at_c));
+    LT(MatmulPreferenceSetAttribute(wishes, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &at_d,
+                                    sizeof at_d));
     status = lt->MatmulAlgoGetHeuristic(q->cublaslt, p->product, p->b, p->a, p->c, p->c, wishes, 1,
                                         &best, &found);
     p->plain = status != CUBLAS_STATUS_SUCCESS || found == 0 || best.state != CUBLAS_STATUS_SUCCESS;
