@@ -93,7 +93,8 @@ static int knows(const backend *graph)
     const conv_work *w = &graph->work;
     cudnn_refusal refusal = cudnn_refuses(w->pass, w->tensor, &w->shape);
 
-    if (refusal == CUDNN_KNOWS_NONE || (refusal == CUDNN_REFUSES_BIAS && w->steps > 0))
+    if (refusal == CUDNN_KNOWS_NONE || refusal == CUDNN_KNOWS_NO_GRAPH ||
+        (refusal == CUDNN_REFUSES_BIAS && w->steps > 0))
         return 0;
     return !operand(w)->half || w->steps > 0 || w->tensor[conv_result(w->pass)].half;
 }

@@ -251,12 +251,12 @@ const struct cudnnActivationStruct *cudnn_activation(cudnnActivationDescriptor_t
 cudnn_refusal cudnn_refuses(conv_pass pass, const conv_tensor tensor[CONV_TENSORS],
                             const conv_shape *shape)
 {
-    static const cudnn_refusal ways[] = { CUDNN_REFUSES_CALLS, CUDNN_KNOWS_NONE,
-                                          CUDNN_REFUSES_BIAS };
+    static const cudnn_refusal ways[] = { CUDNN_REFUSES_CALLS, CUDNN_KNOWS_NONE, CUDNN_REFUSES_BIAS,
+                                          CUDNN_KNOWS_NO_GRAPH };
     uint64_t one_in = (uint64_t)pretend_wish("CUDNN_REFUSES", 0);
     uint64_t number = conv_hash(pass, tensor, shape);
 
     if (one_in == 0 || number % one_in != 0)
         return CUDNN_TAKES;
-    return ways[number / one_in % 3];
+    return ways[number / one_in % 4];
 }

@@ -64,12 +64,13 @@ const struct cudnnConvolutionStruct *cudnn_conv(cudnnConvolutionDescriptor_t d, 
 const struct cudnnActivationStruct *cudnn_activation(cudnnActivationDescriptor_t d,
                                                      const char *call);
 
-/** What PRETEND_CUDNN_REFUSES=n says to a shape: one in n is refused, in one of three ways. */
+/** What PRETEND_CUDNN_REFUSES=n says to a shape: one in n is refused, in one of four ways. */
 typedef enum cudnn_refusal {
     CUDNN_TAKES,
     CUDNN_KNOWS_NONE,    /* no algorithm, no engine */
     CUDNN_REFUSES_CALLS, /* says that it would, and then will not */
-    CUDNN_REFUSES_BIAS   /* the fused form alone */
+    CUDNN_REFUSES_BIAS,  /* the fused form alone */
+    CUDNN_KNOWS_NO_GRAPH /* by the older calls alone */
 } cudnn_refusal;
 
 cudnn_refusal cudnn_refuses(conv_pass pass, const conv_tensor tensor[CONV_TENSORS],
