@@ -17,6 +17,9 @@ typedef struct lane {
     dmq_index *label; /**< (places); NULL: the network knows no classes */
     int *labels;      /**< (places) for label */
     dmq_mover mover;
+    dmq_gather_args
+        *lookup; /**< (n_lookups) the embeddings of the call under way, from the tables */
+    int n_lookups;
     dmq_real *host;    /**< (group, per) */
     dmq_replay replay; /**< of a call of the network and the move after it */
     uint64_t seed;     /**< that it was recorded with */
@@ -72,7 +75,7 @@ done:
     return st;
 }
 
-/** The network without its temporal unit; embeddings are rows of the tables that `times` makes. */
+/** The network without its temporal unit; embeddings are inputs: rows of the tables that `times` makes. */
 static dmq_var *record_network(dmq_sample *s, lane *l, const dmq_hooks *hooks, dmq_var **value)
 {
     const dmq_model *m = s->model;
@@ -81,10 +84,10 @@ static dmq_var *record_network(dmq_sample *s, lane *l, const dmq_hooks *hooks, d
     value[0] = l->x;
     for (int v = 0; v < m->n_values; v++) {
         if (s->emb[v]) {
-            value[v] = dmq_record_embed(
-                l->tape,
-                dmq_tape_constant(l->tape, "embedding", s->emb[v]->shape, s->emb[v]->value),
-                l->row);
+            dmq_shape shape = s->emb[v]->shape;
+
+            shape.dim[0] = s->moves->places;
+            value[v] = dmq_tape_input(l->tape, "embedding", shape);
         }
     }
     for (int i = 0; i < m->n_units; i++) {
@@ -96,6 +99,34 @@ static dmq_var *record_network(dmq_sample *s, lane *l, const dmq_hooks *hooks, d
         }
     }
     return value[m->output];
+}
+
+/* All tables are looked up at once, as far as a call of gather goes. `value` as record_network left it. */
+static dmq_status make_lookups(const dmq_sample *s, lane *l, dmq_var *const *value)
+{
+    int n = 0;
+    dmq_status st = DMQ_OK;
+
+    for (int v = 0; v < s->model->n_values; v++)
+        n += s->emb[v] != NULL;
+    l->n_lookups = (n + DMQ_GATHER_PARTS - 1) / DMQ_GATHER_PARTS;
+    DMQ_TRY(dmq_alloc((void **)&l->lookup, (size_t)l->n_lookups, sizeof *l->lookup));
+    n = 0;
+    for (int v = 0; v < s->model->n_values; v++) {
+        dmq_gather_args *g;
+
+        if (!s->emb[v])
+            continue;
+        g = &l->lookup[n++ / DMQ_GATHER_PARTS];
+        g->n = s->moves->places;
+        g->part[g->n_parts++] = (dmq_gather_part){ .table = s->emb[v]->value,
+                                                   .index = l->mover.row,
+                                                   .y = value[v]->value,
+                                                   .d = s->emb[v]->shape.dim[1],
+                                                   .rows = s->emb[v]->shape.dim[0] };
+    }
+done:
+    return st;
 }
 
 static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *source)
@@ -124,6 +155,8 @@ static dmq_status lane_create(dmq_sample *s, lane *l, const dmq_hook_source *sou
     dmq_tape_output(l->tape, l->eps);
     DMQ_TRY(dmq_tape_plan(l->tape));
     l->row->value = l->mover.row;
+    if (s->times)
+        DMQ_TRY(make_lookups(s, l, memory));
     DMQ_TRY(dmq_alloc((void **)&l->host, (size_t)s->group * s->per, sizeof *l->host));
 done:
     dmq_free(memory);
@@ -172,6 +205,7 @@ void dmq_sample_destroy(dmq_sample *sample)
         dmq_replay_drop(&sample->lane[i].replay, sample->be);
         dmq_tape_destroy(sample->lane[i].tape);
         dmq_mover_release(&sample->lane[i].mover);
+        dmq_free(sample->lane[i].lookup);
         dmq_free(sample->lane[i].labels);
         dmq_free(sample->lane[i].host);
     }
@@ -216,14 +250,26 @@ done:
     return st;
 }
 
-/* The next call of the network and the move after it. No number of it is the host's. */
+/* The next call of the network. No number of it is the host's. */
+static dmq_status call(const lane *l, dmq_queue *queue)
+{
+    dmq_status st = DMQ_OK;
+
+    DMQ_TRY(dmq_mover_take(&l->mover, queue));
+    for (int i = 0; i < l->n_lookups; i++)
+        DMQ_TRY(dmq_tape_backend(l->tape)->gather(queue, &l->lookup[i]));
+    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
+done:
+    return st;
+}
+
+/* And the move after it. */
 static dmq_status advance(void *context, dmq_queue *queue)
 {
     const lane *l = context;
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(dmq_mover_take(&l->mover, queue));
-    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
+    DMQ_TRY(call(l, queue));
     DMQ_TRY(dmq_mover_move(&l->mover, queue, l->x->value, l->eps->value));
 done:
     return st;
@@ -235,8 +281,7 @@ static dmq_status advance_watched(const job *j, lane *l, dmq_queue *queue, uint6
     dmq_status st = DMQ_OK;
     dmq_real *x = l->x->value;
 
-    DMQ_TRY(dmq_mover_take(&l->mover, queue));
-    DMQ_TRY(dmq_tape_forward(l->tape, queue, DMQ_PART_ALL));
+    DMQ_TRY(call(l, queue));
     DMQ_TRY(j->watch->step(j->watch->context, queue, step, first, x, l->eps->value));
     DMQ_TRY(dmq_mover_move(&l->mover, queue, x, l->eps->value));
 done:
