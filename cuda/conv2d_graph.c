@@ -120,17 +120,34 @@ done:
     return st;
 }
 
-static dmq_half_args whole(const arrays *r, int k)
+/* What a pass knows of an operand (conv2d.h). */
+static dmq_cuda_half operand(const arrays *r, int k, const dmq_conv2d_args *a,
+                             dmq_conv_direction pass)
 {
-    return (dmq_half_args){
-        .x = r->at[k], .batch = 1, .rows = r->rows[k], .cols = r->cols[k], .ld = r->cols[k]
+    dmq_cuda_half h = {
+        .array = { .x = r->at[k],
+                   .batch = 1,
+                   .rows = r->rows[k],
+                   .cols = r->cols[k],
+                   .ld = r->cols[k] },
+        .same = k == DMQ_CONV_Y ? a->same_dy : a->same,
     };
+
+    h.as = k == DMQ_CONV_Y                               ? DMQ_HALF_GRADIENT
+           : pass != DMQ_CONV_FORWARD                    ? DMQ_HALF_OPERAND
+           : (k == DMQ_CONV_X ? a->again_x : a->again_w) ? DMQ_HALF_KEPT
+                                                         : DMQ_HALF_OPERAND;
+    if (pass == DMQ_CONV_FORWARD && h.as == DMQ_HALF_OPERAND)
+        h.same = 0; /* what forward reads may be new */
+    return h;
 }
 
 /* Operands in half precision, and a place for the result where it is to be added. */
-static dmq_status cast(arrays *r, dmq_queue *q, size_t count, int add)
+static dmq_status cast(arrays *r, dmq_queue *q, const dmq_conv2d_args *a, dmq_conv_direction pass,
+                       size_t count)
 {
-    dmq_half_args first = whole(r, r->read[0]), second = whole(r, r->read[1]);
+    dmq_cuda_half first = operand(r, r->read[0], a, pass);
+    dmq_cuda_half second = operand(r, r->read[1], a, pass);
     dmq_cuda_halves halves;
     float *result = NULL;
     dmq_status st = DMQ_OK;
@@ -139,7 +156,7 @@ static dmq_status cast(arrays *r, dmq_queue *q, size_t count, int add)
     r->at[r->read[0]] = (void *)halves.a;
     r->at[r->read[1]] = (void *)halves.b;
     r->at[DMQ_CONV_FACTOR] = (void *)halves.factor;
-    if (add) {
+    if (a->add) {
         DMQ_TRY(dmq_cuda_halves_result(&result, q, count * sizeof *result));
         r->at[DMQ_CONV_RESULT] = result;
     }
@@ -170,7 +187,7 @@ dmq_status dmq_cuda_conv_graph_run(const dmq_cuda_conv_graph *g, dmq_queue *q,
     dmq_status st = DMQ_OK;
 
     if (halves)
-        DMQ_TRY(cast(&r, q, count, a->add));
+        DMQ_TRY(cast(&r, q, a, f->pass, count));
     DMQ_TRY(execute(f, &g->engine, q, &r));
     if (halves && a->add) {
         DMQ_TRY(dmq_axpby_cuda(

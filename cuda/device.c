@@ -323,6 +323,13 @@ void dmq_cuda_queue_list(dmq_queue *queue, int in)
     (void)pthread_mutex_unlock(&device.lock);
 }
 
+void dmq_cuda_queue_turn(dmq_queue *queue)
+{
+    queue->turns++;
+    for (int i = 0; i < queue->sides; i++)
+        queue->side[i]->turns++;
+}
+
 dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended)
 {
     cudaError_t error = cudaSuccess;
@@ -339,6 +346,7 @@ dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended)
     queue->captures = !ended && error == cudaSuccess;
     for (int i = 0; i < queue->sides; i++)
         queue->side[i]->captures = queue->captures;
+    dmq_cuda_queue_turn(queue);
     (void)pthread_mutex_unlock(&device.lock);
     return error == cudaSuccess
                ? DMQ_OK

@@ -44,6 +44,8 @@ struct dmq_queue {
     int stage_next;
     int lane;
     int captures; /* 1: between capture_begin and capture_end */
+    unsigned long
+        turns; /* recordings begun, ended and launched: what memory held before one is not what it holds */
     dmq_queue *side[DMQ_CUDA_SIDES];
     int sides;        /* 0: not made yet; -1: no memory for them */
     cudaEvent_t mark; /* where the sides begin; of a side, where it ends */
@@ -95,6 +97,9 @@ void dmq_cuda_queue_list(dmq_queue *queue, int in);
 
 /** Begin or end a capture with the list held, so that no free waits for a queue that is captured, or its sides. */
 dmq_status dmq_cuda_queue_capture(dmq_queue *queue, cudaGraph_t *ended);
+
+/** Count a turn of a queue and of those at its side. */
+void dmq_cuda_queue_turn(dmq_queue *queue);
 
 /** As backend.h has them: one recording, launched as often as wanted. */
 dmq_status dmq_cuda_capture_begin(dmq_queue *queue);

@@ -47,6 +47,7 @@ dmq_status dmq_cuda_graph_launch(dmq_queue *queue, void *recorded)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_cuda_use());
+    dmq_cuda_queue_turn(queue);
     DMQ_CUDA(cudaGraphLaunch(g->exec, queue->stream));
     DMQ_CUDA(cudaEventRecord(g->done, queue->stream));
 done:

@@ -198,14 +198,14 @@ done:
 }
 
 /* An operand as it is stored: one matrix where the batch shares it. */
-static dmq_half_args stored(const float *x, int batch, int rows, int cols, int ld, ptrdiff_t stride)
+static dmq_cuda_half stored(const float *x, int batch, int rows, int cols, int ld, ptrdiff_t stride)
 {
-    return (dmq_half_args){ .x = x,
-                            .batch = stride == 0 ? 1 : (size_t)batch,
-                            .rows = (size_t)rows,
-                            .cols = (size_t)cols,
-                            .ld = (size_t)ld,
-                            .stride = (size_t)stride };
+    return (dmq_cuda_half){ .array = { .x = x,
+                                       .batch = stride == 0 ? 1 : (size_t)batch,
+                                       .rows = (size_t)rows,
+                                       .cols = (size_t)cols,
+                                       .ld = (size_t)ld,
+                                       .stride = (size_t)stride } };
 }
 
 static dmq_status multiply_halves(dmq_queue *queue, const dmq_cublaslt *lt,
@@ -213,8 +213,8 @@ static dmq_status multiply_halves(dmq_queue *queue, const dmq_cublaslt *lt,
 {
     int rows_a = args->trans_a ? args->k : args->m, cols_a = args->trans_a ? args->m : args->k;
     int rows_b = args->trans_b ? args->n : args->k, cols_b = args->trans_b ? args->k : args->n;
-    dmq_half_args a = stored(args->a, args->batch, rows_a, cols_a, args->lda, args->stride_a);
-    dmq_half_args b = stored(args->b, args->batch, rows_b, cols_b, args->ldb, args->stride_b);
+    dmq_cuda_half a = stored(args->a, args->batch, rows_a, cols_a, args->lda, args->stride_a);
+    dmq_cuda_half b = stored(args->b, args->batch, rows_b, cols_b, args->ldb, args->stride_b);
     dmq_matmul_args packed = *args;
     dmq_cuda_halves halves;
     product_plan *p = NULL;

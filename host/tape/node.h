@@ -164,6 +164,7 @@ struct dmq_tape {
     dmq_real *ones; /**< as many ones as n_ones */
     size_t n_ones, n_zeros;
     dmq_each each; /**< per 0: gradients of parameters are summed over all samples */
+    uint64_t pass; /**< number of the last forward pass: no other pass of any tape has it */
 };
 
 static inline dmq_cell *dmq_cell_of(const dmq_var *v)
@@ -177,6 +178,9 @@ static inline dmq_cell *dmq_cell_of(const dmq_var *v)
  */
 dmq_var *dmq_node_record(dmq_tape *tape, const dmq_op *op, const dmq_attr *attr, int needed,
                          int n_in, dmq_var *const *in);
+
+/** A number that nobody has had; of passes, and of what is the same in two calls of a backend (kernels/conv2d.h). */
+uint64_t dmq_tape_number(void);
 
 /**
  * Where a backward pass writes the gradient of v: *out is its memory or NULL when none is wanted.

@@ -61,6 +61,17 @@ static dmq_conv2d_args args_of(const dmq_node *node)
                               .sets_apart = apart };
 }
 
+/* Of a node in a pass, 2^20 nodes at most: what backward reads is what forward read, or the gradient would be of
+   something else. 0: no backward pass. */
+static uint64_t number_of(const dmq_node *node)
+{
+    const dmq_tape *tape = node->tape;
+
+    return tape->passes & DMQ_TAPE_BACKWARD && node->out->id < 1 << 20
+               ? tape->pass << 20 | (uint64_t)node->out->id
+               : 0;
+}
+
 static dmq_status forward(const dmq_node *node, const dmq_backend *be, dmq_queue *queue)
 {
     dmq_conv2d_args a = args_of(node);
@@ -68,6 +79,9 @@ static dmq_status forward(const dmq_node *node, const dmq_backend *be, dmq_queue
     a.bias = node->in[BIAS] ? node->in[BIAS]->value : NULL;
     a.y = node->out->value;
     a.relu = node->attr.conv.relu;
+    a.same = number_of(node);
+    a.again_x = node->in[W]->grad != NULL;
+    a.again_w = node->in[X]->grad != NULL;
     return be->conv2d_forward(queue, &a);
 }
 
@@ -100,6 +114,8 @@ static dmq_status backward(const dmq_node *node, const dmq_backend *be, dmq_queu
     int add_bias;
 
     a.dy = node->out->grad;
+    a.same = number_of(node);
+    a.same_dy = node->in[W]->grad ? dmq_tape_number() : 0;
     a.add = dmq_grad_take(&a.dx, node->in[X]);
     if (a.dx)
         DMQ_TRY(be->conv2d_backward_data(queue, &a));

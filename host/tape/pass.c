@@ -2,6 +2,7 @@
 #include "tape/node.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 
 int dmq_grad_take(dmq_real **out, dmq_var *v)
 {
@@ -100,6 +101,13 @@ static int is_left_out(const dmq_node *node)
     return node->op->both && dmq_cell_of(node->out)->unread;
 }
 
+uint64_t dmq_tape_number(void)
+{
+    static atomic_uint_fast64_t last;
+
+    return (uint64_t)atomic_fetch_add(&last, 1) + 1;
+}
+
 dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
 {
     int from = part == DMQ_PART_LIVE ? tape->n_frozen : 0;
@@ -107,6 +115,7 @@ dmq_status dmq_tape_forward(dmq_tape *tape, dmq_queue *queue, dmq_part part)
     dmq_status st = DMQ_OK;
 
     assert(tape->planned);
+    tape->pass = dmq_tape_number();
     DMQ_TRY(poison_results(tape, queue, from, to));
     for (int i = from; i < to; i++) {
         if (!is_left_out(tape->order[i]))
@@ -186,6 +195,7 @@ dmq_status dmq_tape_learn(dmq_tape *tape, dmq_queue *queue)
     dmq_status st = DMQ_OK;
 
     assert(tape->planned && (tape->passes & DMQ_TAPE_BACKWARD));
+    tape->pass = dmq_tape_number();
     DMQ_TRY(poison_results(tape, queue, tape->n_frozen, tape->n_order));
     for (int i = tape->n_frozen; i < to; i++)
         DMQ_TRY(tape->order[i]->op->forward(tape->order[i], tape->backend, queue));

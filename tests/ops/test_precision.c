@@ -128,65 +128,188 @@ static void infinity_is_seen(void **state)
     }
 }
 
-/* All passes of a convolution on arrays that stay where they are. */
-static void all_passes(const check_on *on, const dmq_conv2d_args *a)
+/* ------------------------------------------------------------------ what is the same in two calls */
+
+/* A convolution on arrays of the device that stay where they are, and its numbers on the host. */
+typedef struct fixed {
+    check_op op;
+    dmq_conv2d_args a;
+    check_arrays in, want;
+    dmq_real *dy, *y, *dx, *dw, *y_ref;
+    uint64_t stream;
+} fixed;
+
+static void put(dmq_real *to, const dmq_real *from, size_t count)
 {
-    CHECK_RUN(on, conv2d_forward, a);
-    CHECK_RUN(on, conv2d_backward_data, a);
-    CHECK_RUN(on, conv2d_backward_weights, a);
+    const check_on *on = &check_device;
+
+    if (count > 0)
+        CHECK_OK(on->backend->upload(on->queue, to, from, count * sizeof *from));
+}
+
+/* New whole numbers of another size, and what all passes make of them. */
+static void renew(fixed *f)
+{
+    int size = 1 << check_whole(&f->stream, 0, 6);
+
+    for (int k = 0; k < 3; k++)
+        whole(f->in.at[k], f->op.count_in[k], &f->stream);
+    whole(f->dy, f->op.count_out, &f->stream);
+    for (size_t k = 0; k < f->op.count_in[0]; k++)
+        f->in.at[0][k] *= (dmq_real)size;
+    put((dmq_real *)(uintptr_t)f->a.x, f->in.at[0], f->op.count_in[0]);
+    put((dmq_real *)(uintptr_t)f->a.w, f->in.at[1], f->op.count_in[1]);
+    put((dmq_real *)(uintptr_t)f->a.bias, f->in.at[2], f->op.count_in[2]);
+    put((dmq_real *)(uintptr_t)f->a.dy, f->dy, f->op.count_out);
+    f->op.forward(&f->op, &check_ref, f->in.at, f->y_ref, false);
+    f->op.backward(&f->op, &check_ref, f->in.at, f->dy, f->want.at, false);
+}
+
+static fixed fix(const conv2d_shape *shape, uint64_t seed)
+{
+    const check_on *on = &check_device;
+    fixed f = { .op = conv2d_op(shape), .a = conv2d_args(shape), .stream = check_stream(seed) };
+
+    f.in = check_op_arrays(&f.op, NULL);
+    f.want = check_op_arrays(&f.op, NULL);
+    f.dy = check_reals(f.op.count_out);
+    f.y = check_reals(f.op.count_out);
+    f.y_ref = check_reals(f.op.count_out);
+    f.dx = check_reals(f.op.count_in[0]);
+    f.dw = check_reals(f.op.count_in[1]);
+    f.a.x = check_up_real(on, f.in.at[0], f.op.count_in[0]);
+    f.a.w = check_up_real(on, f.in.at[1], f.op.count_in[1]);
+    f.a.bias = check_up_real(on, f.in.at[2], f.op.count_in[2]);
+    f.a.dy = check_up_real(on, f.dy, f.op.count_out);
+    f.a.y = check_room(on, NULL, f.op.count_out);
+    f.a.dx = check_room(on, NULL, f.op.count_in[0]);
+    f.a.dw = check_room(on, NULL, f.op.count_in[1]);
+    f.a.again_x = f.a.again_w = 1;
+    renew(&f);
+    return f;
+}
+
+/* Passes as a tape asks for them, with numbers as it gives them. */
+static void forward(fixed *f, uint64_t pass)
+{
+    f->a.same = pass << 20 | 7;
+    CHECK_RUN(&check_device, conv2d_forward, &f->a);
+}
+
+static void backward(fixed *f, uint64_t gradient)
+{
+    f->a.same_dy = gradient;
+    CHECK_RUN(&check_device, conv2d_backward_data, &f->a);
+    CHECK_RUN(&check_device, conv2d_backward_weights, &f->a);
+}
+
+static void check_forward(fixed *f)
+{
+    check_down_real(&check_device, f->y, f->a.y, f->op.count_out);
+    check_equal("y", f->y, f->y_ref, f->op.count_out);
+}
+
+static void check_backward(fixed *f)
+{
+    check_down_real(&check_device, f->dx, f->a.dx, f->op.count_in[0]);
+    check_down_real(&check_device, f->dw, f->a.dw, f->op.count_in[1]);
+    check_equal("dx", f->dx, f->want.at[0], f->op.count_in[0]);
+    check_equal("dw", f->dw, f->want.at[1], f->op.count_in[1]);
+}
+
+/* Whatever an implementation keeps of a pass: the next one, and calls without a number, see new numbers. */
+static void new_numbers_are_seen(void **state)
+{
+    uint64_t number = 100;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * SHAPES; i++) {
+        fixed f = fix(&shapes[i / 2], 200 + i), g = fix(&shapes[i / 2], 300 + i);
+
+        set_precision(precisions[i % 2]);
+        for (int round = 0; round < 2; round++) {
+            forward(&f, ++number); /* a pass */
+            backward(&f, ++number);
+            check_forward(&f);
+            check_backward(&f);
+            renew(&f); /* the next one */
+            forward(&f, ++number);
+            backward(&f, ++number);
+            check_forward(&f);
+            check_backward(&f);
+            put((dmq_real *)(uintptr_t)f.a.dy, g.dy, f.op.count_out); /* another gradient of it */
+            f.op.backward(&f.op, &check_ref, f.in.at, g.dy, f.want.at, false);
+            backward(&f, ++number);
+            check_backward(&f);
+            renew(&f); /* by nobody's number */
+            f.a.same = 0;
+            backward(&f, 0);
+            check_backward(&f);
+            forward(&f, ++number); /* another pass in the midst of it, which may take the memory */
+            renew(&g);
+            forward(&g, ++number);
+            backward(&f, ++number);
+            backward(&g, ++number);
+            check_forward(&f);
+            check_forward(&g);
+            check_backward(&f);
+            check_backward(&g);
+            renew(&f);
+        }
+        (void)check_release(NULL);
+    }
+}
+
+/* Halves are cast once in a pass. What is written in between, against the caller's word, shows it. */
+static void halves_are_cast_once(void **state)
+{
+    fixed f = fix(&shapes[0], 400);
+    dmq_real *zeros = check_reals(f.op.count_in[0] + f.op.count_in[1] + f.op.count_out);
+
+    (void)state;
+    set_precision(DMQ_FP16);
+    forward(&f, 900);
+    f.a.same_dy = 901;
+    put((dmq_real *)(uintptr_t)f.a.w, zeros, f.op.count_in[1]);
+    CHECK_RUN(&check_device, conv2d_backward_data, &f.a);
+    put((dmq_real *)(uintptr_t)f.a.x, zeros, f.op.count_in[0]);
+    put((dmq_real *)(uintptr_t)f.a.dy, zeros, f.op.count_out);
+    CHECK_RUN(&check_device, conv2d_backward_weights, &f.a);
+    check_backward(&f);
 }
 
 static void a_recording_sees_new_numbers(void **state)
 {
     const check_on *on = &check_device;
+    uint64_t number = 1000;
 
     (void)state;
     if (!on->backend->capture_begin)
         skip();
     for (size_t i = 0; i < 2; i++) {
-        check_op op = conv2d_op(&shapes[0]);
-        dmq_conv2d_args a = conv2d_args(&shapes[0]);
-        check_arrays in = check_op_arrays(&op, NULL), want = check_op_arrays(&op, NULL);
-        dmq_real *dy = check_reals(op.count_out), *y = check_reals(op.count_out);
-        dmq_real *dx = check_reals(op.count_in[0]), *dw = check_reals(op.count_in[1]);
-        dmq_real *y_ref = check_reals(op.count_out);
-        uint64_t stream = check_stream(120 + i);
+        fixed f = fix(&shapes[0], 500 + i), g = fix(&shapes[0], 600 + i);
         void *graph = NULL;
 
         set_precision(precisions[i]);
-        a.x = check_up_real(on, in.at[0], op.count_in[0]);
-        a.w = check_up_real(on, in.at[1], op.count_in[1]);
-        a.bias = check_up_real(on, in.at[2], op.count_in[2]);
-        a.dy = check_up_real(on, dy, op.count_out);
-        a.y = check_room(on, NULL, op.count_out);
-        a.dx = check_room(on, NULL, op.count_in[0]);
-        a.dw = check_room(on, NULL, op.count_in[1]);
-        all_passes(on, &a); /* makes its plans */
+        forward(&f, ++number); /* makes its plans */
+        backward(&f, ++number);
         CHECK_OK(on->backend->capture_begin(on->queue));
-        all_passes(on, &a);
+        forward(&f, ++number);
+        backward(&f, ++number);
         CHECK_OK(on->backend->capture_end(on->queue, &graph));
+        renew(&f); /* what was recorded has not been done */
+        backward(&f, ++number);
+        check_backward(&f);
         for (int round = 0; round < 3; round++) {
-            for (int k = 0; k < 3; k++)
-                whole(in.at[k], op.count_in[k], &stream);
-            whole(dy, op.count_out, &stream);
-            for (size_t k = 0; k < op.count_in[0]; k++)
-                in.at[0][k] *= (dmq_real)(1 << 4 * round); /* another scale */
-            CHECK_OK(
-                on->backend->upload(on->queue, (void *)a.x, in.at[0], op.count_in[0] * sizeof *dy));
-            CHECK_OK(
-                on->backend->upload(on->queue, (void *)a.w, in.at[1], op.count_in[1] * sizeof *dy));
-            CHECK_OK(on->backend->upload(on->queue, (void *)a.bias, in.at[2],
-                                         op.count_in[2] * sizeof *dy));
-            CHECK_OK(on->backend->upload(on->queue, (void *)a.dy, dy, op.count_out * sizeof *dy));
+            renew(&f);
+            renew(&g);
+            forward(&g, ++number); /* a replay may take the memory of its halves */
             CHECK_OK(on->backend->graph_launch(on->queue, graph));
-            check_down_real(on, y, a.y, op.count_out);
-            check_down_real(on, dx, a.dx, op.count_in[0]);
-            check_down_real(on, dw, a.dw, op.count_in[1]);
-            op.forward(&op, &check_ref, in.at, y_ref, false);
-            op.backward(&op, &check_ref, in.at, dy, want.at, false);
-            check_equal("y", y, y_ref, op.count_out);
-            check_equal("dx", dx, want.at[0], op.count_in[0]);
-            check_equal("dw", dw, want.at[1], op.count_in[1]);
+            backward(&g, ++number);
+            check_forward(&f);
+            check_backward(&f);
+            check_forward(&g);
+            check_backward(&g);
         }
         on->backend->graph_destroy(graph);
         (void)check_release(NULL);
@@ -196,10 +319,9 @@ static void a_recording_sees_new_numbers(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(whole_numbers_are_exact),
-        CHECK_TEST(operands_are_rounded_and_sums_are_not),
-        CHECK_TEST(infinity_is_seen),
-        CHECK_TEST(a_recording_sees_new_numbers),
+        CHECK_TEST(whole_numbers_are_exact), CHECK_TEST(operands_are_rounded_and_sums_are_not),
+        CHECK_TEST(infinity_is_seen),        CHECK_TEST(new_numbers_are_seen),
+        CHECK_TEST(halves_are_cast_once),    CHECK_TEST(a_recording_sees_new_numbers),
     };
 
     check_open(argc, argv);
