@@ -9,7 +9,7 @@ extern "C" {
 }
 
 DMQ_DEVICE(dmq_col_sum)(dmq_queue *queue, const dmq_col_sum_args *a);
-DMQ_DEVICE(dmq_conv2d_weights_padded)(bool *done, dmq_queue *queue, const dmq_conv2d_args *a);
+DMQ_DEVICE(dmq_conv2d_weights_columns)(bool *done, dmq_queue *queue, const dmq_conv2d_args *a);
 
 /* Parts of a sum over all positions: enough that a device is full, none shorter than this. */
 enum { BLOCKS_WANTED = 256, PART_LEAST = 64 };
@@ -319,10 +319,10 @@ DMQ_DEVICE(dmq_conv2d_weights_each)(dmq_queue *queue, const dmq_conv2d_args *a)
 {
     int runs = a->n / a->per, run_size = a->per * a->ho * a->wo;
     dmq_status st = DMQ_OK;
-    bool padded;
+    bool by_columns;
 
-    DMQ_TRY(DMQ_LAUNCHER(dmq_conv2d_weights_padded)(&padded, queue, a));
-    if (!padded) {
+    DMQ_TRY(DMQ_LAUNCHER(dmq_conv2d_weights_columns)(&by_columns, queue, a));
+    if (!by_columns) {
         DMQ_TRY(
             a->k > 64 && a->c > 64
                 ? launch_backward_weights<8>(queue, a, a->dw, runs, run_size, a->apart, a->add)
