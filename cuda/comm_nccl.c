@@ -140,8 +140,11 @@ static dmq_status poll(dmq_device_group *group, dmq_queue *queue, int *done)
     *done = error == cudaSuccess;
     (void)
         cudaGetLastError(); /* "not ready" is kept like any other, and the next launch would report it */
-    if (error != cudaSuccess && error != cudaErrorNotReady)
+    if (error == cudaErrorNotReady) {
+        (void)cudaGetLastError(); /* kept like a failure: the next launch would report it */
+    } else if (error != cudaSuccess) {
         return dmq_cuda_failed(error, "cudaStreamQuery");
+    }
     asked = g->nccl->CommGetAsyncError(g->comm, &state);
     if (asked != ncclSuccess || (state != ncclSuccess && state != ncclInProgress))
         st = failed(g, asked != ncclSuccess ? asked : state, "a call");

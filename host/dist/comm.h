@@ -48,7 +48,7 @@ typedef struct dmq_comm_config {
     double seconds; /**< limit of a call; 0: DMQ_COMM_SECONDS of the environment, or 600 */
 } dmq_comm_config;
 
-/** The group of one. */
+/** The group of one: nothing moves, unless the way is DEVICE, where the library is called all the same. */
 dmq_status dmq_comm_self(dmq_comm **out, const dmq_comm_config *config);
 
 /** Leaves the group. Takes NULL. No call of this rank is under way. */

@@ -54,7 +54,7 @@ static dmq_status choose(int *device, const card *c, int size)
         for (int q = 0; q < r; q++)
             apart = apart && !same_device(&c[q], &c[r]);
     }
-    *device = ready && (apart || c[0].way == DMQ_COMM_DEVICE);
+    *device = ready && (c[0].way == DMQ_COMM_DEVICE || (apart && size > 1));
     return DMQ_OK;
 }
 

@@ -1,115 +1,5 @@
 /* Groups of processes on this machine: they find each other and nobody else, and who dies or hangs is named. */
-#include "base/clock.h"
-#include "dist/meet.h"
-
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-
-#include "comm_parts.h"
-#include "scratch.h"
-
-/* What a process leaves for the test. */
-typedef struct outcome {
-    dmq_status status;
-    double seconds;
-    char message[2048];
-} outcome;
-
-typedef struct process {
-    dmq_meet meet;
-    const char *folder, *word;
-    const dmq_backend *be;
-    double limit;
-    rank_fn *fn;
-    void *context;
-    pid_t pid;
-    outcome *out;
-} process;
-
-static process rank[RANKS];
-static outcome *outcomes; /* (RANKS), shared with the processes */
-
-static void contains(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
-}
-
-static dmq_status run_rank(process *p)
-{
-    dmq_comm_config config = { .backend = p->be, .seconds = p->limit };
-    rank_place at = {
-        .be = p->be, .rank = p->meet.rank, .size = p->meet.size, .context = p->context
-    };
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(p->be->queue_create(&at.queue, 0));
-    DMQ_TRY(dmq_comm_meet(&at.comm, &p->meet, p->folder, p->word, &config));
-    DMQ_TRY(p->fn(&at));
-done:
-    if (st != DMQ_OK)
-        (void)snprintf(p->out->message, sizeof p->out->message, "%s", dmq_message());
-    dmq_comm_destroy(at.comm);
-    p->be->queue_destroy(at.queue);
-    return st;
-}
-
-static void start(process *p)
-{
-    p->pid = fork();
-    assert_true(p->pid >= 0);
-    if (p->pid == 0) {
-        double begin = dmq_clock_seconds();
-
-        p->out->status = run_rank(p);
-        p->out->seconds = dmq_clock_seconds() - begin;
-        _exit(dmq_exit_code(p->out->status));
-    }
-}
-
-/* Its exit code; 128 and more where a signal ended it. */
-static int finish(process *p)
-{
-    int status = 0;
-
-    assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static void prepare(int size, double limit, rank_fn *fn, void *context)
-{
-    memset(outcomes, 0, RANKS * sizeof *outcomes);
-    for (int r = 0; r < size; r++) {
-        rank[r] = (process){
-            .meet = { .rank = r, .size = size, .local_rank = r, .local = 1, .job = "7.0" },
-            .folder = scratch_folder,
-            .word = "test",
-            .be = dmq_backend_ref(),
-            .limit = limit,
-            .fn = fn,
-            .context = context,
-            .out = &outcomes[r]
-        };
-    }
-}
-
-static void start_all(int size)
-{
-    for (int r = size - 1; r >= 0; r--) /* rank 0 comes last: the others wait for its address */
-        start(&rank[r]);
-}
-
-static void all_well(int size)
-{
-    for (int r = 0; r < size; r++) {
-        int code = finish(&rank[r]);
-
-        if (code != 0)
-            fail_msg("rank %d of %d: exit %d: %s", r, size, code, outcomes[r].message);
-    }
-    assert_int_not_equal(access(in_folder("comm-address-7_0"), F_OK), 0); /* taken away */
-}
+#include "comm_processes.h"
 
 /* ------------------------------------------------------------------ all well */
 
@@ -129,7 +19,7 @@ static void parts_arrive(void **state)
     }
     prepare(3, 60, move_all, &counts[1]);
     for (int r = 0; r < 3; r++)
-        rank[r].be = dmq_backend_check(); /* through the host */
+        rank[r].backend = "check"; /* through the host */
     start_all(3);
     all_well(3);
 }
@@ -405,13 +295,6 @@ int main(void)
         cmocka_unit_test(jobs_do_not_meet),
         cmocka_unit_test(an_address_will_do),
     };
-    FILE *shared = tmpfile();
 
-    if (!shared || ftruncate(fileno(shared), RANKS * sizeof *outcomes) != 0)
-        return 1;
-    outcomes =
-        mmap(NULL, RANKS * sizeof *outcomes, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(shared), 0);
-    if (outcomes == MAP_FAILED)
-        return 1;
-    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+    return outcomes_open() ? cmocka_run_group_tests(tests, scratch_make, scratch_remove) : 1;
 }
