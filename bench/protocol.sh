@@ -124,20 +124,25 @@ tell() {
 # The pieces: what is not made again in seconds.
 pack() {
     [ -n "$carry" ] || return 0
-    local most=$((3 * 15 << 20)) names=() arm size
+    local most=$((3 * 15 << 20)) names=() arm size sum
     mkdir -p "$carry"
     rm -f "$carry"/carry-*.part
     (cd "$dir" && find . -type f ! -name '*.h5' ! -name '*.train' ! -name '*.new' ! -name LOCK ! -name '*.png' | sort) >"$dir/carried.new"
+    # what is left of the time is short: every file is compressed once to know its size, and blocks only of what is
+    # not whole yet
+    sum=$(tar -C "$dir" -cf - -T "$dir/carried.new" | xz -1 -T0 -c | wc -c)
     for arm in tfmq gac permuted nearest; do
-        names=("$dir"/runs/$arm*/quant.h5 "$dir"/runs/$arm*/ckpt/*.h5)
+        names=("$dir"/runs/$arm*/quant.h5)
+        [ -f "${names[0]}" ] || names=("$dir"/runs/$arm*/ckpt/*.h5)
         for name in "${names[@]}"; do
             [ -f "$name" ] || continue
-            echo "./${name#"$dir"/}" >>"$dir/carried.new"
-            size=$(tar -C "$dir" -cf - -T "$dir/carried.new" | xz -1 -T0 -c | wc -c)
-            [ "$size" -le $most ] || {
+            size=$(($(xz -1 -T0 -c "$name" | wc -c) + 1024))
+            if [ $((sum + size)) -le $most ]; then
+                sum=$((sum + size))
+                echo "./${name#"$dir"/}" >>"$dir/carried.new"
+            else
                 say "not carried: ${name#"$dir"/} ($(($(stat -c %s "$name") >> 20)) MiB)"
-                sed -i '$d' "$dir/carried.new"
-            }
+            fi
         done
     done
     tar -C "$dir" -cf - -T "$dir/carried.new" | xz -1 -T0 -c | split -d -a 1 -b 15m --additional-suffix=.part - "$carry/carry-"

@@ -48,7 +48,10 @@ def start(args):
 
 
 def settle(style):
-    """Global switches of a style. The defaults are those of the released scripts: TF32 in convolutions alone."""
+    """Global switches of a style. The defaults are those of the released scripts: TF32 in convolutions alone.
+
+    The older switches: torch.compile of 2.9 to 2.11 refuses where fp32_precision was set (pytorch issue 166387).
+    """
     good = style != "R_a"
     torch.backends.cudnn.benchmark = good
     torch.backends.cudnn.allow_tf32 = True
