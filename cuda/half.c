@@ -8,7 +8,7 @@ enum { FACTOR = 4, PART = 8, NUMBERS = PART + 2 * DMQ_HALF_PARTS };
 
 /* Operands that are kept for a pass: so many at most, and so much memory. HEAD: before the halves, their scale. */
 enum { KEPT = 64, HEAD = 256 };
-static const size_t kept_bytes = (size_t)1 << 30;
+static const size_t kept_bytes = (size_t)256 << 20;
 
 typedef struct block {
     void *memory;
@@ -121,13 +121,12 @@ static dmq_status take_room(dmq_half_args *a, dmq_queue *q, int which)
     return st;
 }
 
-/* Memory for an operand that is to be kept: of another pass, the least that will do, or new. NULL: none. */
-static dmq_status take_kept(kept **out, dmq_queue *q, const dmq_cuda_half *h)
+/* Memory for an operand that is to be kept: of another pass, the least that will do, or new. NULL: it is not. */
+static kept *take_kept(dmq_queue *q, const dmq_cuda_half *h)
 {
     dmq_cuda_halves_room *r = q->halves;
     size_t bytes = HEAD + bytes_of(&h->array);
     kept *best = NULL;
-    dmq_status st = DMQ_OK;
 
     for (int i = 0; i < r->n_kept; i++) {
         kept *k = &r->kept[i];
@@ -136,16 +135,13 @@ static dmq_status take_kept(kept **out, dmq_queue *q, const dmq_cuda_half *h)
             (!best || k->bytes < best->bytes))
             best = k;
     }
-    if (!best && !q->captures && r->n_kept < KEPT && r->kept_bytes + bytes <= kept_bytes) {
-        best = &r->kept[r->n_kept];
-        DMQ_TRY(add_block(&best->memory, r, bytes));
+    if (!best && !q->captures && r->n_kept < KEPT && r->kept_bytes + bytes <= kept_bytes &&
+        add_block(&r->kept[r->n_kept].memory, r, bytes) == DMQ_OK) {
+        best = &r->kept[r->n_kept++];
         best->bytes = bytes;
         r->kept_bytes += bytes;
-        r->n_kept++;
     }
-done:
-    *out = best;
-    return st;
+    return best;
 }
 
 /* Where the halves of an operand are, or are to be: scale, y and kept of `a`. */
@@ -176,7 +172,7 @@ static dmq_status place(dmq_half_args *a, dmq_queue *q, const dmq_cuda_half *h, 
     /* also where it will not be used: a recording that finds no other memory has this one */
     DMQ_TRY(take_room(a, q, which));
     if (h->as == DMQ_HALF_KEPT && h->same != 0)
-        DMQ_TRY(take_kept(&k, q, h));
+        k = take_kept(q, h);
     if (k) {
         a->scale = k->memory;
         a->y = (uint16_t *)((char *)k->memory + HEAD);

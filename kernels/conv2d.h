@@ -42,7 +42,8 @@ typedef struct dmq_conv2d_args {
     int sets;          /**< forward, backward_data: sets of weights; 0: one, as 1 */
     size_t sets_apart; /**< with sets: numbers from one set to the next */
     /** Calls of one number, but for 0, see the same numbers in x and in w (`same`), in dy (`same_dy`): of what
-        an implementation makes of them in forward, or of dy in backward_data, the later ones may make use. */
+        an implementation makes of them in forward, or of dy in backward_data, the later ones may make use.
+        same >> 20 is the number of the pass that a call belongs to. */
     uint64_t same, same_dy;
     int again_x, again_w; /**< forward with `same`: a backward call will read x, w */
 } dmq_conv2d_args;
