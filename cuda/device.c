@@ -101,14 +101,23 @@ static dmq_status read_budget(size_t *out)
     return DMQ_OK;
 }
 
+static void close_pool(void)
+{
+    if (device.pool)
+        (void)cudaMemPoolDestroy(device.pool);
+    (void)cudaGetLastError();
+    device.pool = NULL;
+}
+
 /* A pool that gives nothing back to the driver: what one unit frees, the next one takes. */
-static dmq_status open_pool(void)
+static dmq_status try_pool(void)
 {
     struct cudaMemPoolProps wanted = { .allocType = cudaMemAllocationTypePinned,
                                        .location = { .type = cudaMemLocationTypeDevice,
                                                      .id = device.number } };
     uint64_t keep = UINT64_MAX;
     dmq_status st = DMQ_OK;
+    void *memory = NULL;
     int has = 0;
 
     DMQ_CUDA(cudaDeviceGetAttribute(&has, cudaDevAttrMemoryPoolsSupported, device.number));
@@ -116,8 +125,22 @@ static dmq_status open_pool(void)
         goto done;
     DMQ_CUDA(cudaMemPoolCreate(&device.pool, &wanted));
     DMQ_CUDA(cudaMemPoolSetAttribute(device.pool, cudaMemPoolAttrReleaseThreshold, &keep));
+    DMQ_CUDA(cudaMallocFromPoolAsync(&memory, 1, device.pool, device.stream));
+    DMQ_CUDA(cudaFreeAsync(memory, device.stream));
+    DMQ_CUDA(cudaStreamSynchronize(device.stream));
 done:
     return st;
+}
+
+/* A machine between us and the device may have pools and not let them work. */
+static void open_pool(void)
+{
+    if (try_pool() == DMQ_OK)
+        return;
+    close_pool();
+    dmq_log_warn("no-memory-pool",
+                 "%s; memory is asked of the device itself, and every free waits for all of it",
+                 dmq_message());
 }
 
 /* A launch of nothing: whether the kernels of this build run on this device is known before there is work. */
@@ -136,12 +159,10 @@ done:
 /* Back to a process that has opened none: it may open another one. */
 static void forget(void)
 {
-    if (device.pool)
-        (void)cudaMemPoolDestroy(device.pool);
+    close_pool();
     if (device.stream)
         (void)cudaStreamDestroy(device.stream);
     (void)cudaGetLastError();
-    device.pool = NULL;
     device.stream = NULL;
     device_is_set = 0;
 }
@@ -164,7 +185,7 @@ static dmq_status open_locked(int number)
     DMQ_CUDA(cudaSetDevice(number));
     DMQ_CUDA(cudaMemGetInfo(&free_bytes, &device.total));
     DMQ_CUDA(cudaStreamCreateWithFlags(&device.stream, cudaStreamNonBlocking));
-    DMQ_TRY(open_pool());
+    open_pool();
     DMQ_TRY(try_launch());
     device.open = 1;
 done:
