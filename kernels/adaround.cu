@@ -143,8 +143,12 @@ static __device__ void load(held<P, W> &h, const work &k, const layer &at, size_
         h.alpha = dmq_load<W>(at.l.alpha, i);
     if (P == BACKWARD || P == CURVE || P == STEP)
         h.dw = dmq_load<W>(at.l.dw, i);
-    if (P == JVP || P == CURVE)
+    if (P == CURVE || (P == JVP && at.l.alpha_tan)) {
         h.tan = dmq_load<W>(at.l.alpha_tan, i);
+    } else if (P == JVP) {
+        for (int j = 0; j < W; j++)
+            h.tan.at[j] = 1;
+    }
     if ((P == BACKWARD || P == CURVE || P == REGULARIZE) && k.add)
         h.old = dmq_load<W>(at.l.dalpha, i);
     if (P == STEP) {

@@ -36,7 +36,7 @@ typedef struct dmq_adaround_layer {
     dmq_real *w_soft;          /**< (k, per); written by forward */
     int16_t *code;             /**< (k, per), optional; written by forward with hard = 1 */
     const dmq_real *dw;        /**< (k, per); backward, curve */
-    const dmq_real *alpha_tan; /**< (k, per); jvp, curve */
+    const dmq_real *alpha_tan; /**< (k, per); jvp, where NULL is all 1, so that w_tan = D; curve */
     dmq_real *w_tan;           /**< (k, per); written by jvp */
     dmq_real *dalpha;          /**< (k, per), may be dw; written by backward, curve, regularize */
     int k, per;

@@ -79,7 +79,7 @@ dmq_status dmq_adaround_jvp_ref(dmq_queue *queue, const dmq_adaround_args *a)
                 dmq_real d =
                     dmq_ada_d(l->w[at], l->alpha[at], l->scale[k], l->zero[k], l->lo, l->hi);
 
-                l->w_tan[at] = d * l->alpha_tan[at];
+                l->w_tan[at] = l->alpha_tan ? d * l->alpha_tan[at] : d;
             }
         }
     }

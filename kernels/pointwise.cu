@@ -157,7 +157,7 @@ struct scaled_sum {
     template <int W> __device__ void load(held<W> &h, size_t pack) const
     {
         h.x = dmq_load<W>(a.x, pack);
-        h.y = dmq_old<W>(a.y, pack, a.beta != 0);
+        h.y = dmq_old<W>(a.z, pack, a.beta != 0);
     }
     template <int W> __device__ void store(held<W> &h, size_t pack) const
     {
@@ -273,7 +273,8 @@ DMQ_DEVICE(dmq_axpby)(dmq_queue *queue, const dmq_axpby_args *a)
 {
     scaled_sum op = { *a };
 
-    return dmq_map(queue, op, a->count, dmq_aligned(a->x, a->y));
+    op.a.z = a->z ? a->z : a->y;
+    return dmq_map(queue, op, a->count, dmq_aligned(a->x, a->y, a->z));
 }
 
 DMQ_DEVICE(dmq_fill)(dmq_queue *queue, const dmq_fill_args *a)

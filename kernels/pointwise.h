@@ -6,7 +6,7 @@
  *   derive    out = f'(x) * v               backward (v = dy) and tangent (v = x_tan) alike
  *   geglu     y = a * gelu(g), (a | g) the halves of the last axis
  *   binary    y = p + q or p * q with broadcast over three axes (stride 0 repeats)
- *   axpby     y = alpha x + beta y
+ *   axpby     y = alpha x + beta y, or alpha x + beta z
  *   fill      y = value
  */
 #ifndef DMQ_KERNELS_POINTWISE_H
@@ -70,7 +70,8 @@ dmq_status dmq_binary_backward_ref(dmq_queue *queue, const dmq_binary_args *a);
 typedef struct dmq_axpby_args {
     const dmq_real *x;    /**< (count) */
     dmq_real *y;          /**< (count), may be x */
-    dmq_real alpha, beta; /**< beta = 0: y is not read */
+    const dmq_real *z;    /**< (count), optional: in the place of y in the sum; may be x or y */
+    dmq_real alpha, beta; /**< beta = 0: y and z are not read */
     size_t count;
 } dmq_axpby_args;
 

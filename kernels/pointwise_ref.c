@@ -119,11 +119,13 @@ dmq_status dmq_binary_backward_ref(dmq_queue *queue, const dmq_binary_args *a)
 
 dmq_status dmq_axpby_ref(dmq_queue *queue, const dmq_axpby_args *a)
 {
+    const dmq_real *z = a->z ? a->z : a->y;
+
     (void)queue;
     for (size_t i = 0; i < a->count; i++) {
         dmq_real scaled = a->alpha * a->x[i];
 
-        a->y[i] = a->beta == 0 ? scaled : scaled + a->beta * a->y[i];
+        a->y[i] = a->beta == 0 ? scaled : scaled + a->beta * z[i];
     }
     return DMQ_OK;
 }

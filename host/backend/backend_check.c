@@ -78,7 +78,7 @@ POINTERS(dmq_layer_norm_args, a->x, a->gamma, a->beta, a->y, a->mean, a->rstd, a
 POINTERS(dmq_unary_args, a->x, a->y, a->v, a->out)
 POINTERS(dmq_geglu_args, a->x, a->y, a->dy, a->dx, a->x_tan, a->y_tan)
 POINTERS(dmq_binary_args, a->p, a->q, a->y, a->dy, a->dp, a->dq)
-POINTERS(dmq_axpby_args, a->x, a->y)
+POINTERS(dmq_axpby_args, a->x, a->y, a->z)
 POINTERS(dmq_fill_args, a->y)
 POINTERS(dmq_copy2d_args, a->src, a->dst)
 POINTERS(dmq_permute_args, a->x, a->y)

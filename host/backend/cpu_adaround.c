@@ -80,6 +80,18 @@ DMQ_CLONES static void hard_run(const dmq_adaround_layer *l, const run *of)
     }
 }
 
+/* out = D */
+DMQ_CLONES static void slope_alone_run(const dmq_adaround_layer *l, const run *of, float *out)
+{
+    const run r = *of;
+    const float *w = l->w + r.at, *alpha = l->alpha + r.at;
+
+    DMQ_EACH(size_t i = 0; i < r.count; i++)
+    {
+        out[i] = d_of(w[i], dmq_cpu_sigmoid(alpha[i]), &r);
+    }
+}
+
 /* out = D v, or += : backward and jvp alike. */
 DMQ_CLONES static void slope_run(const dmq_adaround_layer *l, const run *of, float *out,
                                  const float *v, int add)
@@ -241,7 +253,10 @@ static void backward_one(const dmq_adaround_layer *l, const run *r, int add)
 
 static void jvp_one(const dmq_adaround_layer *l, const run *r, int add)
 {
-    slope_run(l, r, l->w_tan + r->at, l->alpha_tan + r->at, add);
+    if (l->alpha_tan)
+        slope_run(l, r, l->w_tan + r->at, l->alpha_tan + r->at, add);
+    else
+        slope_alone_run(l, r, l->w_tan + r->at);
 }
 
 static void curve_one(const dmq_adaround_layer *l, const run *r, int add)

@@ -357,7 +357,7 @@ dmq_status dmq_binary_backward_cpu(dmq_queue *queue, const dmq_binary_args *a)
 }
 
 DMQ_CLONES
-static void axpby(float *y, const float *x, float alpha, float beta, size_t count)
+static void axpby(float *y, const float *x, float alpha, const float *z, float beta, size_t count)
 {
     if (beta == 0) {
 #pragma GCC ivdep
@@ -366,13 +366,13 @@ static void axpby(float *y, const float *x, float alpha, float beta, size_t coun
     } else {
 #pragma GCC ivdep
         for (size_t i = 0; i < count; i++)
-            y[i] = alpha * x[i] + beta * y[i];
+            y[i] = alpha * x[i] + beta * z[i];
     }
 }
 
 dmq_status dmq_axpby_cpu(dmq_queue *queue, const dmq_axpby_args *a)
 {
     (void)queue;
-    axpby(a->y, a->x, a->alpha, a->beta, a->count);
+    axpby(a->y, a->x, a->alpha, a->z ? a->z : a->y, a->beta, a->count);
     return DMQ_OK;
 }

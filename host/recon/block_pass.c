@@ -409,19 +409,16 @@ done:
 static dmq_status each_gradient(dmq_block *b, pass *p, const dmq_real *theta, int size)
 {
     dmq_block_inner *in = b->inner;
-    dmq_real *ones = in->dw; /* free here */
     dmq_block_tapes *tapes;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_block_tapes_get(&tapes, b, DMQ_TAPE_BACKWARD, size));
     DMQ_TRY(dmq_block_need_tan(b));
     DMQ_TRY(dmq_block_soften(b, theta));
-    DMQ_TRY(dmq_space_fill(&in->space, ones, 1, b->problem.n_theta));
     DMQ_TRY(dmq_block_round(&(dmq_round_job){ /* w_tan = D */
                                               .block = b,
                                               .slot = in->space.be->adaround_jvp,
-                                              .alpha = theta,
-                                              .alpha_tan = ones }));
+                                              .alpha = theta }));
     p->tapes = tapes;
     p->d = in->w_tan;
     DMQ_TRY(dmq_block_run_shards(b, &p->rows, size, 0, shards(p->n, size), each_piece, p));

@@ -89,12 +89,9 @@ dmq_status dmq_space_axpby(const dmq_space *s, dmq_real *y, double beta, const d
 dmq_status dmq_space_move(const dmq_space *s, dmq_real *z, const dmq_real *x, double alpha,
                           const dmq_real *y, size_t n)
 {
-    dmq_status st = DMQ_OK;
-
-    DMQ_TRY(dmq_space_copy(s, z, x, n));
-    DMQ_TRY(dmq_space_axpby(s, z, 1, y, alpha, n));
-done:
-    return st;
+    return s->be->axpby(
+        s->queue, &(dmq_axpby_args){
+                      .x = y, .y = z, .z = x, .alpha = (dmq_real)alpha, .beta = 1, .count = n });
 }
 
 /* ------------------------------------------------------------------ products */

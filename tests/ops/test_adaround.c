@@ -206,6 +206,40 @@ static block block_at(size_t i, uint64_t seed)
     return random_block(blocks[i].n, blocks[i].k, blocks[i].per, blocks[i].hi, seed);
 }
 
+/* Without a direction w_tan is that of ones; a gradient may go where that of the weights was. The same bits. */
+static void slopes_alone_and_in_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        block b = block_at(i, 40 + i);
+        placed p = place(&check_device, &b), q;
+        dmq_adaround_args a, c;
+
+        for (int l = 0; l < b.n; l++) {
+            for (size_t j = 0; j < count_of(&b, l); j++)
+                b.tan[l][j] = 1;
+        }
+        q = place(&check_device, &b);
+        for (int l = 0; l < b.n; l++) {
+            p.layer[l].alpha_tan = NULL;
+            p.layer[l].dalpha = (dmq_real *)p.layer[l].dw;
+        }
+        a = args_of(&p, &b);
+        c = args_of(&q, &b);
+        CHECK_RUN(&check_device, adaround_jvp, &a);
+        CHECK_RUN(&check_device, adaround_jvp, &c);
+        CHECK_RUN(&check_device, adaround_backward, &a);
+        CHECK_RUN(&check_device, adaround_backward, &c);
+        for (int l = 0; l < b.n; l++) {
+            check_equal("D", down(&check_device, p.w_tan[l], count_of(&b, l)),
+                        down(&check_device, q.w_tan[l], count_of(&b, l)), count_of(&b, l));
+            check_equal("in place", down(&check_device, p.layer[l].dalpha, count_of(&b, l)),
+                        down(&check_device, q.dalpha[l], count_of(&b, l)), count_of(&b, l));
+        }
+        (void)check_release(NULL);
+    }
+}
+
 static void same_as_the_reference(void **state)
 {
     (void)state;
@@ -462,10 +496,11 @@ static void nan_stays_nan(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(alphas_of_the_papers),           CHECK_TEST(values_of_pytorch),
-        CHECK_TEST(same_as_the_reference),          CHECK_TEST(the_step_is_its_parts),
-        CHECK_TEST(the_transpose_is_the_transpose), CHECK_TEST(differences),
-        CHECK_TEST(the_regularizer_has_its_values), CHECK_TEST(nan_stays_nan),
+        CHECK_TEST(alphas_of_the_papers),  CHECK_TEST(values_of_pytorch),
+        CHECK_TEST(same_as_the_reference), CHECK_TEST(slopes_alone_and_in_place),
+        CHECK_TEST(the_step_is_its_parts), CHECK_TEST(the_transpose_is_the_transpose),
+        CHECK_TEST(differences),           CHECK_TEST(the_regularizer_has_its_values),
+        CHECK_TEST(nan_stays_nan),
     };
 
     check_open(argc, argv);

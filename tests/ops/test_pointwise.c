@@ -134,6 +134,15 @@ static void axpby_scales_and_adds(void **state)
         CHECK_RUN(on, axpby, &a);
         check_down_real(on, got, a.y, COUNT);
         check_close_to("axpby in place", got, want, COUNT, check_unit, check_unit, 1);
+
+        for (int j = 0; j < COUNT; j++)
+            want[j] = factor[i][0] * (double)x[j] + factor[i][1] * (double)y[j];
+        a.x = check_up_real(on, x, COUNT);
+        a.z = check_up_real(on, y, COUNT);
+        a.y = check_room(on, NULL, COUNT); /* it is not read */
+        CHECK_RUN(on, axpby, &a);
+        check_down_real(on, got, a.y, COUNT);
+        check_close_to("axpby to a third", got, want, COUNT, check_unit, check_unit, 1);
     }
     check_report("axpby");
 }

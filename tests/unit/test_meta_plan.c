@@ -186,9 +186,9 @@ static void few_launches(void **state)
         dmq_gm_form form;
         int normalize, matrix_free, most;
     } ways[] = {
-        { DMQ_GM_SURROGATE, 0, 0, 70 },  { DMQ_GM_SURROGATE, 1, 0, 71 },
-        { DMQ_GM_SURROGATE, 1, 1, 205 }, { DMQ_GM_SEQUENTIAL, 0, 0, 90 },
-        { DMQ_GM_ORIGINAL, 0, 0, 70 },
+        { DMQ_GM_SURROGATE, 0, 0, 53 },  { DMQ_GM_SURROGATE, 1, 0, 54 },
+        { DMQ_GM_SURROGATE, 1, 1, 151 }, { DMQ_GM_SEQUENTIAL, 0, 0, 67 },
+        { DMQ_GM_ORIGINAL, 0, 0, 53 },
     };
     static outcome out;
 
