@@ -297,15 +297,14 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream)
     return pretend_leave(error);
 }
 
-static void run_graph(void *context)
+static void run_end(void *context)
 {
     cudaGraphExec_t e = context;
 
-    for (size_t i = 0; i < e->n; i++)
-        pretend_run(&e->node[i]->work);
     e->waiting--;
 }
 
+/* Its nodes one behind the other, since one of them may have to wait. */
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
     cudaError_t error = pretend_enter("cudaGraphLaunch");
@@ -316,8 +315,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
         pretend_die("a graph is launched into a capture: nobody has said what that is");
     if (error == cudaSuccess) {
         exec->waiting++;
-        error = pretend_put(
-            stream, &(pretend_work){ .name = "a graph", .run = run_graph, .context = exec });
+        for (size_t i = 0; i < exec->n; i++)
+            pretend_put_node(stream, exec->node[i]);
+        error = pretend_put(stream,
+                            &(pretend_work){ .name = "a graph", .run = run_end, .context = exec });
     }
     return pretend_leave(error);
 }

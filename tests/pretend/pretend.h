@@ -18,13 +18,18 @@ extern "C" {
 
 /**
  * A piece of work of a stream. run is called once for it, many times when it was recorded; drop once, when
- * nobody will run it again. Both may be called by any thread. run calls no function of the runtime.
+ * nobody will run it again. All may be called by any thread. They call no function of the runtime.
+ *
+ * ready says whether what the work waits for from outside of this process, or of another stream, has come: the
+ * stream stays before the work until then, while others go on. Who waits longer than PRETEND_PATIENCE (60) seconds
+ * without anything going on would wait for ever: the program ends.
  */
 typedef struct pretend_work {
     const char *name; /* for messages; lives as long as the program */
     void (*run)(void *context);
     void (*drop)(void *context); /* NULL: nothing to drop */
     void *context;
+    int (*ready)(void *context); /* NULL: always */
 } pretend_work;
 
 /**

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { NAMES = 64, LEAKED = 70 };
@@ -233,6 +234,15 @@ cudaError_t pretend_leave(cudaError_t error)
     return error;
 }
 
+void pretend_pause(void)
+{
+    const struct timespec moment = { 0, 200000 };
+
+    pretend_lock(0);
+    (void)nanosleep(&moment, NULL);
+    pretend_lock(1);
+}
+
 cudaError_t cudaGetLastError(void)
 {
     cudaError_t error = last_error;
@@ -298,6 +308,14 @@ cudaError_t cudaSetDevice(int number)
         error = cudaErrorInvalidDevice;
     if (error == cudaSuccess)
         current = number;
+    return pretend_leave(error);
+}
+
+cudaError_t cudaGetDevice(int *number)
+{
+    cudaError_t error = pretend_enter("cudaGetDevice");
+
+    *number = current;
     return pretend_leave(error);
 }
 

@@ -100,6 +100,9 @@ int pretend_device(void);
 unsigned pretend_chance(void);
 int pretend_is_early(void);
 
+/** Let the lock go for a moment. */
+void pretend_pause(void);
+
 /** Called with the lock held: what is left when the process ends, as text behind `*text`. */
 void pretend_count(const char *what, size_t left);
 
@@ -107,6 +110,9 @@ void pretend_count(const char *what, size_t left);
 
 /** Put a piece of work into a stream, or into what it captures. context is dropped when this refuses. */
 cudaError_t pretend_put(cudaStream_t stream, const pretend_work *work);
+
+/** A recorded piece of work, behind what the stream has; the stream captures nothing. */
+void pretend_put_node(cudaStream_t stream, node *n);
 
 /** Do all that a stream, or every stream, holds, and what that waits for. */
 void pretend_drain(cudaStream_t stream);

@@ -3,11 +3,14 @@
 
 #include "base/memory.h"
 
+#include <time.h>
+
 static struct {
     cudaStream_t first;
     cudaEvent_t events;
     const char *running; /* with the lock held, so by one thread */
     pthread_t runner;
+    double stuck; /* since when nothing goes on; 0: it does */
 } streams;
 
 /* ------------------------------------------------------------------ work */
@@ -63,16 +66,18 @@ static void point_let_go(point *p)
 
 /* ------------------------------------------------------------------ doing it */
 
-/* The first of a stream; 0 when it waits for another one and is not to be forced. */
+/* The first of a stream; 0 when it waits for another one and is not to be forced, or is not ready. */
 static int step(cudaStream_t stream, int force)
 {
     op *o = stream->first;
 
     while (o->await && !o->await->done) {
-        if (!force)
+        if (!force || !step(o->await->stream, 1))
             return 0;
-        (void)step(o->await->stream, 1);
     }
+    if (o->work && o->work->work.ready && !o->work->work.ready(o->work->work.context))
+        return 0;
+    streams.stuck = 0;
     stream->first = o->next;
     if (!stream->first)
         stream->last = NULL;
@@ -87,18 +92,55 @@ static int step(cudaStream_t stream, int force)
     return 1;
 }
 
+/* A step of each stream; 0 where none could make one. */
+static int step_all(void)
+{
+    int steps = 0;
+
+    for (cudaStream_t s = streams.first; s; s = s->next)
+        steps += s->first && step(s, 1);
+    return steps > 0;
+}
+
+/* What a stream is not ready for comes from another one, from another thread or from another process. */
+static void wait_for_others(cudaStream_t stream)
+{
+    struct timespec now;
+
+    if (step_all())
+        return;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    if (streams.stuck == 0)
+        streams.stuck = (double)now.tv_sec;
+    if ((double)now.tv_sec - streams.stuck > (double)pretend_wish("PATIENCE", 60))
+        pretend_die("%s waits for ever",
+                    stream->first->work ? stream->first->work->work.name : "a stream");
+    pretend_pause();
+}
+
 void pretend_drain(cudaStream_t stream)
 {
-    while (stream->first)
-        (void)step(stream, 1);
+    while (stream->first) {
+        if (!step(stream, 1))
+            wait_for_others(stream);
+    }
     pretend_close_all();
     pretend_pools_trim();
 }
 
+/* With the lock let go on the way the list may be another one. */
 void pretend_drain_all(void)
 {
-    for (cudaStream_t s = streams.first; s; s = s->next)
-        pretend_drain(s);
+    cudaStream_t s = streams.first;
+
+    while (s) {
+        if (s->first && !step_all())
+            wait_for_others(s);
+        for (s = streams.first; s && !s->first;)
+            s = s->next;
+    }
+    pretend_close_all();
+    pretend_pools_trim();
 }
 
 /* A step of the k-th stream that can make one. */
@@ -121,7 +163,10 @@ static int step_some(unsigned k)
 void pretend_go_on(void)
 {
     if (pretend_is_early()) {
-        pretend_drain_all();
+        while (step_all()) {
+        }
+        pretend_close_all();
+        pretend_pools_trim();
     } else {
         for (unsigned steps = pretend_chance() % 4; steps > 0; steps--)
             (void)step_some(pretend_chance());
@@ -160,6 +205,12 @@ cudaError_t pretend_put(cudaStream_t stream, const pretend_work *work)
     return error;
 }
 
+void pretend_put_node(cudaStream_t stream, node *n)
+{
+    n->holders++;
+    append(stream)->work = n;
+}
+
 cudaError_t pretend_enqueue(cudaStream_t stream, const pretend_work *work)
 {
     cudaError_t error = pretend_enter("cudaLaunchKernel");
@@ -180,7 +231,7 @@ void pretend_launch(void *stream, const char *kernel, int refused, void (*run)(v
 void pretend_launch(void *stream, const char *kernel, int refused, void (*run)(void *context),
                     void (*drop)(void *context), void *context)
 {
-    const pretend_work work = { kernel, run, drop, context };
+    const pretend_work work = { .name = kernel, .run = run, .drop = drop, .context = context };
 
     if (refused) {
         drop(context);
@@ -255,7 +306,8 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
     if (error == cudaSuccess)
         error = pretend_refuse_unsafe();
     if (error == cudaSuccess && stream->first) {
-        (void)step(stream, 1);
+        if (!step(stream, 1))
+            (void)step_all();
         pretend_close_all();
         error = cudaErrorNotReady;
     }
@@ -338,8 +390,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (error == cudaSuccess)
         error = pretend_refuse_unsafe();
     if (error == cudaSuccess && event->point) {
-        while (!event->point->done)
-            (void)step(event->point->stream, 1);
+        point *p = point_hold(event->point); /* it may be recorded anew meanwhile */
+
+        while (!p->done) {
+            if (!step(p->stream, 1))
+                wait_for_others(p->stream);
+        }
+        point_let_go(p);
         pretend_close_all();
         pretend_pools_trim();
     }

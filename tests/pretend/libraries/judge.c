@@ -131,7 +131,10 @@ void judge_apart(const void *written, size_t written_bytes, const void *read, si
 int judge_enqueue(cudaStream_t stream, const char *name, void (*run)(void *context),
                   void (*drop)(void *context), void *context)
 {
-    return pretend_enqueue(stream, &(pretend_work){ name, run, drop, context }) == cudaSuccess;
+    return pretend_enqueue(
+               stream,
+               &(pretend_work){ .name = name, .run = run, .drop = drop, .context = context }) ==
+           cudaSuccess;
 }
 
 /* After all that the program does at its end: what is left now has been forgotten. */
