@@ -4,6 +4,7 @@
 #include "kernels/pointwise.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #ifndef DMQ_CUDA_ARCHITECTURES
@@ -206,14 +207,18 @@ dmq_status dmq_cuda_open(int number)
 
 int dmq_cuda_count(const char **why)
 {
+    static _Thread_local char old[96];
     int count = 0, driver = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
 
     (void)cudaGetLastError();
     (void)cudaDriverGetVersion(&driver); /* the error without a driver speaks of an old one */
-    *why = driver == 0            ? "this machine has no driver"
-           : error == cudaSuccess ? "the driver shows none"
-                                  : cudaGetErrorString(error);
+    (void)snprintf(old, sizeof old, "the driver is for CUDA %d.%d, this build needs one for %d.0",
+                   driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000);
+    *why = driver == 0                            ? "this machine has no driver"
+           : error == cudaErrorInsufficientDriver ? old
+           : error == cudaSuccess                 ? "the driver shows none"
+                                                  : cudaGetErrorString(error);
     return error == cudaSuccess ? count : 0;
 }
 

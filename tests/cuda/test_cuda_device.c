@@ -150,6 +150,13 @@ static int opens_in_the_end(void)
             return 0;
         }
     }
+    (void)setenv("PRETEND_DRIVER", "12080", 1);
+    if (dmq_backend_open(&be, "cuda") != DMQ_ENOTSUP ||
+        !strstr(dmq_message(), "the driver is for CUDA 12.8, this build needs")) {
+        fprintf(stderr, "of an old driver it tells: %s\n", dmq_message());
+        return 0;
+    }
+    (void)unsetenv("PRETEND_DRIVER");
     if (getenv("NO_POOL") &&
         (!opens_without("cudaMallocFromPoolAsync") || dmq_log_warnings("no-memory-pool") != 1)) {
         fprintf(stderr, "a pool that does not work is not done without: %s\n", dmq_message());

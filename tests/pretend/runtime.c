@@ -296,6 +296,9 @@ cudaError_t cudaGetDeviceCount(int *count)
 {
     cudaError_t error = pretend_enter("cudaGetDeviceCount");
 
+    if (error == cudaSuccess &&
+        pretend_wish("DRIVER", CUDART_VERSION) / 1000 < CUDART_VERSION / 1000)
+        error = cudaErrorInsufficientDriver;
     *count = error == cudaSuccess ? (int)pretend_wish("DEVICES", 1) : 0;
     return pretend_leave(error);
 }
