@@ -2,7 +2,7 @@
  * Operations of a backend, each through its table on the device's own memory: what `bench/gpu.sh` runs on a
  * GPU. One image of each batch is compared with the cpu backend first.
  *
- *   bench_device [--backend cuda] [--precision fp32|tf32] [--only TEXT] [--reps 10] [--ms 50] [--calls 10]
+ *   bench_device [--backend cuda] [--precision fp32|tf32|fp16] [--only TEXT] [--reps 10] [--ms 50] [--calls 10]
  *                [--check 1]
  *
  * A repeat is `calls` calls and one wait: times, GB/s and GFLOP/s are of one call. The shape column names
@@ -323,7 +323,9 @@ int main(int argc, char **argv)
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_backend_open(&d.be, bench_option(argc, argv, "--backend", "cuda")));
-    DMQ_TRY(dmq_backend_precision(d.be, strcmp(d.precision, "tf32") == 0 ? DMQ_TF32 : DMQ_FP32));
+    DMQ_TRY(dmq_backend_precision(d.be, strcmp(d.precision, "tf32") == 0   ? DMQ_TF32
+                                        : strcmp(d.precision, "fp16") == 0 ? DMQ_FP16
+                                                                           : DMQ_FP32));
     DMQ_TRY(d.be->queue_create(&d.queue, 0));
     bench_header();
     DMQ_TRY(convolutions(&d));

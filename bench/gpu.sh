@@ -205,6 +205,8 @@ run_bench() {
     one_bench 'inception fp32' 40 inception --reps 5
     one_bench 'forward fp32' 90 forward --only cifar10/ --reps 5
     one_bench 'device fp32' 60 device
+    one_bench 'iteration fp16' 60 iteration --precision fp16 --only 128@32 --reps 5
+    one_bench 'device fp16' 60 device --precision fp16
     one_bench 'collective' 60 collective
 }
 one_bench() { # name, seconds, program, options...
