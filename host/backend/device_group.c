@@ -39,7 +39,7 @@ dmq_status dmq_device_group_ready(char device[DMQ_DEVICE_NAME], const dmq_backen
 
 dmq_status dmq_device_group_key(unsigned char key[DMQ_DEVICE_KEY], const dmq_backend *backend)
 {
-    (void)key;
+    memset(key, 0, DMQ_DEVICE_KEY);
     return refuse(backend);
 }
 

@@ -162,7 +162,7 @@ static void nap(double seconds)
 /* Until the device is done; who fails meanwhile, or does not come, ends it. */
 static dmq_status wait_device(dmq_comm *comm, dmq_queue *queue)
 {
-    double start = dmq_clock_seconds(), watched = start, now = start, pause = SPIN_SECONDS;
+    double start = dmq_clock_seconds(), watched = start, now, pause = SPIN_SECONDS;
     dmq_status st = DMQ_OK;
     int done = 0;
 

@@ -122,9 +122,10 @@ static void look_after_joined(dmq_tcp *t)
 static dmq_status fail_joined(dmq_tcp *t)
 {
     for (int r = 1; r < t->link.size; r++) {
-        if (t->fd[r] >= 0)
+        if (t->fd[r] >= 0) {
             (void)dmq_wire_send_text(t->fd[r], DMQ_FRAME_FAIL, t->roll.why,
                                      dmq_clock_seconds() + DMQ_ROLL_GRACE);
+        }
     }
     return dmq_roll_failed(&t->roll);
 }

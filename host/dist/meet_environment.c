@@ -101,9 +101,10 @@ static dmq_status read_place(dmq_meet *m)
     const char *agent = look("TORCHELASTIC_USE_AGENT_STORE");
     dmq_status st = DMQ_OK;
 
-    if (folder && (size_t)snprintf(m->folder, sizeof m->folder, "%s", folder) >= sizeof m->folder)
+    if (folder && (size_t)snprintf(m->folder, sizeof m->folder, "%s", folder) >= sizeof m->folder) {
         return dmq_fail(DMQ_EINVAL, "group: DMQ_COMM_FOLDER is longer than %zu characters",
                         sizeof m->folder - 1);
+    }
     if (folder || !host || !look("MASTER_PORT") || (agent && strcmp(agent, "True") == 0))
         return DMQ_OK;
     if ((size_t)snprintf(m->host, sizeof m->host, "%s", host) >= sizeof m->host)

@@ -17,8 +17,10 @@ dmq_status dmq_meet_file_name(char **out, const char *folder, const dmq_meet *me
     char name[96];
 
     (void)snprintf(name, sizeof name, "comm-address%s%s", meet->job[0] ? "-" : "", meet->job);
-    for (char *c = name; *c; c++)
-        *c = strchr(plain, *c) ? *c : '_';
+    for (char *c = name; *c; c++) {
+        if (!strchr(plain, *c))
+            *c = '_';
+    }
     return dmq_path_join(out, folder, name);
 }
 

@@ -199,9 +199,10 @@ static void tcp_close(dmq_link *link)
 {
     dmq_tcp *t = tcp_of(link);
 
-    if (!t->roll.why[0])
+    if (!t->roll.why[0]) {
         (void)dmq_wire_send_text(t->fd[0], DMQ_FRAME_LEAVE, "",
                                  dmq_clock_seconds() + DMQ_ROLL_GRACE);
+    }
     dmq_tcp_destroy(t);
 }
 
