@@ -87,7 +87,9 @@ static double rounding_arrays(int slot, const dmq_adaround_args *a)
         return 3;
     case BENCH_adaround_curve:
         return 5 + a->add;
-    default: /* backward, jvp */
+    case BENCH_adaround_jvp:
+        return a->n_layers > 0 && a->layer[0].alpha_tan ? 4 : 3;
+    default: /* backward */
         return 4 + a->add;
     }
 }
@@ -180,9 +182,10 @@ static bench_cost binary(int slot, const dmq_binary_args *a)
 
 static bench_cost axpby(int slot, const dmq_axpby_args *a)
 {
+    double n = (double)a->count;
+
     (void)slot;
-    return (bench_cost){ of(a->x, (double)a->count) + out(a->y, (double)a->count, a->beta != 0),
-                         0 };
+    return (bench_cost){ of(a->x, n) + of(a->y, n) + (a->beta != 0 ? of(a->y, n) : 0), 0 };
 }
 
 static bench_cost fill(int slot, const dmq_fill_args *a)

@@ -24,6 +24,11 @@ def loss(f, y):
     return (f - y).pow(2).sum(dim=(1, 2, 3))
 
 
+def loss_and_gradient(f, y):
+    e = f - y
+    return e.pow(2).sum(dim=(1, 2, 3)), 2 * e
+
+
 def adam(p, g, m, v):
     m.lerp_(g, 0.1)
     v.mul_(0.999).addcmul_(g, g, value=0.001)
@@ -42,6 +47,7 @@ def operations(x, y, z, m, v):
     gamma, beta = torch.randn(c, device=x.device), torch.randn(c, device=x.device)
     norm = lambda a: F.silu(F.group_norm(a, 32, gamma, beta, 1e-6))
     rows = x.permute(0, 2, 3, 1).reshape(-1, 256)
+    index = torch.arange(x.shape[0], device=x.device).roll(x.shape[0] // 2)
     return {
         "copy": (lambda a, b: b.copy_(a), (x, z), 2),
         "add": (lambda a, b: a + b, (x, y), 3),
@@ -52,6 +58,10 @@ def operations(x, y, z, m, v):
         "fake_quant": (fake_quant, (x,), 2),
         "fake_quant_backward": (fake_quant_backward, (x, y), 3),
         "loss2": (loss, (x, y), 2),
+        "loss2_both": (loss_and_gradient, (x, y), 3),
+        "gather": (lambda a: a[index], (x,), 2),
+        "pool_max3": (lambda a: F.max_pool2d(a, 3, 1, 1), (x,), 2),
+        "pool_mean3": (lambda a: F.avg_pool2d(a, 3, 1, 1, count_include_pad=False), (x,), 2),
         "adam": (adam, (z, x, m, v), 7),
         "adaround_forward": (soft, (x, y), 3),
         "sum_blocks": (lambda a, b, c, d: 0.25 * (a + b + c + d), (x, y, z, m), 5),
