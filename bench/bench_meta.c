@@ -8,9 +8,11 @@
  *              [--profile 0] [--count 0] [--shard 0]
  *
  * First a line "meta_unit": a plain AdaRound iteration of the block, the unit in which stderr tells the
- * meta-iterations. A device is given plans of 50 of either, which it records once and replays. The error is that of the gradient against the reference backend's (of a device: cpu's),
- * on a tenth of the samples. FLOPs: of the passes that the form needs, counted for explicit J (a gradient 2.5
- * forwards, a Hessian-vector product two gradients); the matrix-free route does more for the same.
+ * meta-iterations. A device is given plans of 50 of either, which it records once and replays; the gradients of all
+ * Hessian-vector products are one pass of it, with weights of their own for each (a host takes them one by one). The
+ * error is that of the gradient against the reference backend's (of a device: cpu's), on a tenth of the samples.
+ * FLOPs: of the passes that the form needs, counted for explicit J (a gradient 2.5 forwards, a Hessian-vector product
+ * two gradients); the matrix-free route does more for the same.
  */
 #include "bench.h"
 #include "resblock.h"

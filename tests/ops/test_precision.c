@@ -316,12 +316,107 @@ static void a_recording_sees_new_numbers(void **state)
     }
 }
 
+enum { RUNS = 6, EACH = 4 };
+
+/* The three passes of runs with weights of their own, in one pass of a tape. */
+static void ask_of_runs(dmq_conv2d_args *a, uint64_t number)
+{
+    a->same = number;
+    a->same_dy = number + 1;
+    CHECK_RUN(&check_device, conv2d_forward, a);
+    CHECK_RUN(&check_device, conv2d_backward_data, a);
+    CHECK_RUN(&check_device, conv2d_backward_weights, a);
+}
+
+/* And of each alone, to other arrays: the same bits. */
+static void check_runs(const dmq_conv2d_args *a, const check_op *op, size_t n_w)
+{
+    const check_on *on = &check_device;
+    dmq_conv2d_args b = *a;
+    size_t most = n_w + op->count_in[0] + op->count_out;
+    dmq_real *got = check_reals(most), *want = check_reals(most);
+
+    b.y = check_room(on, NULL, op->count_out);
+    b.dx = check_room(on, NULL, op->count_in[0]);
+    b.dw = check_room(on, NULL, n_w);
+    b.same = b.same_dy = 0;
+    for (int g = 0; g < RUNS; g++) {
+        dmq_conv2d_args one = dmq_conv2d_set(&b, g);
+
+        one.per = 0;
+        one.dw += (size_t)g * b.apart;
+        CHECK_RUN(on, conv2d_forward, &one);
+        CHECK_RUN(on, conv2d_backward_data, &one);
+        CHECK_RUN(on, conv2d_backward_weights, &one);
+    }
+    check_down_real(on, got, a->y, op->count_out);
+    check_down_real(on, want, b.y, op->count_out);
+    check_equal("y", got, want, op->count_out);
+    check_down_real(on, got, a->dx, op->count_in[0]);
+    check_down_real(on, want, b.dx, op->count_in[0]);
+    check_equal("dx", got, want, op->count_in[0]);
+    check_down_real(on, got, a->dw, n_w);
+    check_down_real(on, want, b.dw, n_w);
+    for (int g = 0; g < RUNS; g++)
+        check_equal("dw", got + (size_t)g * a->apart, want + (size_t)g * a->apart, op->count_in[1]);
+}
+
+static void runs_are_what_they_are_alone(void **state)
+{
+    const conv2d_shape shape = { RUNS * EACH, 8, 8, 16, 24, 3, 3, 1, 1, 1, 1, 1, 0 };
+    const check_op op = conv2d_op(&shape);
+    const check_on *on = &check_device;
+    size_t apart = op.count_in[1] + 16, n_w = RUNS * apart;
+    uint64_t stream = check_stream(77), number = 5000;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        dmq_conv2d_args a = conv2d_args(&shape);
+        void *graph = NULL;
+
+        set_precision(precisions[i]);
+        a.sets = RUNS;
+        a.per = EACH;
+        a.sets_apart = a.apart = apart;
+        a.again_x = a.again_w = 1;
+        a.x = check_up_real(on, check_random(op.count_in[0], &stream), op.count_in[0]);
+        a.w = check_up_real(on, check_random(n_w, &stream), n_w);
+        a.dy = check_up_real(on, check_random(op.count_out, &stream), op.count_out);
+        a.y = check_room(on, NULL, op.count_out);
+        a.dx = check_room(on, NULL, op.count_in[0]);
+        a.dw = check_room(on, NULL, n_w);
+        for (int round = 0; round < 2; round++, number += 2) {
+            ask_of_runs(&a, number);
+            check_runs(&a, &op, n_w);
+        }
+        if (on->backend->capture_begin) {
+            CHECK_OK(on->backend->capture_begin(on->queue));
+            ask_of_runs(&a, number);
+            CHECK_OK(on->backend->capture_end(on->queue, &graph));
+            number += 2;
+        }
+        for (int round = 0; round < 2 && graph; round++) {
+            put((dmq_real *)(uintptr_t)a.x, check_random(op.count_in[0], &stream), op.count_in[0]);
+            put((dmq_real *)(uintptr_t)a.w, check_random(n_w, &stream), n_w);
+            CHECK_OK(on->backend->graph_launch(on->queue, graph));
+            check_runs(&a, &op, n_w);
+        }
+        if (graph)
+            on->backend->graph_destroy(graph);
+        (void)check_release(NULL);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CHECK_TEST(whole_numbers_are_exact), CHECK_TEST(operands_are_rounded_and_sums_are_not),
-        CHECK_TEST(infinity_is_seen),        CHECK_TEST(new_numbers_are_seen),
-        CHECK_TEST(halves_are_cast_once),    CHECK_TEST(a_recording_sees_new_numbers),
+        CHECK_TEST(whole_numbers_are_exact),
+        CHECK_TEST(operands_are_rounded_and_sums_are_not),
+        CHECK_TEST(infinity_is_seen),
+        CHECK_TEST(new_numbers_are_seen),
+        CHECK_TEST(halves_are_cast_once),
+        CHECK_TEST(a_recording_sees_new_numbers),
+        CHECK_TEST(runs_are_what_they_are_alone),
     };
 
     check_open(argc, argv);
