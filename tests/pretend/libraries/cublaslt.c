@@ -1,4 +1,5 @@
-/* A pretended cuBLASLt: products of matrices that are stored column by column. */
+/* A pretended cuBLASLt: products of matrices that are stored column by column. PRETEND_CUBLASLT_REFUSES=n: it knows
+   no algorithm for one product in n. */
 #include "convolve_loops.h"
 #include "judge.h"
 #include "numbers.h"

@@ -1,6 +1,7 @@
 /**
  * Where the ranks of a pretended NCCL leave what is for each other: files of one folder, so that a rank may be a
- * thread or a process. A file is there whole or not at all.
+ * thread or a process. A file is there whole or not at all. The folder of ranks that die
+ * stays behind.
  */
 #ifndef DMQ_TESTS_NCCL_BOARD_H
 #define DMQ_TESTS_NCCL_BOARD_H
