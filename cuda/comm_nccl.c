@@ -138,8 +138,6 @@ static dmq_status poll(dmq_device_group *group, dmq_queue *queue, int *done)
         return DMQ_OK;
     error = cudaStreamQuery(queue->stream);
     *done = error == cudaSuccess;
-    (void)
-        cudaGetLastError(); /* "not ready" is kept like any other, and the next launch would report it */
     if (error == cudaErrorNotReady) {
         (void)cudaGetLastError(); /* kept like a failure: the next launch would report it */
     } else if (error != cudaSuccess) {
