@@ -39,7 +39,9 @@ static size_t bytes_used(void)
     uint64_t used = 0;
 
     if (device.pool) {
-        (void)cudaMemPoolGetAttribute(device.pool, cudaMemPoolAttrUsedMemCurrent, &used);
+        if (cudaMemPoolGetAttribute(device.pool, cudaMemPoolAttrUsedMemCurrent, &used) !=
+            cudaSuccess)
+            (void)cudaGetLastError(); /* a budget that is not looked at is better than no memory */
         return (size_t)used;
     }
     (void)cudaMemGetInfo(&free_bytes, &total);
@@ -253,7 +255,12 @@ static cudaError_t take(void **out, size_t bytes)
         error = cudaMallocFromPoolAsync(out, bytes, device.pool, device.stream);
     }
     /* The stream has nothing but frees, which wait for the queues: then the memory is free for all. */
-    return error == cudaSuccess ? cudaStreamSynchronize(device.stream) : error;
+    if (error == cudaSuccess) {
+        error = cudaStreamSynchronize(device.stream);
+        if (error != cudaSuccess)
+            (void)cudaFreeAsync(*out, device.stream);
+    }
+    return error;
 }
 
 static dmq_status alloc_locked(void **out, size_t bytes)
@@ -294,9 +301,14 @@ void dmq_cuda_free(void *memory)
     } else {
         /* Behind all that was asked of every queue; of one that is being captured, before that began. */
         for (dmq_queue *q = device.queues; q; q = q->next) {
+            cudaError_t error = cudaSuccess;
+
             if (!q->captures)
-                (void)cudaEventRecord(q->fence, q->stream);
-            (void)cudaStreamWaitEvent(device.stream, q->fence, 0);
+                error = cudaEventRecord(q->fence, q->stream);
+            if (error == cudaSuccess)
+                error = cudaStreamWaitEvent(device.stream, q->fence, 0);
+            if (error != cudaSuccess && !q->captures)
+                (void)cudaStreamSynchronize(q->stream);
         }
         (void)cudaFreeAsync(memory, device.stream);
     }

@@ -51,6 +51,8 @@ dmq_status dmq_cuda_graph_launch(dmq_queue *queue, void *recorded)
     DMQ_CUDA(cudaGraphLaunch(g->exec, queue->stream));
     DMQ_CUDA(cudaEventRecord(g->done, queue->stream));
 done:
+    if (st != DMQ_OK) /* without the event nobody would know whether it still runs */
+        (void)cudaStreamSynchronize(queue->stream);
     return st;
 }
 
