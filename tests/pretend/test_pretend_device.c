@@ -42,7 +42,8 @@ typedef struct things {
 
 static dmq_status axpby(dmq_queue *queue, const float *x, float *y, float alpha, float beta)
 {
-    return cuda->axpby(queue, &(dmq_axpby_args){ x, y, alpha, beta, COUNT });
+    return cuda->axpby(
+        queue, &(dmq_axpby_args){ .x = x, .y = y, .alpha = alpha, .beta = beta, .count = COUNT });
 }
 
 static dmq_status open_things(things *t)
