@@ -16,8 +16,8 @@
  *             in waves of `wave` groups, one behind the other:
  *             points (2 k, 1 + k): 1, and e_t or -e_t in column 1 + t   theta* and all v to the two points of t
  *                    (2 k, 2) for waves of one group: 1, +-e_t          theta* and v_t
- *             joins (waves, 1 + 2 wave): 1, and 1/(2 e_t), -1/(2 e_t) for each t of the wave: the sum so far and
- *                    two gradients each; in odd waves the 1 is behind them
+ *             joins (2 k): 1/(2 e_t), -1/(2 e_t) for each t, of the gradients at its two points; no waves here, so
+ *                    that the sum does not know them
  *   walk    w~_i += rate eta c_i <g_i, g>;                            factor_i = c_i w~_i
  *   join    d_gm_i = join c_i <g_i, q>, or (walked) (w_i - w~_i)/(rate k) - d_mse_i
  *

@@ -83,22 +83,16 @@ DMQ_HD void dmq_hyper_steps_at(const dmq_hyper_args *a, int t)
     double norm = sqrt(a->gram[t * a->k + t]);
     double e = norm > 0 ? a->move * sqrt((double)a->n_theta) / norm : 0;
     dmq_real half = (dmq_real)(e > 0 ? 1 / (2 * e) : 0);
-    int i = t / a->wave, in = t % a->wave, odd = i % 2;
-    int left = a->k - i * a->wave, count = left < a->wave ? left : a->wave;
     int vectors = a->wave == 1 ? 1 : a->k, mine = a->wave == 1 ? 0 : t;
-    dmq_real *p = a->points + (ptrdiff_t)2 * t * (1 + vectors), *q = a->joins;
+    dmq_real *p = a->points + (ptrdiff_t)2 * t * (1 + vectors);
 
     for (int side = 0; side < 2; side++, p += 1 + vectors) {
         p[0] = 1;
         for (int j = 0; j < vectors; j++)
             p[1 + j] = (dmq_real)(j != mine ? 0 : side ? -e : e);
     }
-    q += (ptrdiff_t)i * (1 + 2 * a->wave);
-    if (in == 0)
-        q[odd ? 2 * count : 0] = 1;
-    q += 2 * in + (odd ? 0 : 1);
-    q[0] = half;
-    q[1] = -half;
+    a->joins[2 * t] = half;
+    a->joins[2 * t + 1] = -half;
 }
 
 DMQ_HD void dmq_hyper_walk_at(const dmq_hyper_args *a, int i)

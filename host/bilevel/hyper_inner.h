@@ -39,7 +39,7 @@ struct dmq_hyper {
     dmq_real *g;             /* (K, P): g_t */
     dmq_real *direction;     /* (P): J w */
     dmq_real *points;        /* (2 wave, P): where differences are taken; sequential form: (P), g */
-    dmq_real *sums;          /* (2 + 2 wave, P): sum, gradients at the points, sum */
+    dmq_real *sums;          /* (1 + 2 K, P): sum, gradients at the points of all groups */
     dmq_real *some;          /* (places(1), P): gradients for norms; matrix-free with normalize */
     dmq_hyper_args args;     /* its arrays are ours */
     dmq_real *factor;        /* (K, places_n) */

@@ -60,7 +60,7 @@ dmq_status dmq_hyper_create(dmq_hyper **out, const dmq_problem *problem, int n, 
     DMQ_TRY(dmq_space_alloc(&a->d_mse, h->space, rows));
     DMQ_TRY(dmq_space_alloc(&a->d_gm, h->space, rows));
     DMQ_TRY(dmq_space_alloc(&a->points, h->space, 2 * groups * (1 + groups)));
-    DMQ_TRY(dmq_space_alloc(&a->joins, h->space, 5 * groups + 1)); /* of waves of any length */
+    DMQ_TRY(dmq_space_alloc(&a->joins, h->space, 2 * groups));
     a->n_theta = p;
     a->surrogate = config->form == DMQ_GM_SURROGATE;
     a->walked = config->form == DMQ_GM_SEQUENTIAL;
@@ -158,7 +158,7 @@ dmq_status dmq_hyper_shape_set(dmq_hyper *h, int n, const dmq_groups *groups)
     rows = twice ? 2 * (size_t)s->wave : 1;
     DMQ_TRY(dmq_space_alloc(&h->points, h->space, rows * p->n_theta));
     if (twice)
-        DMQ_TRY(dmq_space_alloc(&h->sums, h->space, (2 + rows) * p->n_theta));
+        DMQ_TRY(dmq_space_alloc(&h->sums, h->space, (size_t)(1 + 2 * k) * p->n_theta));
     DMQ_TRY(h->space->be->alloc((void **)&h->outcome, s->outcome_bytes));
     h->report = h->outcome;
     h->gram_g = h->outcome + 2;
@@ -374,37 +374,32 @@ done:
     return st;
 }
 
-/* sum of H_t v_t in one of the two sums: by differences of gradients along v_t, with steps from the device. Of
-   as many groups at a time as there is room for. */
+/* sum of H_t v_t: by differences of gradients along v_t, with steps from the device. Of as many groups at a time
+   as there is room for; the gradients of all are kept, so that the sum does not depend on that. */
 static dmq_status curvature(dmq_hyper *h, const dmq_hyper_samples *samples, dmq_real **sum)
 {
     const dmq_problem *q = h->problem;
     size_t p = q->n_theta;
     int k = h->shape.k, wave = h->shape.wave, one = wave == 1;
-    dmq_real *v = h->star + p, *end = h->sums + (size_t)(1 + 2 * wave) * p;
+    dmq_real *v = h->star + p, *grads = h->sums + p;
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(dmq_space_dots_of(h->gram_v, h->space, v, k, v, k, p));
     h->args.gram = h->gram_v;
     h->args.wave = wave;
     DMQ_TRY(run(h, h->space->be->hyper_steps));
-    *sum = NULL;
-    for (int t = 0, i = 0; t < k; t += wave, i++) {
-        int n = 2 * (k - t < wave ? k - t : wave), odd = i % 2, first = i == 0;
-        dmq_real *grads = odd ? end - (size_t)n * p : h->sums + p;
-        const dmq_real *joins = h->args.joins + i * (1 + 2 * wave);
+    for (int t = 0; t < k; t += wave) {
+        int n = 2 * (k - t < wave ? k - t : wave);
         dmq_draw draw = at_points(h, samples, t);
 
         /* theta* and the v are rows; of a group alone theta* and v_t, as far apart as they are */
         DMQ_TRY(dmq_space_times_of(h->space, h->points, h->star, one ? (size_t)(t + 1) * p : p,
                                    one ? 2 : 1 + k, h->args.points + 2 * t * (one ? 2 : 1 + k), n,
                                    p));
-        DMQ_TRY(q->grad_points_of(q->context, h->points, &draw, n, grads));
-        /* the sum so far stands before the gradients, or behind them; at first there is none */
-        *sum = odd ? h->sums : end;
-        DMQ_TRY(dmq_space_times_of(h->space, *sum, odd || first ? grads : h->sums, p,
-                                   first ? n : n + 1, first ? joins + 1 : joins, 1, p));
+        DMQ_TRY(q->grad_points_of(q->context, h->points, &draw, n, grads + (size_t)(2 * t) * p));
     }
+    *sum = h->sums;
+    DMQ_TRY(dmq_space_times_of(h->space, h->sums, grads, p, 2 * k, h->args.joins, 1, p));
 done:
     return st;
 }

@@ -12,7 +12,7 @@ static int devices; /* of this machine */
 /* Ranks on devices of their own; 0 where there are too few. */
 static int prepare_devices(int size, double limit, rank_fn *fn, void *context)
 {
-    static char name[RANKS][16];
+    static char name[RANKS][24];
 
     if (devices < size) {
         print_message("skipped: %d ranks on %d devices\n", size, devices);

@@ -60,7 +60,7 @@ static side open_side(const check_on *on)
     h->d_mse = check_up_real(on, check_random(N, &stream), N);
     h->d_gm = check_up_real(on, check_random(N, &stream), N);
     h->points = check_room(on, NULL, (size_t)2 * K * (K + 1));
-    h->joins = check_room(on, NULL, (size_t)5 * K + 1);
+    h->joins = check_room(on, NULL, (size_t)2 * K);
     h->coefficient = doubles(on, (size_t)K * K, &stream);
     h->value = doubles(on, 1, &stream);
     *l = (dmq_logits_args){ .s = check_up_real(on, check_random(TOTAL, &stream), TOTAL),
@@ -119,9 +119,8 @@ static void same_rows(const char *what, const side *a, const side *b)
 /* Of the positive diagonal that is given: the same on both sides, and what the header says of each wave. */
 static void steps(side *a, side *b, int wave)
 {
-    int vectors = wave == 1 ? 1 : K, waves = (K + wave - 1) / wave, last = K - (waves - 1) * wave;
-    size_t row = (size_t)(1 + vectors), join = (size_t)(1 + 2 * wave), points = 2 * K * row;
-    size_t joins = (size_t)(waves - 1) * join + (size_t)(1 + 2 * last);
+    int vectors = wave == 1 ? 1 : K;
+    size_t row = (size_t)(1 + vectors), points = 2 * K * row, joins = (size_t)2 * K;
     dmq_real *p = check_reals(points), *q = check_reals(joins);
 
     a->h.wave = b->h.wave = wave;
@@ -133,14 +132,10 @@ static void steps(side *a, side *b, int wave)
     check_down_real(a->on, q, a->h.joins, joins);
     for (int t = 0; t < K; t++) {
         const dmq_real *up = p + (size_t)(2 * t) * row, *down = up + row;
-        const dmq_real *first = q + (size_t)(t / wave) * join;
-        int count = t / wave == waves - 1 ? last : wave, odd = t / wave % 2,
-            own = wave == 1 ? 1 : 1 + t;
-        dmq_real e = up[own], half = first[2 * (t % wave) + !odd];
+        int own = wave == 1 ? 1 : 1 + t;
+        dmq_real e = up[own], half = q[2 * t];
 
-        assert_true(up[0] == 1 && down[0] == 1 && down[own] == -e &&
-                    first[odd ? 2 * count : 0] == 1);
-        assert_true(first[2 * (t % wave) + !odd + 1] == -half);
+        assert_true(up[0] == 1 && down[0] == 1 && down[own] == -e && q[2 * t + 1] == -half);
         assert_true(t == 2 ? e == 0 && half == 0 : fabs(2 * (double)(e * half) - 1) < 1e-6);
         for (int j = 1; j <= vectors; j++)
             assert_true(j == own || (up[j] == 0 && down[j] == 0));
