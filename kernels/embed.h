@@ -25,7 +25,8 @@ typedef struct dmq_embed_args {
 dmq_status dmq_embed_forward_ref(dmq_queue *queue, const dmq_embed_args *a);
 dmq_status dmq_embed_backward_ref(dmq_queue *queue, const dmq_embed_args *a);
 
-enum { DMQ_GATHER_PARTS = 32 }; /* the embeddings of a network, of which each residual block has one */
+/* the embeddings of a network, of which each residual block has one */
+enum { DMQ_GATHER_PARTS = 32 };
 
 typedef struct dmq_gather_part {
     const dmq_real *table; /**< (rows, d) */

@@ -171,11 +171,9 @@ static share share_from(const dmq_half_args *a)
 
 DMQ_DEVICE(dmq_half_pair)(dmq_queue *queue, const dmq_half_pair_args *a)
 {
-    pair p = { { share_from(&a->of[0]), share_from(&a->of[1]) },
-               a->part,
-               a->factor,
-               a->alpha,
-               a->beta };
+    pair p = {
+        { share_from(&a->of[0]), share_from(&a->of[1]) }, a->part, a->factor, a->alpha, a->beta
+    };
     unsigned blocks = p.of[0].blocks + p.of[1].blocks;
     dmq_status st = DMQ_LAUNCH(largest, blocks, BLOCK, 0, queue, p);
 
