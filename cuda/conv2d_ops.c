@@ -29,21 +29,10 @@ done:
     return st;
 }
 
-static dmq_status set(const dmq_cudnn *nn, cudnnBackendDescriptor_t d,
-                      cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
-                      int64_t count, const void *value)
-{
-    dmq_status st = DMQ_OK;
-
-    NN(BackendSetAttribute(d, name, type, count, value));
-done:
-    return st;
-}
-
 static dmq_status set_part(const dmq_cudnn *nn, cudnnBackendDescriptor_t d,
                            cudnnBackendAttributeName_t name, cudnnBackendDescriptor_t part)
 {
-    return set(nn, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part);
+    return dmq_cudnn_set(nn, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part);
 }
 
 /* A tensor but for its place in memory. */
@@ -62,12 +51,13 @@ static dmq_status make_tensor(cudnnBackendDescriptor_t *out, dmq_conv_ops *ops, 
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(make(out, ops, nn, CUDNN_BACKEND_TENSOR_DESCRIPTOR));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &unique));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dim));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &aligned));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &nowhere));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &unique));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dim));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, *out, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &aligned));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &nowhere));
     NN(BackendFinalize(*out));
 done:
     return st;
@@ -97,13 +87,20 @@ static dmq_status make_conv(cudnnBackendDescriptor_t *out, dmq_conv_ops *ops, co
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(make(out, ops, nn, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &sums));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &two));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, before));
-    DMQ_TRY(set(nn, *out, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, behind));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, *out, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &sums));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE,
+                          1, &mode));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, *out, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &two));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, *out, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2,
+                          stride));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, *out, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, before));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, *out, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, behind));
     NN(BackendFinalize(*out));
 done:
     return st;
@@ -155,8 +152,8 @@ static dmq_status make_product(cudnnBackendDescriptor_t *out, dmq_conv_ops *ops,
     DMQ_TRY(set_part(nn, *out, n->conv, conv));
     for (int k = DMQ_CONV_X; k <= DMQ_CONV_Y; k++)
         DMQ_TRY(set_part(nn, *out, n->tensor[k], tensor[k]));
-    DMQ_TRY(set(nn, *out, n->alpha, CUDNN_TYPE_FLOAT, 1, &one));
-    DMQ_TRY(set(nn, *out, n->beta, CUDNN_TYPE_FLOAT, 1, &beta));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, n->alpha, CUDNN_TYPE_FLOAT, 1, &one));
+    DMQ_TRY(dmq_cudnn_set(nn, *out, n->beta, CUDNN_TYPE_FLOAT, 1, &beta));
     NN(BackendFinalize(*out));
 done:
     return st;
@@ -173,8 +170,10 @@ static dmq_status make_pointwise(cudnnBackendDescriptor_t *out, dmq_conv_ops *op
     dmq_status st = DMQ_OK;
 
     DMQ_TRY(make(&kind, ops, nn, CUDNN_BACKEND_POINTWISE_DESCRIPTOR));
-    DMQ_TRY(set(nn, kind, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode));
-    DMQ_TRY(set(nn, kind, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &math));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, kind, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, kind, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &math));
     NN(BackendFinalize(kind));
     DMQ_TRY(make(out, ops, nn, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR));
     DMQ_TRY(set_part(nn, *out, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, kind));
@@ -235,11 +234,11 @@ dmq_status dmq_conv_ops_make(dmq_conv_ops *ops, cudnnHandle_t handle, const dmq_
     }
     DMQ_TRY(make(&ops->graph, ops, nn, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR));
     if (handle) {
-        DMQ_TRY(
-            set(nn, ops->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle));
+        DMQ_TRY(dmq_cudnn_set(nn, ops->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE,
+                              1, &handle));
     }
-    DMQ_TRY(set(nn, ops->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count,
-                op));
+    DMQ_TRY(dmq_cudnn_set(nn, ops->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS,
+                          CUDNN_TYPE_BACKEND_DESCRIPTOR, count, op));
     NN(BackendFinalize(ops->graph));
 done:
     return st;

@@ -23,6 +23,17 @@ dmq_status dmq_cudnn_status(cudnnStatus_t status, const char *call)
                     nn ? nn->GetErrorString(status) : "?", (int)status);
 }
 
+dmq_status dmq_cudnn_set(const dmq_cudnn *nn, cudnnBackendDescriptor_t descriptor,
+                         cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                         int64_t count, const void *value)
+{
+    dmq_status st = DMQ_OK;
+
+    NN(BackendSetAttribute(descriptor, name, type, count, value));
+done:
+    return st;
+}
+
 void dmq_cuda_conv_plan_destroy(void *plan)
 {
     dmq_cuda_conv_plan *p = plan;

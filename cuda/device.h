@@ -125,4 +125,9 @@ void dmq_cuda_product_plan_destroy(void *plan);
 /** A status of cuDNN as ours, with the name of the call. */
 dmq_status dmq_cudnn_status(cudnnStatus_t status, const char *call);
 
+/** An attribute of one of its descriptors. */
+dmq_status dmq_cudnn_set(const dmq_cudnn *nn, cudnnBackendDescriptor_t descriptor,
+                         cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                         int64_t count, const void *value);
+
 #endif

@@ -11,17 +11,6 @@ enum { KNOBS = CUDNN_KNOB_TYPE_COUNTS };
 
 #define NN(call) DMQ_TRY(dmq_cudnn_status(nn->call, "cudnn" #call))
 
-static dmq_status set(const dmq_cudnn *nn, cudnnBackendDescriptor_t d,
-                      cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
-                      int64_t count, const void *value)
-{
-    dmq_status st = DMQ_OK;
-
-    NN(BackendSetAttribute(d, name, type, count, value));
-done:
-    return st;
-}
-
 static void destroy(const dmq_cudnn *nn, cudnnBackendDescriptor_t *d, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -150,12 +139,13 @@ static dmq_status list_by(dmq_engine *out, int most, int *count, const dmq_engin
 
     DMQ_TRY(dmq_cudnn_load(&nn));
     NN(BackendCreateDescriptor(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heuristic));
-    DMQ_TRY(set(nn, heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                1, &ask->graph));
-    DMQ_TRY(set(nn, heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode));
+    DMQ_TRY(dmq_cudnn_set(nn, heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
+                          CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &ask->graph));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode));
     if (!ask->handle) {
-        DMQ_TRY(set(nn, heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                    1, &ask->device));
+        DMQ_TRY(dmq_cudnn_set(nn, heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
+                              CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &ask->device));
     }
     NN(BackendFinalize(heuristic));
     for (int i = 0; i < DMQ_ENGINES_MOST; i++)
@@ -200,11 +190,11 @@ static dmq_status new_plan(cudnnBackendDescriptor_t *plan, const dmq_cudnn *nn,
 
     NN(BackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, plan));
     if (ask->handle) {
-        DMQ_TRY(
-            set(nn, *plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &ask->handle));
+        DMQ_TRY(dmq_cudnn_set(nn, *plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
+                              &ask->handle));
     } else {
-        DMQ_TRY(set(nn, *plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                    1, &ask->device));
+        DMQ_TRY(dmq_cudnn_set(nn, *plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP,
+                              CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &ask->device));
     }
 done:
     return st;
@@ -216,8 +206,8 @@ static dmq_status compile(int *made, const dmq_cudnn *nn, cudnnBackendDescriptor
 {
     dmq_status st = DMQ_OK;
 
-    DMQ_TRY(set(nn, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                &e->config));
+    DMQ_TRY(dmq_cudnn_set(nn, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+                          CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &e->config));
     *made = nn->BackendFinalize(plan) == CUDNN_STATUS_SUCCESS;
 done:
     return st;
@@ -286,10 +276,10 @@ static dmq_status read_knobs(cudnnBackendDescriptor_t knob[KNOBS], int *count, c
         text = end;
         NN(BackendCreateDescriptor(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, &knob[*count]));
         (*count)++;
-        DMQ_TRY(set(nn, knob[*count - 1], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1,
-                    &type));
-        DMQ_TRY(set(nn, knob[*count - 1], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1,
-                    &value));
+        DMQ_TRY(dmq_cudnn_set(nn, knob[*count - 1], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE,
+                              CUDNN_TYPE_KNOB_TYPE, 1, &type));
+        DMQ_TRY(dmq_cudnn_set(nn, knob[*count - 1], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE,
+                              CUDNN_TYPE_INT64, 1, &value));
         NN(BackendFinalize(knob[*count - 1]));
     }
 done:
@@ -317,22 +307,23 @@ dmq_status dmq_engine_named(dmq_engine *out, const char *name, const dmq_engine_
     (void)snprintf(e.name, sizeof e.name, "%s", name);
     DMQ_TRY(read_knobs(knob, &count, nn, end, name));
     NN(BackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine));
-    DMQ_TRY(set(nn, engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                &ask->graph));
-    DMQ_TRY(set(nn, engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &number));
+    DMQ_TRY(dmq_cudnn_set(nn, engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH,
+                          CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &ask->graph));
+    DMQ_TRY(
+        dmq_cudnn_set(nn, engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &number));
     if (!ask->handle) {
-        DMQ_TRY(set(nn, engine, CUDNN_ATTR_ENGINE_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                    &ask->device));
+        DMQ_TRY(dmq_cudnn_set(nn, engine, CUDNN_ATTR_ENGINE_DEVICEPROP,
+                              CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &ask->device));
     }
     NN(BackendFinalize(engine));
     DMQ_TRY(engine_is_wanted(&wanted, nn, engine, ask->precision));
     if (wanted) {
         NN(BackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &e.config));
-        DMQ_TRY(set(nn, e.config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                    &engine));
+        DMQ_TRY(dmq_cudnn_set(nn, e.config, CUDNN_ATTR_ENGINECFG_ENGINE,
+                              CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engine));
         if (count) {
-            DMQ_TRY(set(nn, e.config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
-                        CUDNN_TYPE_BACKEND_DESCRIPTOR, count, knob));
+            DMQ_TRY(dmq_cudnn_set(nn, e.config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, count, knob));
         }
         NN(BackendFinalize(e.config));
         DMQ_TRY(dmq_engine_plan(&e, &made, ask));
