@@ -67,7 +67,7 @@ static dmq_status copy(const job *j, const arrays *s)
 
 static dmq_status axpby(const job *j, const arrays *s)
 {
-    dmq_axpby_args a = { s->v[0], s->v[4], 0.5F, 0, s->count };
+    dmq_axpby_args a = { .x = s->v[0], .y = s->v[4], .alpha = 0.5F, .count = s->count };
 
     (void)j;
     return s->be->axpby(s->queue, &a);

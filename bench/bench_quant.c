@@ -224,7 +224,7 @@ static dmq_status dot(void *context)
 static dmq_status axpby(void *context)
 {
     job *j = context;
-    dmq_axpby_args a = { j->x[0], j->x[1], 0.5F, 0.5F, COUNT };
+    dmq_axpby_args a = { .x = j->x[0], .y = j->x[1], .alpha = 0.5F, .beta = 0.5F, .count = COUNT };
 
     return j->backend->axpby(j->queue, &a);
 }
