@@ -47,6 +47,18 @@ def start(args):
         raise SystemExit(77)
 
 
+def begin(description, check):
+    """The arguments of a reference, all set up; with --check its styles are compared, and it ends."""
+    p = parser(description)
+    p.add_argument("--check", action="store_true")
+    args = p.parse_args()
+    start(args)
+    if args.check:
+        check(args)
+        raise SystemExit(0)
+    return args
+
+
 def settle(style):
     """Global switches of a style. The defaults are those of the released scripts: TF32 in convolutions alone.
 

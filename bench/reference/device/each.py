@@ -78,12 +78,7 @@ def check(args):
 
 
 def main():
-    parser = common.parser(__doc__)
-    parser.add_argument("--check", action="store_true")
-    args = parser.parse_args()
-    common.start(args)
-    if args.check:
-        return check(args)
+    args = common.begin(__doc__, check)
     for c, size in ((8, 6),) if args.small else SIZES:
         shape = f"{c}@{size}/n{N}"
         for style in common.STYLES:

@@ -56,12 +56,7 @@ def check(args):
 
 
 def main():
-    parser = common.parser(__doc__)
-    parser.add_argument("--check", action="store_true")
-    args = parser.parse_args()
-    common.start(args)
-    if args.check:
-        return check(args)
+    args = common.begin(__doc__, check)
     batch = 4 if args.small else BATCH
     for style in common.STYLES:
         common.report(args, "forward", f"inception/b{batch}", style, lambda: make(args, style, batch))
